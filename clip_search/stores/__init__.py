@@ -1,0 +1,41 @@
+"""Where points live: `get_store()` gives the store that the settings name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from ..conf import conf
+from ..exceptions import SetupError
+from .base import Store
+
+SERVER = "clip_search.stores.server.ServerStore"
+EMBEDDED = "clip_search.stores.embedded.EmbeddedStore"
+
+
+def store_path(qdrant: Mapping[str, Any]) -> str:
+    """Return the dotted path of the store that `CLIP_SEARCH["QDRANT"]` names. Raises SetupError."""
+    for key, path in (("url", SERVER), ("host", SERVER), ("path", EMBEDDED)):
+        if key in qdrant:
+            return path
+    if "backend" in qdrant:
+        return str(qdrant["backend"])
+    raise SetupError('CLIP_SEARCH["QDRANT"] needs "url" (a Qdrant server) or "path" (the embedded store).')
+
+
+def get_store() -> Store:
+    """Return this process's store. Raises SetupError."""
+    return _store(json.dumps(dict(conf.qdrant), default=str, sort_keys=True))
+
+
+@lru_cache(maxsize=4)
+def _store(qdrant: str) -> Store:
+    options = json.loads(qdrant)
+    path = store_path(options)
+    options.pop("backend", None)
+    store: Store = import_string(path)(**options)
+    return store
