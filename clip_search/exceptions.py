@@ -60,3 +60,7 @@ class UnknownFilter(ClipSearchError, ValueError):
 
 class SearchUnavailable(ClipSearchError):
     """Search cannot answer now. The cause, and what to do about it, is in this error's message."""
+
+
+class SearchTooDeep(ClipSearchError, ValueError):
+    """Results end at a constant depth. Filter, or ask for fewer."""

@@ -118,7 +118,7 @@ class Report:
     removed: int = 0
     failed: int = 0
     without_image: int = 0
-    superseded: int = 0
+    postponed: int = 0
 
     def __add__(self, other: Report) -> Report:
         return Report(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})

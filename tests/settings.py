@@ -1,1 +1,108 @@
 """Settings of the test suite: SQLite unless CLIP_SEARCH_TEST_DATABASE_URL names another database."""
+
+import os
+import tempfile
+from pathlib import Path
+from urllib.parse import urlparse
+
+ENGINES = {"postgres": "postgresql", "postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
+DATA = Path(os.environ.get("CLIP_SEARCH_TEST_DATA") or tempfile.mkdtemp(prefix="clip-search-tests-"))
+
+
+def database(url: str) -> dict[str, object]:
+    if not url:
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": DATA / "db.sqlite3",
+            "TEST": {"NAME": DATA / "test.sqlite3"},
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 30,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            },
+        }
+    parts = urlparse(url)
+    return {
+        "ENGINE": f"django.db.backends.{ENGINES[parts.scheme]}",
+        "NAME": parts.path.lstrip("/"),
+        "USER": parts.username or "",
+        "PASSWORD": parts.password or "",
+        "HOST": parts.hostname or "",
+        "PORT": parts.port or "",
+    }
+
+
+SECRET_KEY = "tests"
+DEBUG = True
+ALLOWED_HOSTS = ["*"]
+USE_TZ = True
+ROOT_URLCONF = "tests.urls"
+DATABASES = {
+    "default": database(os.environ.get("CLIP_SEARCH_TEST_DATABASE_URL", "")),
+    "other": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": DATA / "other.sqlite3",
+        "TEST": {"NAME": DATA / "test_other.sqlite3"},
+        "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 30},
+    },
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django_rq",
+    "rest_framework",
+    "clip_search",
+    "tests.shop",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+MEDIA_ROOT = DATA / "media"
+STATIC_URL = "static/"
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.BasicAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+}
+RQ_QUEUES = {
+    "default": {
+        "HOST": "127.0.0.1",
+        "PORT": int(os.environ.get("CLIP_SEARCH_TEST_REDIS_PORT", "1")),
+        "DB": 0,
+        "SERIALIZER": "rq.serializers.JSONSerializer",
+    },
+}
+RQ = {"WORKER_CLASS": "clip_search.worker.EmbeddingWorker"}
+CLIP_SEARCH = {
+    "QDRANT": {"backend": "clip_search.testing.MemoryStore"},
+    "ENCODER": os.environ.get("CLIP_SEARCH_TEST_ENCODER", "clip_search.testing.HashingEncoder"),
+    "API_DOCUMENT": "product",
+    "QUEUE": None,
+}
+if qdrant_path := os.environ.get("CLIP_SEARCH_TEST_QDRANT_PATH"):
+    CLIP_SEARCH["QDRANT"] = {"path": qdrant_path}
+if queue := os.environ.get("CLIP_SEARCH_TEST_QUEUE"):
+    CLIP_SEARCH["QUEUE"] = queue

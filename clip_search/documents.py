@@ -1,0 +1,417 @@
+"""`Document`: how one model becomes searchable content; the registry of documents."""
+
+from __future__ import annotations
+
+import datetime
+import html
+import os
+import re
+import unicodedata
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+from django.core.exceptions import ValidationError
+from django.db import DEFAULT_DB_ALIAS, models
+from django.db.models.fields.files import FieldFile
+from django.utils.html import strip_tags
+
+from . import paths
+from .exceptions import InvalidDeclaration
+from .types import Content, ImageSource, point_id
+
+if TYPE_CHECKING:
+    from .searching import SearchResults
+
+DocumentClass = TypeVar("DocumentClass", bound="type[Document]")
+
+HOOKS = ("get_queryset", "should_index", "get_text", "get_images", "get_payload", "get_exact", "index_as")
+RESERVED_KEYS = frozenset({"_clip", "metadata", "name", "description"})
+"""Top-level payload keys that are not for filters: the package's own, and those of posted products."""
+
+
+class FilterField:
+    """A payload value to filter by, read from a path. `coerce` gives its JSON value or raises ValueError."""
+
+    kind: ClassVar[Literal["keyword", "number", "bool", "date"]]
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+    def coerce(self, value: Any) -> Any:
+        raise NotImplementedError
+
+
+class Keyword(FilterField):
+    """An exact string, such as a slug."""
+
+    kind = "keyword"
+
+    def coerce(self, value: Any) -> str:
+        return str(value)
+
+
+class Number(FilterField):
+    """An int, float or Decimal; compared as float64."""
+
+    kind = "number"
+
+    def coerce(self, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
+            raise ValueError(f"{value!r} is not a number")
+        number = float(value)
+        if number != number or number in (float("inf"), float("-inf")):
+            raise ValueError(f"{value!r} is not a finite number")
+        return number
+
+
+class Bool(FilterField):
+    """True or False; "true", "false", "1" and "0" are understood too."""
+
+    kind = "bool"
+    _words: ClassVar[Mapping[str, bool]] = {"true": True, "1": True, "false": False, "0": False}
+
+    def coerce(self, value: Any) -> bool:
+        if isinstance(value, str):
+            if value.lower() not in self._words:
+                raise ValueError(f"{value!r} is not true or false")
+            return self._words[value.lower()]
+        return bool(value)
+
+
+class Date(FilterField):
+    """A date or datetime, or either in ISO 8601; a naive one is taken as UTC. Kept as RFC 3339."""
+
+    kind = "date"
+
+    def coerce(self, value: Any) -> str:
+        if isinstance(value, str):
+            value = datetime.datetime.fromisoformat(value)
+        if not isinstance(value, datetime.date):
+            raise ValueError(f"{value!r} is not a date")
+        if not isinstance(value, datetime.datetime):
+            value = datetime.datetime.combine(value, datetime.time())
+        return (value if value.tzinfo else value.replace(tzinfo=datetime.UTC)).isoformat()
+
+
+class Document:
+    """How one model becomes searchable. Class attributes declare; methods may be overridden."""
+
+    name: str = ""
+    """Name of the document; the model's name in lower case by default."""
+    using: str = DEFAULT_DB_ALIAS
+    """The one database where the model and the index entries live."""
+    id_field: str = "pk"
+    """The unique field that `product_id` reads. Change both or neither."""
+    text_fields: Sequence[str] = ()
+    image_field: str | None = None
+    max_images: int = 1
+    exact_fields: Sequence[str] = ()
+    filter_fields: Mapping[str, FilterField] = {}
+    weights: Mapping[str, float] = {"text": 1.0, "image": 1.0}
+    """How much the ranks by text and by image count in a search by words."""
+    related: Mapping[type[models.Model], str | Sequence[str]] = {}
+
+    def __init__(self, model: type[models.Model]) -> None:
+        self.model = model
+        self.name = self.name or model.__name__.lower()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} of {self.model._meta.label}>"
+
+    # What a host may override.
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        """Return the rows to index; what is not in it is removed from the index."""
+        return self.model._default_manager.all()
+
+    def should_index(self, obj: Any) -> bool:
+        """Say whether this row of `get_queryset()` is indexed, where a query cannot."""
+        return True
+
+    def get_text(self, obj: Any) -> str:
+        """Return what the product says: `text_fields` in their order, without HTML."""
+        texts = (clean(value) for path in self.text_fields for value in paths.values(obj, path))
+        return ". ".join(text for text in texts if text)
+
+    def get_images(self, obj: Any) -> Iterable[FieldFile | ImageSource]:
+        """Return what the product shows, the most important first."""
+        return [file for file in paths.values(obj, self.image_field) if file] if self.image_field else []
+
+    def get_payload(self, obj: Any) -> dict[str, Any]:
+        """Return the JSON values to filter by and to show with a hit."""
+        payload = {}
+        for key, field in self.filter_fields.items():
+            found = [field.coerce(value) for value in paths.values(obj, field.path)]
+            if paths.crosses_many(self.model, field.path):
+                payload[key] = found
+            elif found:
+                payload[key] = found[0]
+        return payload
+
+    def get_exact(self, obj: Any) -> Iterable[str]:
+        """Return what a shopper may type exactly: the values of `exact_fields`."""
+        return [str(value) for path in self.exact_fields for value in paths.values(obj, path)]
+
+    def product_id(self, obj: Any) -> str:
+        """Return the product's id in the index, at most 255 characters."""
+        return str(getattr(obj, self.id_field))
+
+    def index_as(self, obj: Any) -> Any:
+        """Return the row whose point stands for this one: a variant's parent, or None for no point."""
+        return obj
+
+    def image_signature(self, file: FieldFile) -> str:
+        """Return what changes when the file does, without reading it or asking a remote storage."""
+        try:
+            stat = _local_stat(file)
+        except OSError:
+            return f"{file.name}:missing"
+        return f"{file.name}:{stat.st_size}:{stat.st_mtime_ns}" if stat else str(file.name)
+
+    # What a host calls.
+
+    @classmethod
+    def search(cls, text: str, **options: Any) -> SearchResults:
+        """Find products by words: see `clip_search.searching.search`."""
+        from . import searching
+
+        return searching.search(cls.instance(), text, **options)
+
+    @classmethod
+    def search_by_image(cls, image: Any, **options: Any) -> SearchResults:
+        """Find products by a photo: see `clip_search.searching.search_by_image`."""
+        from . import searching
+
+        return searching.search_by_image(cls.instance(), image, **options)
+
+    @classmethod
+    def similar_to(cls, product: Any, **options: Any) -> SearchResults:
+        """Find products like this one: see `clip_search.searching.similar_to`."""
+        from . import searching
+
+        return searching.similar_to(cls.instance(), product, **options)
+
+    @classmethod
+    def reindex(cls, queryset: Iterable[Any]) -> int:
+        """Have these rows indexed anew, as after `update()` or `bulk_create()`. Returns how many."""
+        from . import jobs
+
+        document = cls.instance()
+        return jobs.request(document, document.product_ids(queryset))
+
+    @classmethod
+    def instance(cls) -> Document:
+        """Return the registered instance of this class. Raises InvalidDeclaration."""
+        for document in registry:
+            if type(document) is cls:
+                return document
+        raise InvalidDeclaration(f"{cls.__name__} is not registered. Decorate it with @register(Model).")
+
+    # What the package calls.
+
+    def point_id(self, product_id: str) -> uuid.UUID:
+        """Return the id of the product's point, the same on every machine."""
+        return point_id(self.name, product_id)
+
+    def rows(self) -> models.QuerySet[Any]:
+        """Return `get_queryset()` on the write database, with the declared relations prefetched."""
+        return self.get_queryset().using(self.using).prefetch_related(*self._prefetches)
+
+    def resolve(self, product_ids: Sequence[str]) -> dict[str, Any]:
+        """Return the rows that qualify now, by product id: gone and unpublished ones are missing."""
+        keys = list(self._keys(product_ids))
+        rows = self.rows().filter(**{f"{self.id_field}__in": keys})
+        return {self.product_id(row): row for row in rows if self.qualifies(row)}
+
+    def qualifying(self, product_ids: Sequence[str]) -> set[str]:
+        """Return those of the ids whose rows qualify now, reading no more than that takes."""
+        if not self.ids_are_keys or "should_index" in self.overridden:
+            return set(self.resolve(product_ids))
+        rows = self.get_queryset().using(self.using).filter(pk__in=list(self._keys(product_ids)))
+        return {str(pk) for pk in rows.values_list("pk", flat=True)}
+
+    def qualifies(self, row: Any) -> bool:
+        """Say whether a row of `get_queryset()` has a point of its own."""
+        if not self.should_index(row):
+            return False
+        return "index_as" not in self.overridden or self.index_as(row) == row
+
+    def content(self, row: Any) -> Content:
+        """Read what a row says and shows now."""
+        images = list(self.get_images(row))[: self.max_images]
+        return Content(
+            product_id=self.product_id(row),
+            text=self.get_text(row),
+            images=tuple(self.image_source(image) for image in images),
+            payload=self.get_payload(row),
+            exact=tuple(dict.fromkeys(filter(None, map(normalise, self.get_exact(row))))),
+        )
+
+    def image_source(self, image: FieldFile | ImageSource) -> ImageSource:
+        """Return a file of Django's storage as an image that is not read yet."""
+        if isinstance(image, ImageSource):
+            return image
+        name, storage = str(image.name), image.storage
+        return ImageSource(
+            name=name, signature=self.image_signature(image), open=lambda: storage.open(name, "rb")
+        )
+
+    def product_ids(self, rows: Iterable[Any]) -> list[str]:
+        """Return the ids of the points that stand for these rows, each once."""
+        if self.ids_are_keys and isinstance(rows, models.QuerySet):
+            return [str(pk) for pk in rows.values_list("pk", flat=True)]
+        parents = (self.index_as(row) for row in rows)
+        return list(dict.fromkeys(self.product_id(parent) for parent in parents if parent is not None))
+
+    @cached_property
+    def overridden(self) -> frozenset[str]:
+        """Which hooks the host overrides."""
+        return frozenset(name for name in HOOKS if getattr(type(self), name) is not getattr(Document, name))
+
+    @property
+    def ids_are_keys(self) -> bool:
+        """Whether a row's primary key is its product id, so that no row need be read to know it."""
+        own_id = type(self).product_id is not Document.product_id
+        return not own_id and self.id_field == "pk" and "index_as" not in self.overridden
+
+    def _keys(self, product_ids: Sequence[str]) -> Iterator[Any]:
+        field: Any = (
+            self.model._meta.pk if self.id_field == "pk" else self.model._meta.get_field(self.id_field)
+        )
+        while field.remote_field:
+            field = field.target_field
+        for product_id in product_ids:
+            try:
+                yield field.clean(product_id, None)
+            except ValidationError:
+                continue  # an id that the model cannot have, such as a posted "test-123"
+
+    def declared_paths(self) -> list[tuple[str, str]]:
+        """Return every path that is declared, each with the attribute that declares it."""
+        found = [("text_fields", path) for path in self.text_fields]
+        found += [("image_field", self.image_field)] if self.image_field else []
+        found += [("exact_fields", path) for path in self.exact_fields]
+        return found + [("filter_fields", field.path) for field in self.filter_fields.values()]
+
+    @cached_property
+    def _prefetches(self) -> list[str]:
+        lookups = (paths.relations(self.model, path) for _, path in self.declared_paths())
+        return list(dict.fromkeys(filter(None, lookups)))
+
+    def reads(self, relation: str) -> bool:
+        """Say whether the index may depend on this relation of the model."""
+        declared = {path.split(".")[0] for _, path in self.declared_paths()}
+        return self.watched_columns is None or relation in declared
+
+    @cached_property
+    def watched_columns(self) -> frozenset[str] | None:
+        """The columns whose change can change the index; None if any column may.
+
+        A method that the host overrides may read anything, but of `get_queryset()` the query itself
+        says which columns it filters by.
+        """
+        if self.overridden - {"get_queryset"} or type(self).product_id is not Document.product_id:
+            return None
+        columns = _filtered_columns(self.get_queryset())
+        for _, path in self.declared_paths():
+            first = paths.first_columns(self.model, path)
+            if first is None or columns is None:
+                return None
+            columns |= first
+        return frozenset(columns) if columns is not None else None
+
+
+def _filtered_columns(queryset: models.QuerySet[Any]) -> set[str] | None:
+    """Return the model's own columns that a queryset filters by; None where that cannot be read off."""
+    query, columns = queryset.query, set()
+    if query.combinator or query.distinct or query.is_sliced or query.annotations:
+        return None
+    nodes: list[Any] = list(query.where.children)
+    while nodes:
+        node = nodes.pop()
+        if hasattr(node, "children"):
+            nodes += node.children
+            continue
+        target = getattr(getattr(node, "lhs", None), "target", None)
+        if target is None or hasattr(node.rhs, "resolve_expression") or hasattr(node.rhs, "query"):
+            return None
+        columns |= {target.name, target.attname}
+    return columns | {name for alias in query.alias_map.values() for name in _join_columns(alias)}
+
+
+def _join_columns(join: Any) -> set[str]:
+    field = getattr(join, "join_field", None)
+    return {field.name, field.attname} if field is not None and hasattr(field, "attname") else set()
+
+
+def _local_stat(file: FieldFile) -> os.stat_result | None:
+    try:
+        return Path(file.path).stat()
+    except NotImplementedError:
+        return None
+
+
+def clean(value: Any) -> str:
+    """Return text as a shopper reads it: no HTML, entities resolved, single spaces."""
+    return " ".join(html.unescape(strip_tags(str(value))).split())
+
+
+def normalise(value: str) -> str:
+    """Return the form in which exact words are compared: no case, accents or punctuation between words."""
+    decomposed = unicodedata.normalize("NFKD", value.casefold())
+    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
+    return " ".join(re.findall(r"\w+", bare))
+
+
+class Registry:
+    """The documents of this process, by name."""
+
+    def __init__(self) -> None:
+        self._documents: dict[str, Document] = {}
+
+    def __iter__(self) -> Iterator[Document]:
+        return iter(list(self._documents.values()))
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def add(self, document: Document) -> None:
+        """Register. Raises InvalidDeclaration where another document has the name."""
+        if document.name in self._documents:
+            raise InvalidDeclaration(
+                f"Two documents are named {document.name!r}. Give one of them another `name`."
+            )
+        self._documents[document.name] = document
+
+    def remove(self, document: Document) -> None:
+        """Forget a document, as tests do."""
+        self._documents.pop(document.name, None)
+
+    def get(self, name: str) -> Document | None:
+        """Return the document of that name."""
+        return self._documents.get(name)
+
+    def of_model(self, model: type[models.Model]) -> list[Document]:
+        """Return the documents of a model, of what it is a proxy of, and of its parents."""
+        concrete = model._meta.concrete_model
+        return [d for d in self if concrete and issubclass(concrete, d.model._meta.concrete_model or d.model)]
+
+
+registry = Registry()
+
+
+def register(model: type[models.Model]) -> Callable[[DocumentClass], DocumentClass]:
+    """Register a Document class for a model: `@register(Product)`."""
+
+    def decorate(document_class: DocumentClass) -> DocumentClass:
+        registry.add(document_class(model))
+        return document_class
+
+    return decorate

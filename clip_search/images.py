@@ -1,0 +1,224 @@
+"""Bytes → a safe, upright, small RGB image. The only user of Pillow.
+
+Pillow's own limits are global and belong to the host, and `warnings.catch_warnings` is not safe in
+threads: so dimensions are checked here, after the header is read and before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import IO, TYPE_CHECKING, Final
+
+from PIL import ExifTags, Image
+
+from .conf import conf
+from .exceptions import BadImage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CHUNK: Final = 1024 * 1024
+"""Bytes a read: a remote storage then never hands over much more than the limit."""
+LARGE: Final = 4_000_000
+"""Pixels from which an image is decoded only a few at a time: 20 million cost 150 to 250 MB."""
+DRAFT_FACTOR: Final = 2
+"""A JPEG is decoded to no less than this multiple of the model's side: a third of the time, same vector."""
+SMALLEST_SIDE: Final = 2
+"""Pixels: what is thinner is a tracking pixel or a placeholder, and shows nothing."""
+STRIP: Final = 16
+"""Times its shorter side: what lies beyond the middle of a longer image is cut off before it is resized."""
+
+FAULTS: Final = (
+    Image.DecompressionBombError,
+    Warning,  # where the host turns warnings into errors
+    OSError,  # with UnidentifiedImageError: unknown or truncated
+    EOFError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow's readers raise at files that are damaged, or made to do damage."""
+
+_TRANSPOSE: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ALIASES: Final = {"MPO": "JPEG"}  # a phone's JPEG with a second picture behind the first
+_large_ones = threading.BoundedSemaphore(2)
+
+
+def read(source: IO[bytes]) -> bytes:
+    """Return the file's bytes. Raises BadImage where it is missing, empty or too large.
+
+    Other errors of the storage are the caller's: they may pass.
+    """
+    limit = conf.max_image_bytes
+    parts: list[bytes] = []
+    left = limit + 1
+    try:
+        while left and (part := source.read(min(CHUNK, left))):
+            parts.append(part)
+            left -= len(part)
+    except FileNotFoundError as error:
+        raise BadImage(f"The image file is missing: {error.filename or error}. Upload it again.") from error
+    if not parts:
+        raise BadImage("The image file is empty. Upload it again.")
+    if not left:
+        raise _too_many_bytes()
+    return b"".join(parts)
+
+
+def content_hash(data: bytes) -> str:
+    """Return what the bytes are known by: BLAKE2b, 16 bytes, hex."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def check(source: IO[bytes]) -> str:
+    """Return an upload's format, such as "JPEG", by its header; no pixel is decoded.
+
+    The file is left at its start. Raises BadImage where it is no image, of another format than
+    CLIP_SEARCH["IMAGE_FORMATS"], too large or too small; a damaged body shows only in `shrink`.
+    """
+    try:
+        size = source.seek(0, os.SEEK_END)
+        if not size:
+            raise BadImage("The image file is empty. Upload it again.")
+        if size > conf.max_image_bytes:
+            raise _too_many_bytes()
+        with _opened(source) as image:
+            return str(_ALIASES.get(image.format or "", image.format))
+    finally:
+        source.seek(0)
+
+
+def shrink(data: bytes, size: int) -> NDArray[np.uint8]:
+    """Return the image's first frame upright, on white, as uint8 (size, size, 3).
+
+    Its shorter side is resized to `size`, bicubic, and its middle cut out, as CLIP's own processor does.
+    Raises BadImage.
+    """
+    import numpy as np
+
+    with _opened(io.BytesIO(data)) as image:
+        whole = image.width * image.height
+        image.draft(None, (DRAFT_FACTOR * size, DRAFT_FACTOR * size))
+        if image.info.get("progressive"):  # is held whole by its decoder, whatever comes out
+            pixels = whole
+        else:
+            pixels = image.width * image.height
+        with _large_ones if pixels > LARGE else nullcontext():
+            image.load()
+            small = _square(_as_rgb(image), size)
+        turn = _TRANSPOSE.get(_orientation(image))
+        return np.asarray(small if turn is None else small.transpose(turn))
+
+
+@contextmanager
+def _opened(source: IO[bytes]) -> Iterator[Image.Image]:
+    """Open an image whose dimensions are within the limits. Whatever goes wrong inside is a BadImage."""
+    try:
+        with Image.open(source, formats=conf.image_formats) as image:
+            _check_dimensions(image.width, image.height)
+            yield image
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImage(f"The image has too many pixels. {_pixels_allowed()}") from error
+    except Image.UnidentifiedImageError as error:
+        raise BadImage(f"The file is not a readable image. Upload one of {_formats_allowed()}.") from error
+    except FAULTS as error:
+        raise BadImage(
+            f"The image is truncated or corrupt ({type(error).__name__}: {error}). Upload it again."
+        ) from error
+
+
+def _check_dimensions(width: int, height: int) -> None:
+    """Raise BadImage where the image would cost too much to decode, or shows nothing."""
+    if width * height > conf.max_image_pixels:
+        raise BadImage(f"The image has {width} × {height} pixels. {_pixels_allowed()}")
+    if min(width, height) < SMALLEST_SIDE:
+        raise BadImage(
+            f"The image has {width} × {height} pixels: too small to show anything. Upload a larger one."
+        )
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    """Return an image as RGB: what is transparent becomes white, 16 bits are scaled to 8."""
+    if image.mode.startswith("I"):
+        return _from_16_bits(image)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        flat = Image.new("RGB", rgba.size, "white")
+        flat.paste(rgba, mask=rgba)
+        return flat
+    return image.convert("RGB") if image.mode != "RGB" else image
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    """Return grey of 16 bits as RGB: Pillow's own conversion clips, to white, all but the darkest."""
+    import numpy as np
+
+    grey = np.asarray(image).clip(0, 65535) >> 8
+    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+
+
+def _square(image: Image.Image, size: int) -> Image.Image:
+    """Resize the shorter side to `size`, then cut out the middle: the order gives CLIP's own pixels."""
+    image = _middle_of_strip(image)
+    short = min(image.size)
+    width, height = (int(size * side / short) for side in image.size)
+    left, top = (width - size) // 2, (height - size) // 2
+    resized = image.resize((width, height), Image.Resampling.BICUBIC)
+    return resized.crop((left, top, left + size, top + size))
+
+
+def _middle_of_strip(image: Image.Image) -> Image.Image:
+    """Cut the far ends off a strip, of which only the middle is used: 2 × 10,000,000 would become 3 GB."""
+    limit = STRIP * min(image.size)
+    if max(image.size) <= limit:
+        return image
+    width, height = (min(side, limit) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation; an image whose EXIF is broken is taken as upright."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except FAULTS:
+        return 1
+
+
+def _formats_allowed() -> str:
+    return ", ".join(conf.image_formats)
+
+
+def _pixels_allowed() -> str:
+    return f'CLIP_SEARCH["MAX_IMAGE_PIXELS"] allows {conf.max_image_pixels}. Upload a smaller one.'
+
+
+def _too_many_bytes() -> BadImage:
+    return BadImage(
+        f'The image is larger than CLIP_SEARCH["MAX_IMAGE_BYTES"], {conf.max_image_bytes} bytes. '
+        "Upload a smaller one."
+    )

@@ -1,0 +1,32 @@
+"""The pipeline: claimed entries become points.
+
+    claim ─▶ read ─▶ decode ─▶ embed ─▶ write ─▶ finish
+             rows,   threads   one      store    entries
+             stamps            thread
+
+While one batch is embedded, the next is read and decoded: at most `AHEAD` batches are under way.
+"""
+
+from __future__ import annotations
+
+from .embedding import Stopped
+from .items import Item, same
+from .pipeline import BATCH, LEASE, Pipeline, index_due
+from .reading import content_or_fault, read
+from .targets import Target, make_collection, mend_missing, target
+
+__all__ = [
+    "BATCH",
+    "LEASE",
+    "Item",
+    "Pipeline",
+    "Stopped",
+    "Target",
+    "content_or_fault",
+    "index_due",
+    "make_collection",
+    "mend_missing",
+    "read",
+    "same",
+    "target",
+]

@@ -1,0 +1,119 @@
+"""Open images in threads, and embed what is not known yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from .. import images
+from ..exceptions import BadImage, ClipSearchError, SurroundingsError
+from ..types import ImageSource, ImageStamp
+from .items import Item, digest
+from .targets import Target
+
+
+class Stopped(ClipSearchError):
+    """The worker was asked to stop; what was not finished is released."""
+
+
+class StorageUnavailable(SurroundingsError):
+    """The storage of an image did not answer. It is tried again."""
+
+
+def decode(item: Item, size: int, decoders: ThreadPoolExecutor) -> None:
+    """Have the images that are not known by their signature opened and shrunk, in threads."""
+    if item.content is None:
+        return
+    images_known = item.known.images if item.known else ()
+    by_signature = {stamp.signature: stamp for stamp in images_known}
+    sources = item.content.images
+    if all(source.signature in by_signature for source in sources):
+        item.stamps = tuple(by_signature[source.signature] for source in sources)
+        return
+    hashes = {stamp.hash for stamp in images_known if not stamp.error}
+    item.decoded = [decoders.submit(decode_one, s, by_signature, hashes, size) for s in sources]
+
+
+def decode_one(
+    source: ImageSource, by_signature: Mapping[str, ImageStamp], hashes: set[str], size: int
+) -> tuple[ImageStamp, Any]:
+    """Return an image's stamp and, unless it is known or broken, its pixels. Raises StorageUnavailable."""
+    if source.signature in by_signature:
+        return by_signature[source.signature], None
+    try:
+        data = read_image(source)
+    except BadImage as error:
+        return ImageStamp(signature=source.signature, hash="", error=str(error)), None
+    stamp = ImageStamp(signature=source.signature, hash=images.content_hash(data))
+    if stamp.hash in hashes:
+        return stamp, None
+    try:
+        return stamp, images.shrink(data, size)
+    except BadImage as error:
+        return replace(stamp, error=str(error)), None
+
+
+def read_image(source: ImageSource) -> bytes:
+    """Return the bytes of an image. Raises BadImage for the image's own fault, else StorageUnavailable."""
+    try:
+        with source.open() as file:
+            return images.read(file)
+    except FileNotFoundError as error:
+        raise BadImage(f"The image file {source.name} is missing. Upload it again.") from error
+    except BadImage:
+        raise
+    except Exception as error:  # a remote storage raises whatever its library raises
+        raise StorageUnavailable(f"Cannot read image {source.name}: {error}") from error
+
+
+def embed(goal: Target, items: Sequence[Item], stop: Callable[[], bool]) -> None:
+    """Embed what is not known yet. Raises Stopped, ModelUnavailable."""
+    new = [item for item in items if needs_text(item)]
+    texts = list(dict.fromkeys(item.content.text for item in new if item.content))
+    if texts:
+        vectors = dict(zip(texts, goal.encoder.embed_texts(texts), strict=True))
+        for item in new:
+            item.text_vector = vectors[item.content.text] if item.content else None
+    for chunk in chunked(waiting_pixels(items), goal.encoder.batch_size):
+        if stop():
+            raise Stopped
+        vectors_of_images = goal.encoder.embed_images([pixels for _, _, pixels in chunk])
+        for (item, stamp, _), vector in zip(chunk, vectors_of_images, strict=True):
+            item.image_vectors[stamp.hash] = vector
+
+
+def needs_text(item: Item) -> bool:
+    """Say whether the text is another than the one that is embedded."""
+    if item.content is None or not item.content.text:
+        return False
+    return item.known is None or item.known.text_hash != digest(item.content.text)
+
+
+def waiting_pixels(items: Sequence[Item]) -> Iterator[tuple[Item, ImageStamp, Any]]:
+    """Yield what there is to embed of each item's images, as the threads come to it."""
+    for item in items:
+        if not item.decoded:
+            continue
+        try:
+            results = [future.result() for future in item.decoded]
+        except StorageUnavailable as error:
+            item.postponed = str(error)
+            continue
+        finally:
+            item.decoded = []
+        item.stamps = tuple(stamp for stamp, _ in results)
+        yield from ((item, stamp, pixels) for stamp, pixels in results if pixels is not None)
+
+
+def chunked(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Yield lists of `size` items, the last one shorter."""
+    chunk: list[Any] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

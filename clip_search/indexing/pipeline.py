@@ -1,0 +1,149 @@
+"""The stages of one document, run one after the other, with threads between them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from datetime import timedelta
+
+from django.db import Error as DatabaseError
+
+from ..documents import Document
+from ..exceptions import CollectionMissing, SurroundingsError
+from ..models import IndexEntry
+from ..types import Report
+from .embedding import decode, embed, needs_text
+from .items import Item
+from .reading import read
+from .targets import Target, mend_missing, target
+from .writing import backoff, finish, overtaken, write
+
+LEASE = timedelta(seconds=60)
+"""How long a claim holds without being renewed: as long as the entries of a killed worker wait."""
+AHEAD = 2
+"""Batches under way at once: one is embedded while the next is decoded."""
+MENDINGS = 3
+"""How often a run puts up with a collection that is not there."""
+BATCH = 128
+"""Entries a claim. Large enough to share the cost of statements and of opening a store."""
+
+
+class Pipeline:
+    """The stages of one document, and the threads between them. Use as a context manager."""
+
+    def __init__(self, document: Document, claiming: Callable[[], bool], abandon: Callable[[], bool]) -> None:
+        self.document = document
+        self.claiming = claiming
+        self.abandon = abandon
+        self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="clip_search-decode")
+        self._model = ThreadPoolExecutor(1, thread_name_prefix="clip_search-embed")
+        self._mended = 0
+        self._waiting: deque[tuple[Target, list[Item], Future[None] | None]] = deque()
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._decoders.shutdown(cancel_futures=True)
+        self._model.shutdown(cancel_futures=True)
+        self.release()
+
+    def release(self) -> None:
+        """Give back what is claimed and not finished."""
+        for _, items, _ in self._waiting:
+            IndexEntry.objects.of(self.document).release([item.entry for item in items])
+        self._waiting.clear()
+
+    def run(self, limit: int = BATCH, only: Sequence[uuid.UUID] | None = None) -> Iterator[Report]:
+        """Index what is due, batch by batch, until nothing is. Raises SurroundingsError, SetupError."""
+        while True:
+            with self._mending():
+                claimed = self.claiming() and self._start(limit, only)
+                if len(self._waiting) >= AHEAD or (self._waiting and not claimed):
+                    yield self._finish()
+                elif not claimed:
+                    return
+
+    def _start(self, limit: int, only: Sequence[uuid.UUID] | None) -> bool:
+        """Claim a batch, read it and let the threads go at it. Returns whether there was one."""
+        goal = target(self.document)
+        entries = IndexEntry.objects.of(self.document).claim(limit, LEASE, only)
+        if not entries:
+            return False
+        with released_on_error(self.document, entries):
+            items = read(goal, entries)
+            for item in items:
+                if not item.error:
+                    decode(item, goal.encoder.image_size, self._decoders)
+            work = any(item.decoded or needs_text(item) for item in items)
+            embedding = self._model.submit(embed, goal, items, self.abandon) if work else None
+            self._waiting.append((goal, items, embedding))
+        return True
+
+    def _finish(self) -> Report:
+        goal, items, embedding = self._waiting[0]
+        try:
+            with released_on_error(self.document, [item.entry for item in items]):
+                if embedding:
+                    self._await(embedding)
+                write(goal, [item for item in items if not overtaken(item)])
+                return finish(goal, items)
+        finally:
+            self._waiting.popleft()
+
+    def _await(self, embedding: Future[None]) -> None:
+        """Wait for the model, and renew the leases of all that is under way."""
+        while not wait([embedding], timeout=LEASE.total_seconds() / 3).done:
+            for _, items, _ in self._waiting:
+                IndexEntry.objects.of(self.document).renew([item.entry for item in items], LEASE)
+        embedding.result()
+
+    @contextmanager
+    def _mending(self) -> Iterator[None]:
+        try:
+            yield
+        except CollectionMissing:
+            self.release()
+            self._mended += 1
+            if not mend_missing(self.document) and self._mended > MENDINGS:
+                raise  # otherwise the collection was swapped for another since the claim
+
+
+@contextmanager
+def released_on_error(document: Document, entries: Sequence[IndexEntry]) -> Iterator[None]:
+    """Give the entries back if this fails: later, if the surroundings are at fault."""
+    queryset = IndexEntry.objects.of(document)
+    try:
+        yield
+    except CollectionMissing:
+        queryset.release(entries)
+        raise
+    except (SurroundingsError, DatabaseError) as error:
+        queryset.release(entries, backoff(max(entry.attempts for entry in entries)), str(error))
+        raise
+    except BaseException:
+        queryset.release(entries)
+        raise
+
+
+def index_due(
+    document: Document,
+    *,
+    product_ids: Sequence[str] | None = None,
+    limit: int = BATCH,
+    claiming: Callable[[], bool] = lambda: True,
+    abandon: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
+    """Index what is due, or what of these products is, and yield a report a batch.
+
+    No more is claimed once `claiming()` is false; what is under way is given back once `abandon()` is
+    true. Raises SurroundingsError when something outside does not work now, and SetupError when the
+    settings cannot work; in both cases the entries are due as before.
+    """
+    only = None if product_ids is None else [document.point_id(product_id) for product_id in product_ids]
+    with Pipeline(document, claiming, abandon) as pipeline:
+        yield from pipeline.run(limit, only)

@@ -1,0 +1,73 @@
+"""Read what products say now, and what the store has of them already."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from django.db import Error as DatabaseError
+
+from ..documents import Document
+from ..models import IndexEntry, PostedProduct
+from ..types import POSTED_SOURCE, Content
+from .items import Item
+from .targets import Target
+
+logger = logging.getLogger(__name__)
+
+
+def read(
+    goal: Target,
+    entries: Sequence[IndexEntry],
+    contents: Mapping[uuid.UUID, Content | str] | None = None,
+) -> list[Item]:
+    """Read what the entries' products say now, and what the store has of them. Raises StoreUnavailable.
+
+    Who has read the contents already passes them.
+    """
+    ids = [entry.uuid for entry in entries]
+    points = {c.name: goal.store.get(c.name, ids) for c in goal.writable}
+    contents = read_contents(goal.document, entries) if contents is None else contents
+    items = []
+    for entry in entries:
+        content = contents.get(entry.uuid)
+        items.append(
+            Item(
+                entry=entry,
+                content=content if isinstance(content, Content) else None,
+                error=content if isinstance(content, str) else "",
+                points={name: found[entry.uuid] for name, found in points.items() if entry.uuid in found},
+                fingerprint=goal.encoder.fingerprint,
+            )
+        )
+    return items
+
+
+def read_contents(document: Document, entries: Iterable[IndexEntry]) -> dict[uuid.UUID, Content | str]:
+    """Return each entry's content, or what is wrong with it as text; what is gone is missing."""
+    posted, owned = [], []
+    for entry in entries:
+        (posted if entry.source == POSTED_SOURCE else owned).append(entry)
+    found: dict[uuid.UUID, Content | str] = {}
+    rows = document.resolve([entry.product_id for entry in owned]) if owned else {}
+    for entry in owned:
+        if entry.product_id in rows:
+            found[entry.uuid] = content_or_fault(document.content, rows[entry.product_id])
+    if posted:
+        keys = [entry.uuid for entry in posted]
+        for product in PostedProduct.objects.of(document).filter(uuid__in=keys):
+            found[product.uuid] = content_or_fault(product.content, document)
+    return found
+
+
+def content_or_fault(read_content: Callable[[Any], Content], argument: Any) -> Content | str:
+    """Call it; what the host's own methods raise is the product's fault, in words, and stays with it."""
+    try:
+        return read_content(argument)
+    except DatabaseError:
+        raise
+    except Exception as error:  # the host's code may raise anything
+        logger.warning("Cannot read product error=%r", error, exc_info=True)
+        return f"{type(error).__name__}: {error}"

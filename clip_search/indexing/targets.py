@@ -1,0 +1,104 @@
+"""Where a document's points are written: its collections, the store and the model."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+
+from ..conf import conf
+from ..documents import Document
+from ..encoder import Encoder, get_encoder
+from ..exceptions import ModelChanged
+from ..models import Collection, IndexEntry
+from ..stores import get_store
+from ..stores.base import Schema, Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a batch is written: decided when it is claimed, and kept."""
+
+    document: Document
+    store: Store
+    encoder: Encoder
+    collections: Sequence[Collection]
+
+    @property
+    def writable(self) -> list[Collection]:
+        """The collections whose model is ours."""
+        return [c for c in self.collections if c.fingerprint == self.encoder.fingerprint]
+
+    @property
+    def generation(self) -> int:
+        return max(collection.generation for collection in self.writable)
+
+
+def target(document: Document) -> Target:
+    """Return where the document's points go now; its first collection is made here. Raises ModelChanged."""
+    store, encoder = get_store(), get_encoder()
+    collections = Collection.objects.of(document).active()
+    found = Target(
+        document=document,
+        store=store,
+        encoder=encoder,
+        collections=collections or [make_collection(document, store, encoder)],
+    )
+    if not found.writable:
+        raise ModelChanged(
+            f"The collection of {document.name!r} was built by another model than CLIP_SEARCH['MODEL'] = "
+            f"{conf.model!r}. Run `manage.py clip_rebuild {document.name}`, or restore the setting."
+        )
+    return found
+
+
+def make_collection(
+    document: Document,
+    store: Store,
+    encoder: Encoder,
+    *,
+    state: str = Collection.State.LIVE,
+    generation: int = 1,
+) -> Collection:
+    """Make a collection in the store, then its row; where another process was first, return that one's."""
+    name = f"{document.name}-{generation}-{uuid.uuid4().hex[:8]}"
+    schema = Schema(
+        dimension=encoder.dimension,
+        multiple_images=document.max_images > 1,
+        filters={key: filter_field.kind for key, filter_field in document.filter_fields.items()},
+        options=conf.collection_options,
+    )
+    store.create(name, schema)
+    try:
+        with transaction.atomic(using=document.using):
+            return Collection.objects.using(document.using).create(
+                document=document.name,
+                name=name,
+                generation=generation,
+                state=state,
+                fingerprint=encoder.fingerprint,
+                dimension=encoder.dimension,
+            )
+    except IntegrityError:
+        store.destroy(name)
+        return Collection.objects.of(document).get(state=state)
+
+
+def mend_missing(document: Document) -> int:
+    """Forget the collections that the store does not have any more; everything is indexed anew.
+
+    Returns how many were missing. Raises StoreUnavailable.
+    """
+    store = get_store()
+    missing = [c for c in Collection.objects.of(document).active() if not store.exists(c.name)]
+    for collection in missing:
+        logger.warning("Collection is missing, making another collection=%s", collection.name)
+        collection.delete()
+    if missing:
+        IndexEntry.objects.of(document).forget_index()
+    return len(missing)

@@ -1,0 +1,166 @@
+"""Write points, and record what became of each entry."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..models import IndexEntry
+from ..types import IMAGE, TEXT, Point, Report
+from .items import Item, same
+from .targets import Target
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LONGEST_DELAY = 300.0
+"""Seconds between two tries while the surroundings are at fault."""
+
+
+def write(goal: Target, items: Sequence[Item]) -> None:
+    """Bring every active collection up to the items. Raises StoreUnavailable."""
+    ready = [item for item in items if not (item.error or item.postponed)]
+    gone = [Point(id=item.id, stamp=item.stamp) for item in ready if item.content is None]
+    for collection in goal.collections:
+        if gone:
+            goal.store.drop(collection.name, gone)
+    for collection in goal.writable:
+        changed = [i for i in ready if i.content is not None and not up_to_date(i, collection.name)]
+        if changed:
+            goal.store.put(collection.name, complete(goal, changed))
+
+
+def up_to_date(item: Item, collection: str) -> bool:
+    """Say whether the collection's point may stay as it is.
+
+    It must say the same, and no revision may lie between: a worker that stalled with one of those
+    could still write, and its older content would then not be fenced out.
+    """
+    point = item.points.get(collection)
+    return (
+        point is not None
+        and same(point.stamp, item.stamp)
+        and point.stamp.revision >= item.entry.claimed_revision - 1
+    )
+
+
+def overtaken(item: Item) -> int:
+    """Return the revision of a point that is not older than this entry and yet says something else, or 0."""
+    if item.error or item.postponed:
+        return 0
+    revisions = [
+        point.stamp.revision
+        for point in item.points.values()
+        if point.stamp.revision >= item.entry.claimed_revision and not same(point.stamp, item.stamp)
+    ]
+    return max(revisions, default=0)
+
+
+def complete(goal: Target, items: Sequence[Item]) -> list[Point]:
+    """Return whole points: vectors that were made now, and those that are kept.
+
+    Where a point that was to keep its vectors has gone meanwhile, the item is postponed: whoever took
+    it away has a newer revision.
+    """
+    keeping = [item for item in items if item.known and not is_new(item)]
+    stored: dict[uuid.UUID, Point] = {}
+    for collection in goal.writable if keeping else ():
+        missing = [item.id for item in keeping if item.id not in stored and collection.name in item.points]
+        stored |= goal.store.get(collection.name, missing, vectors=True)
+    points = []
+    for item in items:
+        try:
+            points.append(point_of(item, stored.get(item.id), goal.document.max_images > 1))
+        except KeyError:
+            item.postponed = "Its point changed meanwhile."
+    return points
+
+
+def is_new(item: Item) -> bool:
+    """Say whether nothing of the item's vectors is kept."""
+    text_made = item.text_vector is not None or not (item.content and item.content.text)
+    return text_made and all(stamp.error or stamp.hash in item.image_vectors for stamp in item.stamps)
+
+
+def point_of(item: Item, stored: Point | None, several: bool) -> Point:
+    """Put an item's point together; `stored` brings the vectors that are kept."""
+    import numpy as np
+
+    vectors: dict[str, NDArray[np.float32]] = {}
+    kept = stored.vectors if stored else {}
+    content = item.content
+    if content and content.text:
+        vectors[TEXT] = item.text_vector if item.text_vector is not None else kept[TEXT]
+    rows = kept_images(stored) | item.image_vectors
+    shown = [rows[stamp.hash] for stamp in item.stamps if not stamp.error]
+    if shown:
+        vectors[IMAGE] = np.stack(shown) if several else shown[0]
+    return Point(
+        id=item.id, stamp=item.stamp, vectors=vectors, payload=dict(content.payload) if content else {}
+    )
+
+
+def kept_images(stored: Point | None) -> dict[str, NDArray[np.float32]]:
+    """Return the stored image vectors by the hash of their image."""
+    if stored is None or IMAGE not in stored.vectors:
+        return {}
+    rows = stored.vectors[IMAGE]
+    hashes = [stamp.hash for stamp in stored.stamp.images if not stamp.error]
+    return dict(zip(hashes, rows.reshape(-1, rows.shape[-1]), strict=False))
+
+
+def finish(goal: Target, items: Sequence[Item]) -> Report:
+    """Record what became of each entry, and say it."""
+    entries = IndexEntry.objects.of(goal.document)
+    by_state: dict[tuple[str, str], list[IndexEntry]] = {}
+    for item in items:
+        if item.postponed:
+            entries.release([item.entry], backoff(item.entry.attempts), item.postponed)
+        elif revision := overtaken(item):
+            entries.overtake(item.entry, revision)
+        else:
+            by_state.setdefault(state_of(item), []).append(item.entry)
+    for (state, error), group in by_state.items():
+        entries.finish(group, state, goal.generation, error)
+    entries.release([item.entry for item in items])  # those that were raised again meanwhile
+    return sum((report_of(item) for item in items), Report())
+
+
+def state_of(item: Item) -> tuple[str, str]:
+    """Return the state that the entry has now, and what is wrong."""
+    broken = next((stamp.error for stamp in item.stamps if stamp.error), "")
+    if item.error or broken:
+        return IndexEntry.State.FAILED, item.error or broken
+    if item.content is None:
+        return IndexEntry.State.REMOVED, ""
+    if not item.content.text and not item.stamps:
+        return IndexEntry.State.FAILED, "There is nothing to search by: neither text nor an image."
+    return IndexEntry.State.INDEXED, ""
+
+
+def report_of(item: Item) -> Report:
+    """Count one item."""
+    if item.postponed:
+        return Report(postponed=1)
+    if overtaken(item):
+        return Report()  # it is due again at once, and counted then
+    state, _ = state_of(item)
+    without_image = int(item.content is not None and not item.content.images)
+    if state == IndexEntry.State.FAILED:
+        return Report(failed=1, without_image=without_image)
+    if state == IndexEntry.State.REMOVED:
+        return Report(removed=1)
+    if item.text_vector is not None or item.image_vectors:
+        return Report(embedded=1, without_image=without_image)
+    if any(same(point.stamp, item.stamp) for point in item.points.values()):
+        return Report(unchanged=1, without_image=without_image)
+    return Report(payload_only=1, without_image=without_image)
+
+
+def backoff(attempts: int) -> float:
+    """Return the seconds to wait after so many tries: exponential, with jitter, and never giving up."""
+    longest = min(LONGEST_DELAY, 2.0 ** min(attempts, 16))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311

@@ -1,0 +1,247 @@
+"""Asking for work, and the RQ function that does it. A job is a wake-up call: it carries no content."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import connections, transaction
+
+from . import indexing, reindexing
+from .conf import conf
+from .documents import Document, registry
+from .exceptions import ClipSearchError, SurroundingsError
+from .models import IndexEntry, RelatedChange
+from .types import MODEL_SOURCE, Report
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+logger = logging.getLogger(__name__)
+
+SECONDS_A_JOB = 20.0
+"""RQ's SimpleWorker sends no heartbeat during a job, so jobs are short and enqueue the rest."""
+JOB_TIMEOUT = 600
+"""Seconds after which RQ kills a job: far above `SECONDS_A_JOB`, for a first batch that loads a model."""
+SECONDS_TO_FINISH = 5.0
+"""After a request to stop, a batch under way may finish this long; then it is released."""
+CONNECT_TIMEOUT = 0.25
+PAUSE_AFTER_FAILURE = 5.0
+"""Seconds without another try after Redis did not answer: the sweep finds what was not announced."""
+
+
+class Stopping:
+    """Whether this process was asked to stop, and since when."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def request(self) -> None:
+        """Ask for no more work."""
+        self._since = self._since or time.monotonic()
+
+    def reset(self) -> None:
+        """Take the request back, as tests do."""
+        self._since = None
+
+    def requested(self) -> bool:
+        """Say whether no more work is to be claimed."""
+        return self._since is not None
+
+    def urgent(self) -> bool:
+        """Say whether what is under way is to be dropped."""
+        return self._since is not None and time.monotonic() - self._since > SECONDS_TO_FINISH
+
+
+stopping = Stopping()
+
+
+# Asking for work.
+
+
+def request(document: Document, product_ids: Iterable[str], *, source: str = MODEL_SOURCE) -> int:
+    """Have these products indexed, once the transaction commits. Returns how many there are."""
+    ids = list(product_ids)
+    count = IndexEntry.objects.raise_revision(document, ids, source=source)
+    if count:
+        wake_on_commit(document, ids)
+    return count
+
+
+def request_related(document: Document, **change: Any) -> None:
+    """Remember a change that touches products which a worker will find. See `RelatedChange`."""
+    RelatedChange.objects.using(document.using).create(document=document.name, **change)
+    wake_on_commit(document)
+
+
+class Waking:
+    """One wake-up for everything that a transaction raised.
+
+    Every raise registers `run`, because a savepoint that rolls back takes its callbacks along; the
+    first that is called does the work of all.
+    """
+
+    def __init__(self) -> None:
+        self.raised: dict[str, set[str]] = {}
+        self.done = False
+
+    def run(self) -> None:
+        """Wake a worker, or index here where no queue is set."""
+        if self.done:
+            return
+        self.done = True
+        for name, product_ids in self.raised.items():
+            document = registry.get(name)
+            if document and conf.queue:
+                wake(document)
+            elif document:
+                index_here(document, product_ids)
+
+
+def wake_on_commit(document: Document, product_ids: Iterable[str] = ()) -> None:
+    """Wake a worker for this document when the transaction commits, once per transaction."""
+    connection: Any = connections[document.using]
+    waking: Waking | None = getattr(connection, "clip_search_waking", None)
+    if waking is None or waking.done or not connection.in_atomic_block:
+        waking = connection.clip_search_waking = Waking()
+    waking.raised.setdefault(document.name, set()).update(product_ids)
+    transaction.on_commit(waking.run, using=document.using, robust=True)
+
+
+def index_here(document: Document, product_ids: Iterable[str]) -> None:
+    """Index in this process, as `QUEUE = None` asks. What fails is logged, and due as before."""
+    try:
+        expanded = reindexing.expand_related(document)
+        for _ in indexing.index_due(document, product_ids=[*product_ids, *expanded]):
+            pass
+    except ClipSearchError as error:
+        logger.error("Cannot index document=%s error=%s", document.name, error)
+
+
+def index_now(document: Document, product_id: str, *, timeout: float = 5.0) -> IndexEntry:
+    """Index one product here, waiting if a worker holds it, and return its entry as it is then.
+
+    Raises SurroundingsError or SetupError; the product is then still due.
+    """
+    deadline = time.monotonic() + timeout
+    rows = IndexEntry.objects.of(document).filter(uuid=document.point_id(product_id))
+    while True:
+        for _ in indexing.index_due(document, product_ids=[product_id]):
+            pass
+        entry = rows.get()
+        if entry.state != IndexEntry.State.PENDING or time.monotonic() > deadline:
+            return entry
+        time.sleep(0.05)
+
+
+# The queue.
+
+_silent_until: dict[str, float] = {}
+
+
+def wake(document: Document) -> bool:
+    """Enqueue a wake-up. Returns whether Redis took it: if not, the row still says what to do."""
+    from redis.exceptions import RedisError
+
+    name = conf.queue or ""
+    if time.monotonic() < _silent_until.get(name, 0.0):
+        return False
+    try:
+        get_queue(name).enqueue(
+            "clip_search.jobs.index_due", document.name, result_ttl=0, job_timeout=JOB_TIMEOUT
+        )
+    except RedisError as error:
+        _silent_until[name] = time.monotonic() + PAUSE_AFTER_FAILURE
+        logger.warning("Cannot enqueue, a worker's sweep will find it queue=%s error=%s", name, error)
+        return False
+    return True
+
+
+def get_queue(name: str) -> Any:
+    """Return the django-rq queue of that name, on a connection that fails fast."""
+    import django_rq
+
+    connection = _connection(name, json.dumps(settings.RQ_QUEUES[name], default=repr, sort_keys=True))
+    return django_rq.get_queue(name, connection=connection, commit_mode="auto")
+
+
+@lru_cache(maxsize=8)
+def _connection(name: str, _config: str) -> Redis:
+    """Return a connection without retries: with redis-py's own, a save would take 4 s while Redis is down."""
+    from django_rq.queues import get_connection
+    from redis import ConnectionPool, Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    connection = get_connection(name)
+    pool = connection.connection_pool
+    if type(pool) is not ConnectionPool:
+        return connection  # a Sentinel's pool knows how to find the master; it is the host's to tune
+    options = pool.connection_kwargs | {
+        "retry": Retry(NoBackoff(), 0),
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_timeout": 2.0,
+    }
+    return Redis(connection_pool=ConnectionPool(connection_class=pool.connection_class, **options))
+
+
+# The work.
+
+
+def index_due(document_name: str) -> None:
+    """Index what is due of a document, for a while; if there is more, other workers are woken too."""
+    document = registry.get(document_name)
+    if document is None:
+        logger.warning("No such document any more document=%s", document_name)
+        return
+    shift = Shift(document)
+    try:
+        reindexing.expand_related(document)
+        for report in indexing.index_due(document, claiming=shift.goes_on, abandon=stopping.urgent):
+            shift.report += report
+    except indexing.Stopped:
+        logger.info("Stopped, what was under way is given back document=%s", document_name)
+    except SurroundingsError as error:
+        logger.warning("Cannot index now, will try again document=%s error=%s", document_name, error)
+    if products := shift.report.products:
+        logger.info("Indexed document=%s products=%d seconds=%.2f", document_name, products, shift.seconds)
+
+
+class Shift:
+    """The time that one job works."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.report = Report()
+        self._started = time.monotonic()
+        self._claims = 0
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def goes_on(self) -> bool:
+        """Say whether to claim another batch; asked before each.
+
+        After the first one, what is left is announced once: to a worker that is idle, or to whoever
+        takes over when this shift ends.
+        """
+        self._claims += 1
+        if self._claims == 2 and IndexEntry.objects.of(self.document).due().exists():
+            wake(self.document)
+        return not stopping.requested() and self.seconds < SECONDS_A_JOB
+
+
+def sweep() -> int:
+    """Wake a worker for every document of which something is due. Returns for how many."""
+    found = 0
+    for document in registry:
+        changes = RelatedChange.objects.using(document.using).filter(document=document.name)
+        if IndexEntry.objects.of(document).due().exists() or changes.exists():
+            found += wake(document)
+    return found

@@ -1,0 +1,29 @@
+"""Build a new collection beside the live one, and swap."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from clip_search import rebuilding
+from clip_search.documents import Document
+from clip_search.management.documents import DocumentCommand, summary
+from clip_search.models import IndexEntry
+from clip_search.types import Report
+
+
+class Command(DocumentCommand):
+    help = (
+        "Index everything into a new collection and swap it for the live one. Needed after a change of "
+        "MODEL, TEXT_MODEL, COLLECTION_OPTIONS, max_images or a filter's type. Interrupted, it continues."
+    )
+
+    def handle_document(self, document: Document, options: dict[str, Any]) -> str:
+        started, total = time.monotonic(), Report()
+        count = IndexEntry.objects.of(document).count()
+        with self.progress(count, f"Rebuilding {document.name}") as progress:
+            for report in rebuilding.rebuild(document):
+                progress.add(report.products)
+                total += report
+        self.stdout.write(f"{document.name}: {summary(total, time.monotonic() - started)}")
+        return self.show_failures(document)

@@ -1,0 +1,42 @@
+"""Say what is indexed, what waits and what is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Count, Min
+
+from clip_search.documents import Document
+from clip_search.exceptions import StoreUnavailable
+from clip_search.management.documents import DocumentCommand
+from clip_search.models import Collection, IndexEntry
+from clip_search.stores import get_store
+
+
+class Command(DocumentCommand):
+    help = "Say what is indexed, what waits and what is wrong. Exits with status 1 if something is."
+
+    def handle_document(self, document: Document, options: dict[str, Any]) -> str:
+        self.stdout.write(f"{document.name} ({document.model._meta.label})")
+        trouble = [self.show_collection(c) for c in Collection.objects.of(document).active()]
+        entries = IndexEntry.objects.of(document)
+        for row in (
+            entries.values("state").annotate(count=Count("pk"), since=Min("not_before")).order_by("state")
+        ):
+            since = (
+                f", longest since {row['since']:%Y-%m-%d %H:%M:%S %Z}" if row["state"] == "pending" else ""
+            )
+            self.stdout.write(f"  {row['state']}: {row['count']}{since}")
+        return "; ".join(filter(None, [*trouble, self.show_failures(document)]))
+
+    def show_collection(self, collection: Collection) -> str:
+        try:
+            points = get_store().count(collection.name)
+        except StoreUnavailable as error:
+            self.stdout.write(f"  collection {collection.name} ({collection.state}): {error}")
+            return str(error)
+        self.stdout.write(
+            f"  collection {collection.name} ({collection.state}): {points} points, "
+            f"{collection.dimension} dimensions, model {collection.fingerprint[:12]}"
+        )
+        return ""

