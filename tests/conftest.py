@@ -17,6 +17,8 @@ from PIL import Image
 
 from clip_search import encoder, jobs, stores
 
+pytest.register_assert_rewrite("tests.store_contract")
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -1,0 +1,70 @@
+"""A lock between processes: blocking, so that nobody who waits is passed over, and with a timeout."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import IO
+
+import portalocker
+
+
+class _Waiter(threading.Thread):
+    """Waits for the lock in a thread of its own, because a blocking flock takes no timeout."""
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        super().__init__(name="clip_search-lock", daemon=True)
+        self.handle = handle
+        self.done = threading.Event()
+        self.error: portalocker.LockException | None = None
+        self._deciding = threading.Lock()
+        self._abandoned = False
+
+    def run(self) -> None:
+        try:
+            portalocker.lock(self.handle, portalocker.LockFlags.EXCLUSIVE)
+        except portalocker.LockException as error:
+            self.error = error
+        with self._deciding:
+            if self._abandoned:
+                release(self.handle)
+            self.done.set()
+
+    def abandon(self) -> bool:
+        """Let the thread give the lock back when it gets it. Returns False if it got it just now."""
+        with self._deciding:
+            self._abandoned = not self.done.is_set()
+            return self._abandoned
+
+
+def acquire(path: Path, timeout: float) -> IO[bytes]:
+    """Lock a file, alone among threads and processes, for `release`. Raises TimeoutError, OSError."""
+    handle = path.open("ab")
+    try:
+        portalocker.lock(handle, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+    except portalocker.AlreadyLocked:
+        _wait(handle, timeout)
+    except portalocker.LockException as error:
+        handle.close()
+        raise OSError(f"cannot lock: {error}") from error
+    return handle
+
+
+def _wait(handle: IO[bytes], timeout: float) -> None:
+    waiter = _Waiter(handle)
+    waiter.start()
+    if not waiter.done.wait(timeout) and waiter.abandon():
+        raise TimeoutError
+    if waiter.error:
+        handle.close()
+        raise OSError(f"cannot lock: {waiter.error}") from waiter.error
+
+
+def release(handle: IO[bytes]) -> None:
+    """Give the lock back."""
+    # Unlocked by name: a process forked meanwhile has a copy of the handle, and closing ours alone
+    # would leave the lock with it.
+    try:
+        portalocker.unlock(handle)
+    finally:
+        handle.close()

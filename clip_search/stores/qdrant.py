@@ -1,0 +1,156 @@
+"""What both of Qdrant's engines share: points, fences, queries. Where they differ is in their own files."""
+
+from __future__ import annotations
+
+import uuid
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from ..exceptions import ModelChanged, SetupError, StoreUnavailable
+from ..types import Point, Stamp
+from .base import CLIP, INDEXED, Condition, Found, Query, Schema, Store, tombstone
+from .filters import Dialect, matching, older, tombstones
+
+INDEX_TYPES = {"keyword": "keyword", "number": "float", "bool": "bool", "date": "datetime"}
+
+TIES = 16
+"""How many points of equal score may lie across the edge of a page.
+
+Fusing makes many equal scores (first here and second there, or the reverse), and Qdrant returns them in
+another order every time. So a little more than the page is asked for, ordered by score and id, and cut.
+"""
+
+
+def payload_indexes(schema: Schema) -> dict[str, str]:
+    """Return Qdrant's type of index for each payload key that has one."""
+    return dict(INDEXED) | {key: INDEX_TYPES[kind] for key, kind in schema.filters.items()}
+
+
+def refused(message: str) -> SetupError:
+    """Return the error for a request that the engine understood and would not do."""
+    if "dimension" in message.lower():
+        return ModelChanged(f"{message.strip()}. Run `manage.py clip_rebuild`, or restore the model.")
+    return SetupError(f"Qdrant refused the request: {message.strip()}. Run `manage.py check`.")
+
+
+class QdrantStore(Store):
+    """A store whose engine is Qdrant. An engine brings the methods below; each raises what `Store` says."""
+
+    @property
+    @abstractmethod
+    def dialect(self) -> Dialect:
+        """What the engine calls the things of a filter."""
+
+    @abstractmethod
+    def _retrieve(self, collection: str, ids: list[uuid.UUID], vectors: bool) -> Iterable[Any]:
+        """Return the records of those ids that exist."""
+
+    @abstractmethod
+    def _page(self, collection: str, start: uuid.UUID | None, limit: int) -> Iterable[Any]:
+        """Return `limit` records from id `start` on, in the order of ids."""
+
+    @abstractmethod
+    def _upsert(self, collection: str, batches: list[tuple[list[Any], Any]]) -> None:
+        """Write each batch of points where its filter holds or the point is missing."""
+
+    @abstractmethod
+    def _delete(self, collection: str, where: Any) -> None:
+        """Delete the points that meet the filter."""
+
+    @abstractmethod
+    def _find(self, collection: str, query: Query, where: Any, offset: int, limit: int) -> Iterable[Any]:
+        """Return the scored points of a query, best first."""
+
+    @abstractmethod
+    def _facet(self, collection: str, key: str, where: Any, limit: int) -> Iterable[Any]:
+        """Return hits with `value` and `count`."""
+
+    @abstractmethod
+    def _count(self, collection: str, where: Any) -> int:
+        """Count the points that meet the filter."""
+
+    def get(
+        self, collection: str, ids: Sequence[uuid.UUID], *, vectors: bool = False
+    ) -> dict[uuid.UUID, Point]:
+        points = (_point(record) for record in self._retrieve(collection, list(ids), vectors))
+        return {point.id: point for point in points}
+
+    def put(self, collection: str, points: Sequence[Point]) -> None:
+        self._write(collection, points, or_equal=False)
+
+    def drop(self, collection: str, points: Sequence[Point]) -> None:
+        self._write(collection, [tombstone(point) for point in points], or_equal=True)
+
+    def _write(self, collection: str, points: Sequence[Point], *, or_equal: bool) -> None:
+        batches = [
+            ([self._record(point) for point in group], older(self.dialect, revision, or_equal=or_equal))
+            for revision, group in _by_revision(points)
+        ]
+        if batches:
+            self._upsert(collection, batches)
+
+    def _record(self, point: Point) -> Any:
+        return self.dialect.point(
+            id=point.id,
+            vector={name: vector.tolist() for name, vector in point.vectors.items()},
+            payload={**point.payload, CLIP: point.stamp.as_payload()},
+        )
+
+    def purge(self, collection: str, ids: Sequence[uuid.UUID]) -> None:
+        self._delete(collection, tombstones(self.dialect, ids))
+
+    def scroll(self, collection: str, *, after: uuid.UUID | None = None, limit: int = 1000) -> list[Point]:
+        start = uuid.UUID(int=after.int + 1) if after else None
+        return [_point(record) for record in self._page(collection, start, limit)]
+
+    def query(self, collection: str, query: Query) -> list[Found]:
+        # Tombstones have no vectors, so only a query without a leg can meet them.
+        where = matching(self.dialect, query.conditions, without=query.without, alive=not query.legs)
+        first = max(0, query.offset - TIES)
+        hits = self._find(collection, query, where, first, query.offset - first + query.limit + TIES)
+        found = sorted((_found(hit, query) for hit in hits), key=lambda found: (-found.score, found.id))
+        return found[query.offset - first :][: query.limit]
+
+    def facet(
+        self, collection: str, key: str, *, conditions: Sequence[Condition] = (), limit: int = 100
+    ) -> dict[str, int]:
+        # Tombstones have no value to be counted by.
+        hits = self._facet(collection, key, matching(self.dialect, conditions), limit)
+        counts = {str(hit.value): int(hit.count) for hit in hits}
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    def count(self, collection: str, *, conditions: Sequence[Condition] = ()) -> int:
+        return self._count(collection, matching(self.dialect, conditions, alive=True))
+
+
+def _by_revision(points: Sequence[Point]) -> Iterator[tuple[int, list[Point]]]:
+    """Group points for writing: a fence is one per request, and it depends on the revision."""
+    ordered = sorted(points, key=lambda point: point.stamp.revision)
+    for revision, group in groupby(ordered, key=lambda point: point.stamp.revision):
+        yield revision, list(group)
+
+
+def _read(payload: dict[str, Any] | None) -> tuple[Stamp, dict[str, Any]]:
+    rest = dict(payload or {})
+    try:
+        return Stamp.from_payload(rest.pop(CLIP)), rest
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreUnavailable(
+            "A point in the collection was not written by clip_search. Give it a collection of its own."
+        ) from error
+
+
+def _point(record: Any) -> Point:
+    import numpy as np
+
+    stamp, payload = _read(record.payload)
+    vectors = {name: np.asarray(vector, dtype=np.float32) for name, vector in (record.vector or {}).items()}
+    return Point(id=uuid.UUID(str(record.id)), stamp=stamp, payload=payload, vectors=vectors)
+
+
+def _found(hit: Any, query: Query) -> Found:
+    stamp, payload = _read(hit.payload)
+    score = float(hit.score) if query.legs else 1.0
+    return Found(id=uuid.UUID(str(hit.id)), score=score, stamp=stamp, payload=payload)

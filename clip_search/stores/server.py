@@ -1,0 +1,234 @@
+"""The server store: a Qdrant server or cluster, through qdrant-client."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ..exceptions import CollectionMissing, SetupError, StoreUnavailable
+from ..types import IMAGE, TEXT
+from .base import RRF_K, Leg, Query, Schema
+from .filters import Dialect
+from .qdrant import QdrantStore, payload_indexes
+from .server_errors import client_errors, explained
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+logger = logging.getLogger("clip_search")
+
+TIMEOUT = 10
+"""Seconds for one request, unless CLIP_SEARCH["QDRANT"] has a `timeout`."""
+
+NEEDED_VERSION = (1, 17)
+"""An older server takes a conditional write for an unconditional one, without a word."""
+
+
+class ServerStore(QdrantStore):
+    """Collections on a Qdrant server. `options` go to `qdrant_client.QdrantClient`: url, api_key, timeout…
+
+    COLLECTION_OPTIONS go to `create_collection`: shard_number, replication_factor, on_disk_payload,
+    hnsw_config, quantization_config…; `on_disk` is of the vectors.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        _check_header("api_key", options.get("api_key"))
+        self._options = {"timeout": TIMEOUT, "check_compatibility": False} | options
+        self._client: QdrantClient | None = None
+        self._connecting = threading.Lock()
+        self._version_is_fine = False
+        self._many_images: dict[str, bool] = {}
+
+    @cached_property
+    def dialect(self) -> Dialect:
+        from qdrant_client import models
+
+        return Dialect(
+            models=models,
+            point=models.PointStruct,
+            match=lambda value: models.MatchValue(value=value),
+            numbers=models.Range,
+            dates=models.DatetimeRange,
+            has_id=lambda ids: models.HasIdCondition(has_id=list(ids)),
+        )
+
+    def _connected(self) -> QdrantClient:
+        from qdrant_client import QdrantClient
+
+        with self._connecting:
+            if self._client is None:
+                self._client = QdrantClient(**self._options)
+            return self._client
+
+    @contextmanager
+    def _asking(self, collection: str = "") -> Iterator[QdrantClient]:
+        try:
+            yield self._connected()
+        except client_errors() as error:
+            raise explained(error, collection) from error
+
+    def close(self) -> None:
+        with self._connecting:
+            if self._client is not None:
+                self._client.close()
+            self._client = None
+
+    def create(self, collection: str, schema: Schema) -> None:
+        self._check_version()
+        if not self.exists(collection):
+            self._make(collection, schema)
+        self._make_indexes(collection, schema)
+
+    def _make(self, collection: str, schema: Schema) -> None:
+        options = dict(schema.options)
+        on_disk = options.pop("on_disk", None)
+        try:
+            with self._asking(collection) as client:
+                client.create_collection(collection, vectors_config=_vectors(schema, on_disk), **options)
+        except (TypeError, SetupError) as error:
+            if self.exists(collection):  # another process was faster
+                return
+            raise SetupError(
+                f'Qdrant cannot make the collection. Check CLIP_SEARCH["COLLECTION_OPTIONS"]. {error}'
+            ) from error
+        logger.info("Created collection=%s dimension=%d", collection, schema.dimension)
+
+    def _make_indexes(self, collection: str, schema: Schema) -> None:
+        # Also in a collection that exists: whoever made it may have died before it made the last one.
+        from qdrant_client import models
+
+        with self._asking(collection) as client:
+            there = client.get_collection(collection).payload_schema
+            for key, name in payload_indexes(schema).items():
+                if key not in there:
+                    client.create_payload_index(collection, key, models.PayloadSchemaType(name), wait=True)
+
+    def _check_version(self) -> None:
+        if self._version_is_fine:
+            return
+        with self._asking() as client:
+            version = client.info().version
+        match = re.match(r"(\d+)\.(\d+)", version)
+        if not match:
+            raise StoreUnavailable('What answers at CLIP_SEARCH["QDRANT"] is no Qdrant server.')
+        if tuple(map(int, match.groups())) < NEEDED_VERSION:
+            raise SetupError(
+                f"The Qdrant server is version {version} and ignores conditional writes. "
+                "Upgrade it to 1.17 or later."
+            )
+        self._version_is_fine = True
+
+    def exists(self, collection: str) -> bool:
+        with self._asking(collection) as client:
+            return client.collection_exists(collection)
+
+    def destroy(self, collection: str) -> None:
+        self._many_images.pop(collection, None)
+        try:
+            with self._asking(collection) as client:
+                client.delete_collection(collection)
+        except CollectionMissing:
+            return
+
+    def _retrieve(self, collection: str, ids: list[uuid.UUID], vectors: bool) -> Iterable[Any]:
+        with self._asking(collection) as client:
+            return client.retrieve(collection, ids, with_payload=True, with_vectors=vectors)
+
+    def _page(self, collection: str, start: uuid.UUID | None, limit: int) -> Iterable[Any]:
+        with self._asking(collection) as client:
+            return client.scroll(collection, offset=start, limit=limit, with_payload=True)[0]
+
+    def _upsert(self, collection: str, batches: list[tuple[list[Any], Any]]) -> None:
+        from qdrant_client import models
+
+        self._check_version()
+        with self._asking(collection) as client:
+            operations = [
+                models.UpsertOperation(upsert=models.PointsList(points=points, update_filter=where))
+                for points, where in batches
+            ]
+            client.batch_update_points(collection, operations, wait=True)
+
+    def _delete(self, collection: str, where: Any) -> None:
+        from qdrant_client import models
+
+        with self._asking(collection) as client:
+            client.delete(collection, models.FilterSelector(filter=where), wait=True)
+
+    def _find(self, collection: str, query: Query, where: Any, offset: int, limit: int) -> Iterable[Any]:
+        with self._asking(collection) as client:
+            legs = [self._near(client, collection, leg) for leg in query.legs]
+            return client.query_points(
+                collection,
+                query_filter=where,
+                offset=offset,
+                limit=limit,
+                with_payload=True,
+                **_search(query, legs, where),
+            ).points
+
+    def _near(self, client: QdrantClient, collection: str, leg: Leg) -> dict[str, Any]:
+        vector = leg.vector.tolist()
+        many = leg.using == IMAGE and self._has_many_images(client, collection)
+        return {"query": [vector] if many else vector, "using": leg.using}
+
+    def _has_many_images(self, client: QdrantClient, collection: str) -> bool:
+        """Say whether its image is a multivector: it never changes, so it is asked once per process."""
+        if collection not in self._many_images:
+            vectors = client.get_collection(collection).config.params.vectors
+            image = vectors.get(IMAGE) if isinstance(vectors, dict) else None
+            self._many_images[collection] = bool(image and image.multivector_config)
+        return self._many_images[collection]
+
+    def _facet(self, collection: str, key: str, where: Any, limit: int) -> Iterable[Any]:
+        with self._asking(collection) as client:
+            return client.facet(collection, key, facet_filter=where, limit=limit, exact=True).hits
+
+    def _count(self, collection: str, where: Any) -> int:
+        with self._asking(collection) as client:
+            return client.count(collection, count_filter=where, exact=True).count
+
+
+def _check_header(option: str, value: Any) -> None:
+    """Refuse what cannot be a header here, because the error of whoever sends it would show the value."""
+    if value is not None and not (str(value).isascii() and str(value).isprintable()):
+        raise SetupError(
+            f'CLIP_SEARCH["QDRANT"]["{option}"] has a line break or another character that no key has.'
+        )
+
+
+def _vectors(schema: Schema, on_disk: bool | None) -> dict[str, Any]:
+    from qdrant_client import models
+
+    best_match = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+    size, cosine = schema.dimension, models.Distance.COSINE
+    return {
+        TEXT: models.VectorParams(size=size, distance=cosine, on_disk=on_disk),
+        IMAGE: models.VectorParams(
+            size=size,
+            distance=cosine,
+            on_disk=on_disk,
+            multivector_config=best_match if schema.multiple_images else None,
+        ),
+    }
+
+
+def _search(query: Query, legs: list[dict[str, Any]], where: Any) -> Mapping[str, Any]:
+    from qdrant_client import models
+
+    if not legs:
+        return {}
+    if len(legs) == 1:
+        return {"score_threshold": query.min_score, **legs[0]}
+    prefetch = [
+        models.Prefetch(limit=query.depth, filter=where, score_threshold=query.min_score, **leg)
+        for leg in legs
+    ]
+    fusion = models.Rrf(k=RRF_K, weights=[float(leg.weight) for leg in query.legs])
+    return {"query": models.RrfQuery(rrf=fusion), "prefetch": prefetch}

@@ -1,0 +1,67 @@
+"""What went wrong between qdrant-client and the server, said in this package's errors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..exceptions import ClipSearchError, CollectionMissing, SetupError, StoreUnavailable
+from .qdrant import refused
+
+GRPC_STATUS = {"INVALID_ARGUMENT": 400, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "NOT_FOUND": 404}
+
+
+def client_errors() -> tuple[type[Exception], ...]:
+    """Return what qdrant-client raises: its own errors, gRPC's, and those of reading a strange answer."""
+    import grpc
+    from qdrant_client.common.client_exceptions import QdrantException
+    from qdrant_client.http.exceptions import ApiException
+
+    return ApiException, QdrantException, grpc.RpcError, ValueError, AssertionError
+
+
+def explained(error: Exception, collection: str) -> ClipSearchError:
+    """Return this package's error for one of `client_errors`. Its message holds nothing that was sent."""
+    status, said = _status(error)
+    if status in (401, 403):
+        return SetupError(f'Qdrant refused access ({status}). Check CLIP_SEARCH["QDRANT"]["api_key"].')
+    # Only what names the collection: a proxy without a route answers 404 as well.
+    if status == 404 and collection and collection in said:
+        return CollectionMissing()
+    if status in (400, 409, 422):
+        return refused(said)
+    reason = f"status {status}" if status else type(getattr(error, "source", error)).__name__
+    return StoreUnavailable(
+        f'Qdrant did not answer as it should ({reason}). Check that it runs where CLIP_SEARCH["QDRANT"] says.'
+    )
+
+
+def _status(error: Exception) -> tuple[int | None, str]:
+    """Return the HTTP status that an error stands for, and what the server said."""
+    import grpc
+    from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+    from qdrant_client.http.exceptions import UnexpectedResponse
+
+    if isinstance(error, UnexpectedResponse):
+        return error.status_code, _said(error)
+    if isinstance(error, ResourceExhaustedResponse):
+        return 429, ""
+    if isinstance(error, grpc.Call):
+        return GRPC_STATUS.get(error.code().name), error.details() or ""
+    if _is_ours(error):
+        return (404 if str(error).endswith("not found") else 400), str(error)
+    return None, ""
+
+
+def _is_ours(error: Exception) -> bool:
+    """Say whether the client refused what it was asked, rather than stumbled over the answer."""
+    if isinstance(error, AssertionError):
+        return "Unknown arguments" in str(error)
+    return isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError)
+
+
+def _said(error: Any) -> str:
+    try:
+        return str(error.structured()["status"]["error"])
+    except (ValueError, LookupError, TypeError):
+        return ""

@@ -1,0 +1,265 @@
+"""One folder, several processes: nothing is lost, nobody waits for ever, a killed one leaves no harm."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clip_search.exceptions import CollectionMissing, SetupError, StoreBusy, StoreFull, StoreUnavailable
+from clip_search.stores import locks
+from clip_search.stores.base import Schema
+from clip_search.stores.embedded import EmbeddedStore
+
+from .sharing import BATCH, COLLECTION
+from .store_contract import DIMENSION, product
+
+pytest.importorskip("qdrant_edge")
+
+SECONDS = float(os.environ.get("CLIP_SEARCH_TEST_SHARING_SECONDS", "3"))
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    EmbeddedStore(tmp_path).create(COLLECTION, Schema(dimension=DIMENSION))
+    return tmp_path
+
+
+@contextmanager
+def process(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Run `tests.sharing` in a process of its own, that is gone afterwards."""
+    command = [sys.executable, "-m", "tests.sharing", *map(str, arguments)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def lines(running: subprocess.Popen[str]) -> list[Any]:
+    out, _ = running.communicate(timeout=SECONDS + 60)
+    assert running.returncode == 0
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def first_line(running: subprocess.Popen[str]) -> Any:
+    assert running.stdout is not None
+    return json.loads(running.stdout.readline())
+
+
+def written(folder: Path) -> set[str]:
+    return {point.stamp.product_id for point in EmbeddedStore(folder).scroll(COLLECTION, limit=10**6)}
+
+
+def test_two_write_while_one_searches(folder: Path) -> None:
+    with (
+        process("write", folder, SECONDS, 0) as one,
+        process("write", folder, SECONDS, 10**6) as two,
+        process("search", folder, SECONDS) as searcher,
+    ):
+        ends = lines(one)[-1], lines(two)[-1]
+        (seconds,) = lines(searcher)
+    expected = [*range(ends[0]), *range(10**6, ends[1])]
+    assert written(folder) == {f"p-{number}" for number in expected}
+    assert len(seconds) >= SECONDS
+    assert seconds[-1] < 5
+
+
+def test_a_killed_writer_loses_nothing_that_it_acknowledged(folder: Path) -> None:
+    rng = random.Random(1)
+    acknowledged: set[str] = set()
+    for first in (0, 10**6, 2 * 10**6):
+        with process("write", folder, 60, first) as writer:
+            end = first_line(writer)
+            threading.Timer(rng.uniform(0.05, 0.4), writer.kill).start()
+            assert writer.stdout is not None
+            for line in writer.stdout:
+                end = json.loads(line) if line.endswith("\n") else end
+        acknowledged |= {f"p-{number}" for number in range(first, end)}
+        found = written(folder)
+        assert acknowledged <= found
+        assert len(found) <= len(acknowledged) + BATCH * (first // 10**6 + 1)
+
+
+def test_who_waits_too_long_is_told(folder: Path) -> None:
+    impatient = EmbeddedStore(folder, lock_timeout=0.2)
+    with process("hold", folder, 60) as holder:
+        assert first_line(holder) == "held"
+        with pytest.raises(StoreBusy):
+            impatient.count(COLLECTION)
+        holder.kill()
+        holder.wait(10)
+        assert impatient.count(COLLECTION) == 0
+
+
+def test_who_waits_gets_in(folder: Path) -> None:
+    with process("hold", folder, 0.5) as holder:
+        assert first_line(holder) == "held"
+        assert EmbeddedStore(folder).count(COLLECTION) == 0
+
+
+def test_who_gave_up_keeps_no_lock(folder: Path) -> None:
+    store, impatient = EmbeddedStore(folder), EmbeddedStore(folder, lock_timeout=0.05)
+    with store.held(COLLECTION):
+        for _ in range(3):
+            with in_thread(lambda: impatient.count(COLLECTION)) as outcome:
+                pass
+            assert isinstance(outcome[0], StoreBusy)
+    assert store.count(COLLECTION) == impatient.count(COLLECTION) == 0
+    deadline = time.monotonic() + 5
+    while waiters() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert waiters() == []
+
+
+def waiters() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "clip_search-lock"]
+
+
+@contextmanager
+def in_thread(call: Callable[[], Any]) -> Iterator[list[Any]]:
+    """Run a call in a thread meanwhile; the list has its result or its error afterwards."""
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append(call())
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield outcome
+    finally:
+        thread.join(30)
+
+
+def test_threads_take_turns(folder: Path) -> None:
+    store = EmbeddedStore(folder)
+    hold = store.held(COLLECTION)
+    hold.__enter__()
+    with in_thread(lambda: store.count(COLLECTION)) as outcome:
+        store.put(COLLECTION, [product(1)])
+        while not waiters():
+            time.sleep(0.01)
+        store.put(COLLECTION, [product(2)])
+        assert outcome == []
+        hold.__exit__(None, None, None)
+    assert outcome == [2]
+
+
+def test_an_error_while_held_lets_go(folder: Path) -> None:
+    store = EmbeddedStore(folder, lock_timeout=0.2)
+    with pytest.raises(FileNotFoundError), store.held(COLLECTION):
+        raise FileNotFoundError
+    assert EmbeddedStore(folder, lock_timeout=0.2).count(COLLECTION) == 0
+
+
+def test_an_error_of_the_engine_lets_go(folder: Path) -> None:
+    store = EmbeddedStore(folder, lock_timeout=0.2)
+    with pytest.raises(SetupError):
+        store.facet(COLLECTION, "not-indexed")
+    assert EmbeddedStore(folder, lock_timeout=0.2).count(COLLECTION) == 0
+
+
+def test_a_full_disk_is_told_before_anything_is_opened(folder: Path) -> None:
+    store = EmbeddedStore(folder, min_free_bytes=2**62)
+    for call in (
+        lambda: store.count(COLLECTION),
+        lambda: store.put(COLLECTION, [product(1)]),
+        lambda: store.create("other", Schema(dimension=DIMENSION)),
+    ):
+        with pytest.raises(StoreFull, match="free"):
+            call()
+    assert EmbeddedStore(folder).count(COLLECTION) == 0
+
+
+def test_a_full_disk_is_told_while_held(folder: Path) -> None:
+    store = EmbeddedStore(folder)
+    with store.held(COLLECTION):
+        store._min_free_bytes = 2**62
+        with pytest.raises(StoreFull):
+            store.put(COLLECTION, [product(1)])
+
+
+def test_many_create_at_once(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "new")
+    with (
+        in_thread(lambda: store.create(COLLECTION, Schema(dimension=DIMENSION))) as one,
+        in_thread(lambda: store.create(COLLECTION, Schema(dimension=DIMENSION))) as two,
+    ):
+        pass
+    assert one == two == [None]
+    store.put(COLLECTION, [product(1)])
+    assert store.count(COLLECTION) == 1
+
+
+def test_what_a_killed_process_was_making_is_made_anew(tmp_path: Path) -> None:
+    half = tmp_path / f".{COLLECTION}.making" / "segments"
+    half.mkdir(parents=True)
+    store = EmbeddedStore(tmp_path)
+    assert not store.exists(COLLECTION)
+    store.create(COLLECTION, Schema(dimension=DIMENSION))
+    assert store.count(COLLECTION) == 0
+    assert not half.parent.exists()
+
+
+def test_destroyed_while_waiting(folder: Path) -> None:
+    store = EmbeddedStore(folder)
+    lock = locks.acquire(folder / f"{COLLECTION}.lock", 1)
+    with in_thread(lambda: store.count(COLLECTION)) as outcome:
+        while not waiters():
+            time.sleep(0.01)
+        (folder / COLLECTION).rename(folder / "gone")
+        locks.release(lock)
+    assert isinstance(outcome[0], CollectionMissing)
+
+
+def test_a_broken_folder_says_so(folder: Path) -> None:
+    for file in (folder / COLLECTION / "segments").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"garbage")
+    with pytest.raises(StoreUnavailable, match="failed"):
+        EmbeddedStore(folder).count(COLLECTION)
+
+
+def test_a_path_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable, match="QDRANT"):
+        EmbeddedStore(tmp_path / "file").create(COLLECTION, Schema(dimension=DIMENSION))
+
+
+@pytest.mark.parametrize("name", ["../other", "", ".hidden", "a/b", "a b", "x\n"])
+def test_a_name_that_is_no_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SetupError, match="folder"):
+        EmbeddedStore(tmp_path).exists(name)
+
+
+def test_the_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "qdrant_edge", None)
+    with pytest.raises(SetupError, match=r"django-clip-search\[embedded\]"):
+        EmbeddedStore(tmp_path).create(COLLECTION, Schema(dimension=DIMENSION))
+
+
+def test_options_for_servers_are_ignored(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    store.create(
+        COLLECTION, Schema(dimension=DIMENSION, options={"shard_number": 2, "on_disk_payload": False})
+    )
+    assert store.count(COLLECTION) == 0
+
+
+def test_it_is_for_one_machine() -> None:
+    assert EmbeddedStore.shared is False
