@@ -1,0 +1,236 @@
+"""The back office: what the index knows of each product, and asking for it to be indexed anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.options import IS_POPUP_VAR
+from django.contrib.admin.views.main import ChangeList
+from django.db import models
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from . import jobs
+from .documents import Document, registry
+from .models import ROWS_PER_STATEMENT, Collection, IndexEntry, PostedProduct
+
+if TYPE_CHECKING:
+    import uuid
+
+    ModelAdmin = admin.ModelAdmin[Any]
+    Rows = models.QuerySet[Any]
+else:
+    ModelAdmin, Rows = admin.ModelAdmin, models.QuerySet
+
+Statuses = Mapping[tuple[str, str], IndexEntry]
+
+
+# For the host's own ModelAdmin.
+
+
+class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ignore[misc]
+    """Adds the index status and the action "Reindex selected products" to a ModelAdmin.
+
+    The column `index_status` comes last, unless `list_display` says where.
+    """
+
+    def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
+        columns = super().get_list_display(request)
+        return columns if "index_status" in columns else [*columns, "index_status"]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        base = super().get_changelist(request, **kwargs)
+        return type("IndexStatusChangeList", (IndexStatusChangeListMixin, base), {})
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions: dict[str, Any] = super().get_actions(request)
+        shown = self.actions is not None and IS_POPUP_VAR not in request.GET
+        if shown and self.has_change_permission(request) and (own := self.get_action("reindex_selected")):
+            actions.setdefault("reindex_selected", own)
+        return actions
+
+    @admin.action(description=_("Reindex selected %(verbose_name_plural)s"), permissions=["change"])
+    def reindex_selected(self, request: HttpRequest, queryset: Rows) -> None:
+        """Have the selected rows indexed anew: a few statements for any number of them."""
+        count = max((reindex(document, queryset) for document in documents_of(self.model)), default=0)
+        self.message_user(request, queued_message(count), messages.SUCCESS if count else messages.WARNING)
+
+    @admin.display(description=_("Index"))
+    def index_status(self, obj: Any) -> str:
+        """Return what the index knows of a row; what is wrong is its tooltip."""
+        entries = getattr(obj, "_clip_search_entries", None)
+        if entries is None:  # on a page that is no list
+            entries = entries_of(self.model, [obj])[obj.pk]
+        return format_html_join(" ", "{}", ((badge(entry),) for entry in entries)) or "–"
+
+
+class IndexStatusChangeListMixin(ChangeList if TYPE_CHECKING else object):  # type: ignore[misc]
+    """Reads the entries of a page's rows together."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        entries = entries_of(self.model, list(self.result_list))
+        for row in self.result_list:
+            row._clip_search_entries = entries[row.pk]
+
+
+def documents_of(model: type[models.Model]) -> list[Document]:
+    """Return the documents that a row of this model, or of a subclass of theirs, may belong to."""
+    return registry.of_model(model)
+
+
+def entries_of(model: type[models.Model], rows: Sequence[Any]) -> dict[Any, list[IndexEntry]]:
+    """Return the entries of each row, by its primary key: one query a document."""
+    found: dict[Any, list[IndexEntry]] = {row.pk: [] for row in rows}
+    for document in documents_of(model):
+        points = {row.pk: point_of(document, row) for row in rows}
+        known = IndexEntry.objects.of(document).filter(uuid__in=[key for key in points.values() if key])
+        by_point = {entry.uuid: entry for entry in known}
+        for pk, key in points.items():
+            if key in by_point:
+                found[pk].append(by_point[key])
+    return found
+
+
+def point_of(document: Document, row: Any) -> uuid.UUID | None:
+    """Return the id of the point that stands for a row."""
+    return next(iter(map(document.point_id, document.product_ids([row]))), None)
+
+
+def reindex(document: Document, rows: Rows) -> int:
+    """Have rows indexed anew. Returns how many products that are."""
+    product_ids = document.product_ids(rows)
+    if len(product_ids) > ROWS_PER_STATEMENT:
+        jobs.request_related(document, product_ids=product_ids)
+    elif product_ids:
+        jobs.request(document, product_ids)
+    return len(product_ids)
+
+
+def queued_message(count: int) -> str:
+    """Say how many products were queued."""
+    if not count:
+        return str(_("Nothing was queued: none of these rows has a place in the index."))
+    message = ngettext(
+        "%(count)d product was queued for indexing.", "%(count)d products were queued for indexing.", count
+    )
+    return message % {"count": count}
+
+
+def badge(entry: IndexEntry) -> str:
+    """Return the state of an entry, escaped, with what is wrong as its tooltip."""
+    state = _("being indexed") if entry.is_being_indexed else entry.get_state_display()
+    html = '<span class="clip-search-{}" title="{}">{}</span>'
+    return format_html(html, entry.state, entry.error, state)
+
+
+# The package's own models: to look at.
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """Nothing is added, changed or deleted here: the rows are the package's own books."""
+
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(IndexEntry)
+class IndexEntryAdmin(ReadOnlyAdmin):
+    """The state of every product of the default database's documents."""
+
+    list_display = (
+        "product_id",
+        "document",
+        "status",
+        "source",
+        "revision",
+        "indexed_revision",
+        "attempts",
+        "problem",
+        "updated_at",
+        "indexed_at",
+    )
+    list_filter = ("state", "document", "source")
+    search_fields = ("product_id",)
+    ordering = ("-pk",)
+    actions = ("index_again",)
+
+    def has_index_again_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change entries may have them indexed again, and that is all there is to change."""
+        return super(ReadOnlyAdmin, self).has_change_permission(request)
+
+    @admin.action(description=_("Index again"), permissions=["index_again"])
+    def index_again(self, request: HttpRequest, queryset: Rows) -> None:
+        """Raise the selected entries."""
+        count = index_again(queryset)
+        self.message_user(request, queued_message(count), messages.SUCCESS if count else messages.WARNING)
+
+    @admin.display(description=_("state"), ordering="state")
+    def status(self, entry: IndexEntry) -> str:
+        return badge(entry)
+
+    @admin.display(description=_("error"))
+    def problem(self, entry: IndexEntry) -> str:
+        return entry.error[:100]
+
+
+def index_again(entries: Rows) -> int:
+    """Raise entries, each as whose source it has. Returns how many; those of a forgotten document stay."""
+    rows = entries.order_by("document", "source").values_list("document", "source", "product_id")
+    count = 0
+    for (name, source), group in groupby(rows, key=lambda row: row[:2]):
+        document = registry.get(name)
+        if document is not None:
+            count += jobs.request(document, product_ids_of(group), source=source)
+    return count
+
+
+def product_ids_of(rows: Iterable[tuple[str, str, str]]) -> list[str]:
+    return [product_id for _document, _source, product_id in rows]
+
+
+@admin.register(Collection)
+class CollectionAdmin(ReadOnlyAdmin):
+    """The collections in the store."""
+
+    list_display = ("name", "document", "generation", "state", "dimension", "fingerprint", "created_at")
+    list_filter = ("state", "document")
+
+
+@admin.register(PostedProduct)
+class PostedProductAdmin(ReadOnlyAdmin):
+    """What clients of the API posted."""
+
+    list_display = ("product_id", "document", "name", "created_at", "updated_at")
+    list_filter = ("document",)
+    search_fields = ("product_id", "name")
+    ordering = ("-pk",)
+    fields = (
+        "product_id",
+        "document",
+        "name",
+        "description",
+        "metadata",
+        "image_name",
+        "created_at",
+        "updated_at",
+    )
+    readonly_fields = ("image_name",)
+
+    @admin.display(description=_("image"))
+    def image_name(self, posted: PostedProduct) -> str:
+        """Return the name only: what a client uploaded is no page of ours to link to."""
+        return posted.image.name or "–"

@@ -1,0 +1,103 @@
+"""What clients send as metadata: free text, JSON, or a Python dict as `str()` writes it."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from ..stores.base import CLIP
+
+MAX_BYTES: Final = 64 * 1024
+MAX_DEPTH: Final = 20
+"""Levels of nesting: far below where parsers, databases and Qdrant (100) give up."""
+MAX_INTEGER: Final = 2**63 - 1
+
+_DEPTH_CHANGES: Final = {"{": 1, "[": 1, "(": 1, "}": -1, "]": -1, ")": -1}
+
+
+def parse(text: str) -> Any:
+    """Return the object or list that a text stands for, or the text itself."""
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    try:
+        return json.loads(text, parse_constant=_not_json)
+    except (ValueError, RecursionError):
+        return _parse_python(text)
+
+
+def _parse_python(text: str) -> Any:
+    """Return what `str(dict)` wrote. Nothing is run: `literal_eval` reads literals only."""
+    if _nesting(text) > MAX_DEPTH:
+        return text
+    try:
+        # through JSON, so that tuples become lists and keys become strings; a set or bytes stay text
+        return json.loads(json.dumps(ast.literal_eval(text.strip()), allow_nan=False))
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def _nesting(text: str) -> int:
+    """Return how deep brackets nest at most, those inside strings counted too."""
+    depth = deepest = 0
+    for char in text:
+        depth += _DEPTH_CHANGES.get(char, 0)
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _not_json(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def mistake(value: Any) -> str:
+    """Say why the value cannot be kept, or ""."""
+    for depth, item in _walk(value):
+        if depth > MAX_DEPTH:
+            return f"It is nested deeper than {MAX_DEPTH} levels. Send a flatter object."
+        if fault := _mistake_of_item(item):
+            return fault
+    size = len(json.dumps(value, ensure_ascii=False).encode())
+    if size > MAX_BYTES:
+        return f"It has {size} bytes, {MAX_BYTES} are allowed. Send less."
+    return ""
+
+
+def _walk(value: Any) -> Iterator[tuple[int, Any]]:
+    """Yield every value and key with its depth. Without recursion: the depth is the client's choice."""
+    waiting = [(0, value)]
+    while waiting:
+        depth, item = waiting.pop()
+        yield depth, item
+        if isinstance(item, dict):
+            if CLIP in item:
+                yield depth, _Reserved
+            waiting += [(depth + 1, inner) for pair in item.items() for inner in pair]
+        elif isinstance(item, list):
+            waiting += [(depth + 1, inner) for inner in item]
+
+
+class _Reserved:
+    """Stands for a key that is not the client's to set."""
+
+
+def _mistake_of_item(item: Any) -> str:
+    if item is _Reserved:
+        return f"The key {CLIP!r} is reserved. Give it another name."
+    if isinstance(item, str):
+        return text_mistake(item)
+    if isinstance(item, float) and not abs(item) < float("inf"):
+        return "Infinity and NaN are not JSON. Send a finite number."
+    if isinstance(item, int) and abs(item) > MAX_INTEGER:
+        return "A whole number needs more than 64 bits. Send it as text."
+    return ""
+
+
+def text_mistake(text: str) -> str:
+    """Say why a text cannot be kept in every database, or ""."""
+    if "\0" in text:
+        return "It holds a NUL character. Remove it."
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        return "It holds half of a surrogate pair. Send whole characters."
+    return ""

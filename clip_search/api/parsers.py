@@ -1,0 +1,71 @@
+"""DRF's parsers, strict: UTF-8 or a 400, no crash on deep nesting, no temporary file left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+from django.core.files.uploadhandler import FileUploadHandler
+from django.http import QueryDict
+from rest_framework import parsers
+from rest_framework.exceptions import ParseError, ValidationError
+
+NOT_UTF8 = "This is not valid UTF-8. Encode the request as UTF-8."
+LOSSLESS = "latin-1"
+"""Django replaces what it cannot decode. Decoded as Latin-1, every byte stays what it was."""
+
+Context = Mapping[str, Any] | None
+
+
+class JSONParser(parsers.JSONParser):
+    """JSON; what is nested too deep for Python's own parser is bad input too."""
+
+    def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Context = None) -> Any:
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except RecursionError as error:
+            raise ParseError("JSON parse error - the document is nested too deep.") from error
+
+
+class FormParser(parsers.FormParser):
+    """URL-encoded forms."""
+
+    def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Context = None) -> Any:
+        return decoded(QueryDict(stream.read(), encoding=LOSSLESS))
+
+
+class MultiPartParser(parsers.MultiPartParser):
+    """Forms with files."""
+
+    def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Context = None) -> Any:
+        context = {**(parser_context or {}), "encoding": LOSSLESS}
+        try:
+            parsed: Any = super().parse(stream, media_type, context)
+        except BaseException:
+            discard_unfinished(context["request"].upload_handlers)
+            raise
+        parsed.data = decoded(parsed.data)
+        return parsed
+
+
+def discard_unfinished(handlers: list[FileUploadHandler]) -> None:
+    """Remove the temporary file of the upload that was under way; Django closes the finished ones."""
+    for handler in handlers:
+        handler.upload_interrupted()
+
+
+def decoded(data: QueryDict) -> QueryDict:
+    """Return a form that was decoded as Latin-1 as the UTF-8 it is. Raises ValidationError."""
+    result, faults = QueryDict(mutable=True), {}
+    for key, values in data.lists():
+        try:
+            result.setlist(utf8(key), [utf8(value) for value in values])
+        except UnicodeDecodeError:
+            faults[key] = [NOT_UTF8]
+    if faults:
+        raise ValidationError(faults)
+    return result
+
+
+def utf8(text: str) -> str:
+    return text.encode(LOSSLESS).decode()

@@ -1,0 +1,145 @@
+"""What clients send, checked: every refusal names the field and the remedy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import SuspiciousOperation
+from rest_framework import serializers
+
+from .. import images
+from ..conf import conf
+from ..documents import Document, clean
+from ..exceptions import BadImage, ProductError
+from ..models import promoted
+from ..searching import DEPTH
+from . import metadata
+
+if TYPE_CHECKING:
+    from django.core.files.uploadedfile import UploadedFile
+
+    Base = serializers.Serializer[Any]
+    MetadataBase = serializers.Field[Any, Any, Any, Any]
+else:
+    Base, MetadataBase = serializers.Serializer, serializers.Field
+
+MAX_ID = 255
+MAX_NAME = 1000
+MAX_DESCRIPTION = 100_000
+MAX_QUERY = 1000
+MAX_PAGE_SIZE = 100
+MAX_MESSAGE = 300
+
+
+class MetadataField(MetadataBase):
+    """Free text, JSON, or a Python dict as text. Nothing and "" are None."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, str):
+            self._refuse(metadata.text_mistake(data))
+            if len(data.encode()) > metadata.MAX_BYTES:
+                self._refuse(f"It is longer than {metadata.MAX_BYTES} bytes. Send less.")
+            data = metadata.parse(data.strip())
+        elif not isinstance(data, dict | list | int | float):
+            self._refuse("It is neither text nor JSON.")
+        self._refuse(metadata.mistake(data))
+        return None if data == "" else data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+    def _refuse(self, reason: str) -> None:
+        if reason:
+            raise serializers.ValidationError(reason)
+
+
+class ProductSerializer(Base):
+    """What the index endpoints take. Needs the document in its context."""
+
+    product_id = serializers.CharField(
+        max_length=MAX_ID,
+        trim_whitespace=False,
+        error_messages={"max_length": "It has more than {max_length} characters. Send a shorter id."},
+    )
+    name = serializers.CharField(max_length=MAX_NAME)
+    description = serializers.CharField(
+        max_length=MAX_DESCRIPTION, required=False, allow_blank=True, allow_null=True, default=""
+    )
+    metadata = MetadataField(required=False, allow_null=True, default=None)
+
+    def validate_product_id(self, value: str) -> str:
+        if not value.isprintable():
+            raise serializers.ValidationError("It holds characters that cannot be printed. Remove them.")
+        if value != value.strip():
+            raise serializers.ValidationError("It begins or ends with a space. Remove it.")
+        return value
+
+    def validate_name(self, value: str) -> str:
+        if not readable(value):
+            raise serializers.ValidationError("It holds HTML and no text. Send the product's name.")
+        return value
+
+    def validate_description(self, value: str | None) -> str:
+        readable(value or "")
+        return value or ""
+
+    def validate_metadata(self, value: Any) -> Any:
+        document: Document = self.context["document"]
+        try:
+            promoted(document, value)
+        except (ProductError, OverflowError) as error:  # a date in year 9999 has no place in every zone
+            raise serializers.ValidationError(str(error).removeprefix("metadata: ")[:MAX_MESSAGE]) from error
+        return value
+
+
+class ProductWithImageSerializer(ProductSerializer):
+    """With an image, of which the header is looked at and nothing is decoded."""
+
+    image_file = serializers.FileField(
+        error_messages={
+            "required": "No file was submitted. Send one as multipart/form-data.",
+            "invalid": "This is not a file. Send one as multipart/form-data.",
+        }
+    )
+
+    def validate_image_file(self, value: UploadedFile[Any]) -> UploadedFile[Any]:
+        try:
+            images.check(value.file or value)
+        except BadImage as error:
+            raise serializers.ValidationError(str(error)[:MAX_MESSAGE]) from error
+        return value
+
+
+class SearchSerializer(Base):
+    """The parameters of a search by words."""
+
+    q = serializers.CharField(max_length=MAX_QUERY)
+    page = serializers.IntegerField(min_value=1, default=1)
+    page_size = serializers.IntegerField(min_value=1, max_value=MAX_PAGE_SIZE, default=24)
+
+    def validate_q(self, value: str) -> str:
+        if "\N{REPLACEMENT CHARACTER}" in value:
+            raise serializers.ValidationError("This is not valid UTF-8. Percent-encode the UTF-8 bytes.")
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if (attrs["page"] - 1) * attrs["page_size"] >= DEPTH:
+            raise serializers.ValidationError(
+                {"page": [f"Results end at {DEPTH}. Ask for an earlier page, or for other words."]}
+            )
+        return attrs
+
+
+def readable(value: str) -> str:
+    """Return the text without HTML. Raises ValidationError where its markup is made to do damage."""
+    try:
+        return clean(value)
+    except SuspiciousOperation as error:
+        raise serializers.ValidationError("Its HTML has too many unclosed tags. Send text.") from error
+
+
+def too_large() -> dict[str, list[str]]:
+    """Say that a request with an image is larger than an image may be."""
+    limit = conf.max_image_bytes
+    message = f'The file is larger than CLIP_SEARCH["MAX_IMAGE_BYTES"], {limit} bytes. Upload a smaller one.'
+    return {"image_file": [message]}

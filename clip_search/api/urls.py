@@ -1,0 +1,33 @@
+"""Mounted by the host: `path("api/v1/", include("clip_search.api.urls"))`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connections, transaction
+from django.urls import path
+
+from . import views
+
+app_name = views.app_name
+
+
+def outside_transactions(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep `ATOMIC_REQUESTS` away, of every database: what an answer says has to be committed before."""
+    for alias in connections:
+        view = transaction.non_atomic_requests(using=alias)(view)
+    return view
+
+
+urlpatterns = [
+    path("index-product", outside_transactions(views.IndexProduct.as_view()), name="index-product"),
+    path(
+        "index-product-with-image",
+        outside_transactions(views.IndexProductWithImage.as_view()),
+        name="index-product-with-image",
+    ),
+    path("index-jobs/<str:job_id>", outside_transactions(views.IndexJob.as_view()), name="index-job"),
+    path("products/<path:product_id>", outside_transactions(views.Product.as_view()), name="product"),
+    path("search", outside_transactions(views.Search.as_view()), name="search"),
+]

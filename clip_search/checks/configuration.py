@@ -1,0 +1,235 @@
+"""Checks of `CLIP_SEARCH`, key by key."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.checks import CheckMessage
+from django.urls import NoReverseMatch, reverse
+from django.utils.module_loading import import_string
+
+from .. import images
+from ..conf import DEFAULTS, conf
+from ..documents import registry
+from ..encoder import PRECISIONS
+from .numbered import error, warning
+
+BOTH_LINES: Final = (
+    'Write CLIP_SEARCH = {"QDRANT": {"url": "http://localhost:6333"}} for a Qdrant server, or '
+    'CLIP_SEARCH = {"QDRANT": {"path": BASE_DIR / "qdrant"}} for the embedded store.'
+)
+DEVICE: Final = re.compile(r"auto|cpu|mps|(cuda|xpu|npu)(:\d+)?")
+RATE: Final = re.compile(r"\d+/[smhd][a-z]*")
+OPEN: Final = "rest_framework.permissions.AllowAny"
+
+
+def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Check every key of CLIP_SEARCH."""
+    if not isinstance(conf.raw, Mapping):
+        return [error(1, "CLIP_SEARCH is no dict.", BOTH_LINES)]
+    checks = (_keys, _types, _qdrant, _models, _hardware, _encoder, _formats, _api_document, _api_rules)
+    return [message for check in checks for message in check()]
+
+
+# Types.
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _text_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _path(value: Any) -> bool:
+    return _text(value) or isinstance(value, os.PathLike)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(_text, value))
+
+
+TYPES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
+    "QDRANT": (lambda value: value is None or isinstance(value, Mapping), 'a dict with "url" or "path"'),
+    "MODEL": (_path, "the name or folder of a model"),
+    "TEXT_MODEL": (lambda value: value is None or _path(value), "None, or the name or folder of a model"),
+    "ENCODER": (_text, "the dotted path of a class"),
+    "DEVICE": (_text, 'a string such as "auto" or "cuda:0"'),
+    "PRECISION": (_text, 'a string such as "auto" or "bfloat16"'),
+    "BATCH_SIZE": (lambda value: value == "auto" or _whole(value), '"auto" or a number from 1'),
+    "COLLECTION_OPTIONS": (lambda value: isinstance(value, Mapping), "a dict"),
+    "QUEUE": (lambda value: value is None or _text(value), "a name in RQ_QUEUES, or None"),
+    "AUTOSYNC": (lambda value: isinstance(value, bool), "True or False"),
+    "API_DOCUMENT": (_text_or_none, "the name of a document, or None"),
+    "API_PERMISSION_CLASSES": (_texts, "a list of dotted paths"),
+    "API_SEARCH_PERMISSION_CLASSES": (_texts, "a list of dotted paths"),
+    "API_THROTTLE_RATE": (_text_or_none, 'a string such as "600/min", or None'),
+    "API_SEARCH_THROTTLE_RATE": (_text_or_none, 'a string such as "60/min", or None'),
+    "MAX_IMAGE_BYTES": (_whole, "a number from 1"),
+    "MAX_IMAGE_PIXELS": (_whole, "a number from 1"),
+    "IMAGE_FORMATS": (lambda value: _texts(value) and len(value) > 0, 'a list such as ["JPEG", "PNG"]'),
+}
+
+
+def usable(key: str) -> Any:
+    """Return the value of a key; where it has the wrong type, which E003 says, the default."""
+    raw = conf.raw if isinstance(conf.raw, Mapping) else {}
+    value = raw.get(key, DEFAULTS[key])
+    return value if TYPES[key][0](value) else DEFAULTS[key]
+
+
+def _keys() -> Iterator[CheckMessage]:
+    for key in conf.raw:
+        if key not in DEFAULTS:
+            near = difflib.get_close_matches(str(key).upper(), DEFAULTS, n=1, cutoff=0.0)
+            hint = f'Did you mean "{near[0]}"? There are: {", ".join(DEFAULTS)}.'
+            yield error(2, f'CLIP_SEARCH has no key "{key}".', hint)
+
+
+def _types() -> Iterator[CheckMessage]:
+    for key, value in conf.raw.items():
+        if key in TYPES and not TYPES[key][0](value):
+            # the value is not shown: that of QDRANT may hold a key
+            message = f'CLIP_SEARCH["{key}"] is a {type(value).__name__} that cannot be used.'
+            yield error(3, message, f"Make it {TYPES[key][1]}.")
+
+
+# The store.
+
+
+def _qdrant() -> Iterator[CheckMessage]:
+    qdrant = usable("QDRANT")
+    if not qdrant:
+        yield error(4, 'CLIP_SEARCH["QDRANT"] is not set.', BOTH_LINES)
+        return
+    server, folder = "url" in qdrant or "host" in qdrant, "path" in qdrant
+    if server and folder:
+        yield error(5, 'CLIP_SEARCH["QDRANT"] names a server and a folder.', f"Keep one. {BOTH_LINES}")
+    elif not (server or folder or "backend" in qdrant):
+        yield error(5, 'CLIP_SEARCH["QDRANT"] names neither a server nor a folder.', BOTH_LINES)
+    elif folder:
+        yield from _embedded()
+
+
+def _embedded() -> Iterator[CheckMessage]:
+    if find_spec("qdrant_edge") is None:
+        message = 'CLIP_SEARCH["QDRANT"] names a folder, and qdrant-edge-py is not installed.'
+        yield error(6, message, "Run `pip install django-clip-search[embedded]`, or use a Qdrant server.")
+    if not settings.DEBUG:
+        message = "The embedded Qdrant store is used with DEBUG = False."
+        hint = (
+            "It is for development, demos and shops up to about 20,000 products on one machine. Use a Qdrant "
+            "server, or silence clip_search.W001."
+        )
+        yield warning(1, message, hint)
+
+
+# The model.
+
+
+def _models() -> Iterator[CheckMessage]:
+    for key in ("MODEL", "TEXT_MODEL"):
+        value = usable(key)
+        if value and _is_folder_name(value) and not Path(value).expanduser().is_dir():
+            message = f'CLIP_SEARCH["{key}"] names a folder that does not exist: {value}'
+            yield error(7, message, "Name the folder of a CLIP model, or a model such as org/name.")
+
+
+def _is_folder_name(value: Any) -> bool:
+    """Say whether this can only be a folder: "org/name" is the name of a model."""
+    if not isinstance(value, str):
+        return True
+    return value.startswith((".", "~")) or Path(value).is_absolute() or len(Path(value).parts) > 2
+
+
+def _hardware() -> Iterator[CheckMessage]:
+    if not DEVICE.fullmatch(device := usable("DEVICE")):
+        hint = 'Write "auto", "cpu", "cuda", "cuda:1" or "mps".'
+        yield error(8, f'CLIP_SEARCH["DEVICE"] is no device: {device!r}', hint)
+    known = ("auto", *PRECISIONS)
+    if (precision := usable("PRECISION")) not in known:
+        message = f'CLIP_SEARCH["PRECISION"] is no precision: {precision!r}'
+        yield error(8, message, f"Write one of {', '.join(known)}.")
+
+
+def _encoder() -> Iterator[CheckMessage]:
+    module, _, name = usable("ENCODER").rpartition(".")
+    try:
+        found = bool(name) and find_spec(module) is not None  # looked for, not run: it may load a model
+    except (ImportError, ValueError):
+        found = False
+    if not found:
+        hint = f"Name a class by its dotted path, such as {DEFAULTS['ENCODER']}."
+        yield error(9, f'CLIP_SEARCH["ENCODER"] is in no module: {usable("ENCODER")!r}', hint)
+
+
+def _formats() -> Iterator[CheckMessage]:
+    pillow = images.Image  # type: ignore[attr-defined]
+    pillow.init()
+    known = sorted(pillow.OPEN)
+    for name in usable("IMAGE_FORMATS"):
+        if name.upper() not in known:
+            message = f'CLIP_SEARCH["IMAGE_FORMATS"] names {name!r}, which the installed Pillow cannot read.'
+            hint = f"Leave it out, or install a Pillow that can. This one reads {', '.join(known)}."
+            yield error(10, message, hint)
+
+
+# The endpoints.
+
+
+def _api_document() -> Iterator[CheckMessage]:
+    names, name = sorted(document.name for document in registry), usable("API_DOCUMENT")
+    known = ", ".join(names) or "none"
+    if name and name not in names:
+        hint = f"Name a document that is registered. There are: {known}."
+        yield error(11, f'CLIP_SEARCH["API_DOCUMENT"] names no document: {name!r}', hint)
+    elif not name and len(names) > 1 and _endpoints_mounted():
+        message = "The endpoints of clip_search are mounted, and several documents are registered."
+        yield warning(3, message, f'Set CLIP_SEARCH["API_DOCUMENT"] to one of: {known}.')
+
+
+def _endpoints_mounted() -> bool:
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return False
+    try:
+        reverse("clip_search:index-product")
+    except NoReverseMatch:
+        return False
+    return True
+
+
+def _api_rules() -> Iterator[CheckMessage]:
+    for key in ("API_PERMISSION_CLASSES", "API_SEARCH_PERMISSION_CLASSES"):
+        yield from _permission_classes(key, usable(key))
+    if all(path == OPEN for path in usable("API_PERMISSION_CLASSES")):
+        message = "Anybody may write to the index through the endpoints."
+        hint = f'Set CLIP_SEARCH["API_PERMISSION_CLASSES"], such as to {DEFAULTS["API_PERMISSION_CLASSES"]}.'
+        yield warning(2, message, hint)
+    for key in ("API_THROTTLE_RATE", "API_SEARCH_THROTTLE_RATE"):
+        rate = usable(key)
+        if rate is not None and not RATE.fullmatch(rate):
+            hint = 'Write a number and s, min, hour or day, such as "60/min", or None for no limit.'
+            yield error(13, f'CLIP_SEARCH["{key}"] is no rate: {rate!r}', hint)
+
+
+def _permission_classes(key: str, paths: Sequence[str]) -> Iterator[CheckMessage]:
+    for path in paths:
+        try:
+            found = hasattr(import_string(path), "has_permission")
+        except ImportError:
+            found = False
+        if not found:
+            hint = "Name a DRF permission class by its dotted path."
+            yield error(12, f'CLIP_SEARCH["{key}"] names no permission class: {path!r}', hint)

@@ -1,0 +1,238 @@
+"""Checks of what documents declare."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from django.core.checks import CheckMessage
+from django.core.exceptions import FieldDoesNotExist
+from django.db import DatabaseError, connections, models
+
+from .. import paths
+from ..documents import RESERVED_KEYS, Document, FilterField, registry
+from ..types import IMAGE, TEXT
+from .numbered import error, warning
+
+NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+KEY: Final = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*")
+
+
+def check_documents(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Check every registered document, or those of the given apps."""
+    chosen = [d for d in registry if app_configs is None or d.model._meta.app_config in app_configs]
+    return [message for document in chosen for message in check_document(document)]
+
+
+def check_document(document: Document) -> list[CheckMessage]:
+    """Check one document. What has the wrong type is said, and nothing is read from it."""
+    found = list(_types(document))
+    checks = PLAIN if found else PLAIN + DECLARED
+    return found + [message for check in checks for message in check(document)]
+
+
+def _label(document: Document, attribute: str) -> str:
+    return f"{type(document).__name__}.{attribute}"
+
+
+# Plain attributes.
+
+
+def _types(document: Document) -> Iterator[CheckMessage]:
+    for attribute, fits, wanted in (
+        ("text_fields", _is_texts(document.text_fields), 'a list of paths, such as ["name"]'),
+        ("exact_fields", _is_texts(document.exact_fields), 'a list of paths, such as ["sku"]'),
+        (
+            "image_field",
+            document.image_field is None or isinstance(document.image_field, str),
+            'a path, such as "images.original"',
+        ),
+        (
+            "filter_fields",
+            _is_filters(document.filter_fields),
+            'a dict such as {"category": Keyword("category.slug")}',
+        ),
+        ("related", isinstance(document.related, Mapping), 'a dict such as {ProductImage: "product"}'),
+    ):
+        if not fits:
+            yield error(111, f"{_label(document, attribute)} cannot be used.", f"Make it {wanted}.", document)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(path, str) for path in value)
+
+
+def _is_filters(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(key, str) and isinstance(field, FilterField) for key, field in value.items()
+    )
+
+
+def _name(document: Document) -> Iterator[CheckMessage]:
+    if not NAME.fullmatch(document.name):
+        hint = "Use at most 100 letters, digits, dots, hyphens and underscores."
+        yield error(101, f"{_label(document, 'name')} cannot be used: {document.name!r}", hint, document)
+
+
+def _using(document: Document) -> Iterator[CheckMessage]:
+    if document.using not in connections:
+        hint = f"Name a database of DATABASES. There are: {', '.join(connections)}."
+        yield error(102, f"{_label(document, 'using')} names no database: {document.using!r}", hint, document)
+
+
+def _max_images(document: Document) -> Iterator[CheckMessage]:
+    if not isinstance(document.max_images, int) or document.max_images < 1:
+        hint = "Set it to 1 or more. For no images, leave out image_field."
+        yield error(108, f"{_label(document, 'max_images')} is less than 1.", hint, document)
+
+
+def _weights(document: Document) -> Iterator[CheckMessage]:
+    weights: Any = document.weights
+    fits = (
+        isinstance(weights, Mapping)
+        and set(weights) == {TEXT, IMAGE}
+        and all(isinstance(weight, int | float) and weight >= 0 for weight in weights.values())
+        and any(weights.values())
+    )
+    if not fits:
+        hint = 'Write two numbers, not both zero: {"text": 1.0, "image": 1.0}.'
+        yield error(112, f"{_label(document, 'weights')} cannot be used.", hint, document)
+
+
+# Hooks.
+
+
+def _queryset(document: Document) -> Iterator[CheckMessage]:
+    label = _label(document, "get_queryset()")
+    try:
+        queryset = document.get_queryset()
+    except DatabaseError:
+        return  # it reads the database, which may not be migrated yet
+    except Exception as fault:  # the host's code may raise anything
+        hint = "Return a QuerySet of the document's model."
+        yield error(107, f"{label} raises {type(fault).__name__}: {fault}", hint, document)
+        return
+    if not isinstance(queryset, models.QuerySet) or not _kin(queryset.model, document.model):
+        hint = f"Return {document.model.__name__}.objects.filter(…)."
+        yield error(107, f"{label} is no QuerySet of {document.model.__name__}.", hint, document)
+    elif queryset.query.is_sliced:
+        yield error(107, f"{label} is sliced.", "Filter it instead: a slice cannot be filtered.", document)
+
+
+def _ids(document: Document) -> Iterator[CheckMessage]:
+    own = type(document).product_id is not Document.product_id
+    resolves = type(document).resolve is not Document.resolve
+    if own and document.id_field == "pk" and not resolves:
+        hint = "Set id_field to the unique field that it reads, so that rows can be found by their ids."
+        yield error(109, f"{_label(document, 'product_id()')} is overridden alone.", hint, document)
+    if document.id_field != "pk" and not _is_unique(document.model, document.id_field):
+        message = f"{_label(document, 'id_field')} is no unique field: {document.id_field!r}"
+        yield error(110, message, "Name a field with unique=True, and index it.", document)
+
+
+def _is_unique(model: type[models.Model], name: str) -> bool:
+    try:
+        return bool(getattr(model._meta.get_field(name), "unique", False))
+    except FieldDoesNotExist:
+        return False
+
+
+# Paths.
+
+
+def _paths(document: Document) -> Iterator[CheckMessage]:
+    for attribute, path in document.declared_paths():
+        if mistake := paths.mistake(document.model, path):
+            message = f"{_label(document, attribute)}: {path!r}: {mistake}."
+            yield error(103, message, _fields(list(_crossed(document, path))[-1]), document)
+
+
+def _crossed(document: Document, path: str) -> Iterator[type[models.Model]]:
+    """Yield the models that a path comes through, the document's own first."""
+    yield document.model
+    names = [name for name in paths.relations(document.model, path).split("__") if name]
+    for count in range(1, len(names) + 1):
+        yield paths.follow(document.model, names[:count])
+
+
+def _fields(model: type[models.Model]) -> str:
+    names = (_accessor(field) for field in model._meta.get_fields())
+    return f"{model.__name__} has: {', '.join(sorted(filter(None, names)))}."
+
+
+def _accessor(field: Any) -> str | None:
+    """Return the attribute that a field is read by: a reverse relation has another than its name."""
+    if field.auto_created and not field.concrete:
+        accessor: str | None = field.get_accessor_name()
+        return accessor
+    return str(field.name)
+
+
+def _content(document: Document) -> Iterator[CheckMessage]:
+    declared = document.text_fields or document.image_field
+    if not declared and not document.overridden & {"get_text", "get_images"}:
+        hint = "Declare text_fields or image_field, or override get_text() or get_images()."
+        yield error(104, f"{type(document).__name__} says nothing to search by.", hint, document)
+
+
+def _filter_keys(document: Document) -> Iterator[CheckMessage]:
+    for key in document.filter_fields:
+        label = f"{_label(document, 'filter_fields')}: the key {key!r}"
+        if key in RESERVED_KEYS:
+            hint = f"Give it another name; {', '.join(sorted(RESERVED_KEYS))} are taken."
+            yield error(105, f"{label} is reserved.", hint, document)
+        elif not KEY.fullmatch(key):
+            hint = 'Use letters, digits and single underscores: "__" comes before a lookup, as in price__lte.'
+            yield error(105, f"{label} cannot be used.", hint, document)
+
+
+# Relations.
+
+
+def _related(document: Document) -> Iterator[CheckMessage]:
+    for model, declared in document.related.items():
+        for path in [declared] if isinstance(declared, str) else declared:
+            if mistake := _related_mistake(document, model, path):
+                yield error(
+                    106,
+                    f"{_label(document, 'related')}: {path!r}: {mistake}.",
+                    f"Name the relations that lead from there to {document.model.__name__}.",
+                    document,
+                )
+
+
+def _related_mistake(document: Document, model: Any, path: str) -> str:
+    if not (isinstance(model, type) and issubclass(model, models.Model)):
+        return f"{model!r} is no model"
+    try:
+        end = paths.follow(model, path.replace("__", ".").split("."))
+    except FieldDoesNotExist as fault:
+        return str(fault)
+    return "" if _kin(end, document.model) else f"it leads from {model.__name__} to {end.__name__}"
+
+
+def _unnoticed(document: Document) -> Iterator[CheckMessage]:
+    """Warn of models that a path reads and that `related` does not name."""
+    missing: dict[type[models.Model], str] = {}
+    for attribute, path in document.declared_paths():
+        for model in list(_crossed(document, path))[1:]:
+            if not any(_kin(model, watched) for watched in document.related):
+                missing.setdefault(model, f"{_label(document, attribute)} reads {path!r}")
+    for model, reads in missing.items():
+        name = model.__name__
+        message = f"{reads}, and nobody notices when a {name} changes."
+        hint = f'Add {name}: "<relations that lead to {document.model.__name__}>" to related.'
+        yield warning(101, message, hint, document)
+
+
+def _kin(one: Any, other: Any) -> bool:
+    """Say whether two models are the same, or one extends the other."""
+    if not all(isinstance(model, type) and issubclass(model, models.Model) for model in (one, other)):
+        return False
+    first, second = (model._meta.concrete_model or model for model in (one, other))
+    return issubclass(first, second) or issubclass(second, first)
+
+
+PLAIN: Final = (_name, _using, _max_images, _weights, _queryset, _ids)
+DECLARED: Final = (_paths, _content, _filter_keys, _related, _unnoticed)

@@ -1,0 +1,86 @@
+"""Checks of the queue, and of what a queue asks of workers and databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage
+from django.utils.module_loading import import_string
+
+from ..documents import registry
+from .configuration import usable
+from .numbered import error, warning
+
+WORKER: Final = "clip_search.worker.EmbeddingWorker"
+PICKLE: Final = ("DefaultSerializer", "PickleSerializer")
+
+
+def check_queue(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Check the queue that CLIP_SEARCH["QUEUE"] names; None needs none."""
+    name = usable("QUEUE")
+    if name is None:
+        return []
+    queues = getattr(settings, "RQ_QUEUES", {})
+    found = list(_installed())
+    if name not in queues:
+        message = f'CLIP_SEARCH["QUEUE"] names a queue that is not in RQ_QUEUES: {name!r}'
+        hint = f"Add it, or set it to None to index in the process that saves. There are: {_names(queues)}."
+        return [*found, error(14, message, hint)]
+    return [*found, *_serializer(name, queues[name]), *_worker(), *_databases()]
+
+
+def _names(queues: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(queues)) or "none"
+
+
+def _installed() -> Iterator[CheckMessage]:
+    if not apps.is_installed("django_rq"):
+        message = 'CLIP_SEARCH["QUEUE"] is set, and django_rq is not in INSTALLED_APPS.'
+        yield error(15, message, 'Add "django_rq", which brings `manage.py rqworker`, or set QUEUE to None.')
+
+
+def _serializer(name: str, queue: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    serializer = queue.get("SERIALIZER", "DefaultSerializer")
+    label = serializer if isinstance(serializer, str) else getattr(serializer, "__name__", "")
+    if label.rpartition(".")[2] in PICKLE:
+        message = f"The jobs of queue {name!r} are pickled: whoever can write to Redis can run code here."
+        hint = f'Write RQ_QUEUES["{name}"]["SERIALIZER"] = "rq.serializers.JSONSerializer".'
+        yield warning(5, message, hint)
+
+
+def _worker() -> Iterator[CheckMessage]:
+    path = getattr(settings, "RQ", {}).get("WORKER_CLASS")
+    if path != WORKER and not _is_ours(path):
+        message = "RQ's worker class forks for each job: every one loads the model, and CUDA fails."
+        yield warning(4, message, f'Write RQ = {{"WORKER_CLASS": "{WORKER}"}}.')
+
+
+def _is_ours(path: Any) -> bool:
+    """Say whether the host's worker extends ours."""
+    try:
+        worker = import_string(path) if isinstance(path, str) else path
+    except ImportError:
+        return False
+    return isinstance(worker, type) and issubclass(worker, import_string(WORKER))
+
+
+def _databases() -> Iterator[CheckMessage]:
+    databases: Mapping[str, Any] = settings.DATABASES
+    for alias in sorted({document.using for document in registry} or {"default"}):
+        database = databases.get(alias, {})
+        if str(database.get("ENGINE")).endswith("sqlite3") and not _takes_several_writers(database):
+            message = f"Database {alias!r} is SQLite without WAL and IMMEDIATE, and workers write too."
+            hint = (
+                f'Write DATABASES["{alias}"]["OPTIONS"] = {{"transaction_mode": "IMMEDIATE", "timeout": 20, '
+                '"init_command": "PRAGMA journal_mode=WAL;"}. Without them, saves fail: "database is locked".'
+            )
+            yield warning(6, message, hint)
+
+
+def _takes_several_writers(database: Mapping[str, Any]) -> bool:
+    options = database.get("OPTIONS", {})
+    wal = "journal_mode=wal" in str(options.get("init_command", "")).lower().replace(" ", "")
+    return wal and str(options.get("transaction_mode")).upper() == "IMMEDIATE"
