@@ -14,9 +14,10 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from .conf import conf
 from .exceptions import BadImage
@@ -81,7 +82,8 @@ def read(source: IO[bytes]) -> bytes:
             parts.append(part)
             left -= len(part)
     except FileNotFoundError as error:
-        raise BadImage(f"The image file is missing: {error.filename or error}. Upload it again.") from error
+        name = Path(str(error.filename or error)).name
+        raise BadImage(f"The image file is missing: {name}. Upload it again.") from error
     if not parts:
         raise BadImage("The image file is empty. Upload it again.")
     if not left:
@@ -123,15 +125,18 @@ def shrink(data: bytes, size: int) -> NDArray[np.uint8]:
     with _opened(io.BytesIO(data)) as image:
         whole = image.width * image.height
         image.draft(None, (DRAFT_FACTOR * size, DRAFT_FACTOR * size))
-        if image.info.get("progressive"):  # is held whole by its decoder, whatever comes out
-            pixels = whole
-        else:
-            pixels = image.width * image.height
+        # A progressive one is held whole by its decoder, whatever comes out of it.
+        pixels = whole if image.info.get("progressive") else image.width * image.height
         with _large_ones if pixels > LARGE else nullcontext():
             image.load()
             small = _square(_as_rgb(image), size)
         turn = _TRANSPOSE.get(_orientation(image))
         return np.asarray(small if turn is None else small.transpose(turn))
+
+
+def picture(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Return what `shrink` gave as a Pillow image, for a model that wants to prepare the pixels itself."""
+    return Image.fromarray(pixels)
 
 
 @contextmanager
@@ -143,7 +148,7 @@ def _opened(source: IO[bytes]) -> Iterator[Image.Image]:
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage(f"The image has too many pixels. {_pixels_allowed()}") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise BadImage(f"The file is not a readable image. Upload one of {_formats_allowed()}.") from error
     except FAULTS as error:
         raise BadImage(

@@ -1,0 +1,397 @@
+"""Texts and images → unit vectors. The only user of torch and sentence-transformers, imported when used.
+
+The two towers of a CLIP model are loaded separately, each when it is first asked for: a process that
+only searches by text does not hold the vision tower, which is the larger half.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from django.utils.module_loading import import_string
+
+from .conf import conf
+from .exceptions import ClipSearchError, ModelUnavailable
+from .images import picture
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+PREPROCESSING: Final = "1"
+"""Raise this when `images.shrink`, or what is done to texts here, gives the model something else."""
+TEXT_LIMIT: Final = 10_000
+"""Characters of a text that are read: towers take 77 to 128 tokens, and tokenizing a novel takes seconds."""
+PRECISIONS: Final = ("float32", "bfloat16", "float16")
+MODEL_FILES: Final = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
+"""What a model is made of: configuration, vocabulary, weights."""
+OTHER_BACKENDS: Final = ("onnx", "openvino")
+"""Folders of the same weights for runtimes that are not used here."""
+BFLOAT16_FLAGS: Final = {"amx_bf16", "avx512_bf16"}
+"""What a CPU says of itself where bfloat16 is a gain; elsewhere it is emulated, and a large loss."""
+REMEDY: Final = (
+    "Set it to the folder or name of a CLIP model for sentence-transformers, "
+    'such as "sentence-transformers/clip-ViT-B-32".'
+)
+
+
+class Encoder(Protocol):
+    """What the package asks of an encoder; `clip_search.testing` has one that needs no model.
+
+    An instance is made without arguments, reads its settings from `conf`, and is cheap until first used.
+    Everything may be called from any thread, and raises ModelUnavailable.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """Return what identifies the vectors' space; it needs no model in memory."""
+
+    @property
+    def dimension(self) -> int:
+        """Return the length of every vector."""
+
+    @property
+    def image_size(self) -> int:
+        """Return the side, in pixels, that `images.shrink` is asked for."""
+
+    @property
+    def batch_size(self) -> int:
+        """Return how many images are best given to one call."""
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 (n, dimension), unit length."""
+
+    def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return float32 (n, dimension), unit length, of what `images.shrink` gave."""
+
+    def warm_up(self, *, images: bool = True) -> None:
+        """Load now what would be loaded at first use; without `images`, only what texts need."""
+
+
+def get_encoder() -> Encoder:
+    """Return this process's encoder, of the class that CLIP_SEARCH["ENCODER"] names."""
+    with _making:
+        return _encoder(conf.encoder, conf.model, conf.text_model, conf.device, conf.precision)
+
+
+@lru_cache(maxsize=4)
+def _encoder(path: str, *_settings: str | None) -> Encoder:
+    encoder: Encoder = import_string(path)()
+    return encoder
+
+
+_making = threading.Lock()  # lru_cache alone may make two at once, and each would load the model
+
+
+class ClipEncoder:
+    """CLIP through sentence-transformers: "MODEL" for images, and for texts unless "TEXT_MODEL" is set."""
+
+    def __init__(self) -> None:
+        self._model = Source("MODEL", conf.model)
+        self._text_model = Source("TEXT_MODEL", conf.text_model) if conf.text_model else None
+        self._device, self._precision = conf.device, conf.precision
+        self._lock = threading.RLock()  # fast tokenizers are not safe across threads
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return the hash of the model's files and of how they are fed. Raises ModelUnavailable.
+
+        Precision and device are not part of it, nor is where the files lie.
+        """
+        return self._files_say()
+
+    @cached_property
+    def dimension(self) -> int:
+        """Return the length of every vector. Loads the text tower. Raises ModelUnavailable."""
+        return int(self.embed_texts([""]).shape[1])
+
+    @cached_property
+    def image_size(self) -> int:
+        """Return the side of the model's square input in pixels. Raises ModelUnavailable."""
+        with _unavailable(self._model):
+            from transformers import AutoConfig
+
+            vision = getattr(AutoConfig.from_pretrained(self._model.transformer), "vision_config", None)
+            return int(getattr(vision, "image_size", 224))
+
+    @property
+    def batch_size(self) -> int:
+        """Return CLIP_SEARCH["BATCH_SIZE"]; "auto" is 32 on a CPU, where more gains nothing, 256 on CUDA."""
+        return conf.batch_size or (256 if self._placement[0].type == "cuda" else 32)
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts. Returns float32 (n, dimension), unit length. Raises ModelUnavailable.
+
+        Each goes in as {"text": …}: as a plain string, sentence-transformers would open it, or fetch it,
+        where it is the name or address of an image.
+        """
+        if not len(texts):
+            return self._nothing
+        inputs = [{"text": _readable(text)} for text in texts]
+        with self._lock:
+            return _unit(self._text_tower.encode(inputs, batch_size=self.batch_size, show_progress_bar=False))
+
+    def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Embed uint8 (size, size, 3) images. Returns float32 (n, dimension), unit length.
+
+        Raises ModelUnavailable.
+        """
+        import numpy as np
+
+        if not len(images):
+            return self._nothing
+        step = self.batch_size
+        with self._lock:
+            parts = [self._image_tower.embed(images[at : at + step]) for at in range(0, len(images), step)]
+            vectors = np.concatenate(parts)
+            found = vectors.shape[1]
+            if self._text_model and found != self.dimension:
+                raise ModelUnavailable(
+                    f"{self._text_model} gives {self.dimension} dimensions, {self._model} {found}. "
+                    'Set "TEXT_MODEL" to a text tower that was trained for this "MODEL", or to None.'
+                )
+        return _unit(vectors)
+
+    def warm_up(self, *, images: bool = True) -> None:
+        """Load the towers and run each once. Raises ModelUnavailable."""
+        import numpy as np
+
+        self.embed_texts(["warm up"])
+        if images:
+            self.embed_images([np.zeros((self.image_size, self.image_size, 3), np.uint8)])
+
+    @property
+    def _nothing(self) -> NDArray[np.float32]:
+        import numpy as np
+
+        return np.empty((0, self.dimension), np.float32)
+
+    @cached_property
+    def _placement(self) -> tuple[torch.device, torch.dtype]:
+        return _place(self._device, self._precision)
+
+    @cached_property
+    def _text_tower(self) -> Any:
+        if self._text_model:
+            return self._load(self._text_model, needs={"text"})
+        return self._load(self._model, needs={"text", "image"}, drop=("vision_model", "visual_projection"))
+
+    @cached_property
+    def _image_tower(self) -> ImageTower:
+        tower = self._load(self._model, needs={"image"}, drop=("text_model", "text_projection"))
+        return ImageTower.of(tower, self.image_size)
+
+    def _load(self, source: Source, *, needs: set[str], drop: Sequence[str] = ()) -> Any:
+        """Return a SentenceTransformer that can embed what `needs` says, without the parts to `drop`."""
+        if self._files_say() != self.fingerprint:
+            raise ModelUnavailable(f"The files of {source} have changed. Restart this process.")
+        started = time.monotonic()
+        device, dtype = self._placement
+        with _unavailable(source):
+            from sentence_transformers import SentenceTransformer
+
+            tower: Any = SentenceTransformer(str(source.folder), device="cpu")
+            if missing := needs - set(tower.modalities):
+                raise ModelUnavailable(f"{source} has no {' and no '.join(sorted(missing))} tower. {REMEDY}")
+            if drop and tower[0].auto_model.config.model_type == "clip":
+                for part in drop:
+                    setattr(tower[0].auto_model, part, None)
+            tower = tower.to(device=device, dtype=dtype).eval()  # saved precision is no promise
+        facts = (source.name, device, str(dtype).removeprefix("torch."), time.monotonic() - started)
+        logger.info("Loaded model=%s device=%s precision=%s seconds=%.2f", *facts)
+        return tower
+
+    def _files_say(self) -> str:
+        sources = [self._model, self._text_model] if self._text_model else [self._model]
+        digest = hashlib.sha256(PREPROCESSING.encode())
+        for source in sources:
+            digest.update(f"|{source.files_hash()}".encode())
+        return digest.hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class ImageTower:
+    """A vision tower, fed with pixels directly where it is known how: its processor is 4 times slower."""
+
+    model: Any
+    scale: Any = None
+    """float32 (3, 1, 1), or None: the model's own processor is to prepare the pixels."""
+    shift: Any = None
+
+    @classmethod
+    def of(cls, model: Any, size: int) -> ImageTower:
+        """Return the tower of a SentenceTransformer, ready for images of size × size."""
+        import torch
+
+        processor: Any = getattr(model[0].processor, "image_processor", None)
+        if not _is_plain(processor, size):
+            return cls(model)
+        mean = torch.tensor(processor.image_mean, device=model.device).view(3, 1, 1)
+        std = torch.tensor(processor.image_std, device=model.device).view(3, 1, 1)
+        return cls(model, scale=processor.rescale_factor / std, shift=-mean / std)
+
+    def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return float32 (n, dimension), of any length, of one batch."""
+        import numpy as np
+        import torch
+
+        if self.scale is None:
+            pictures = [picture(image) for image in images]
+            found = self.model.encode(pictures, batch_size=len(images), show_progress_bar=False)
+            return np.asarray(found, np.float32)
+        with torch.inference_mode():
+            pixels = torch.from_numpy(np.stack(images)).to(self.model.device).permute(0, 3, 1, 2)
+            pixels = (pixels * self.scale + self.shift).to(self.model.dtype)
+            vectors = self.model({"pixel_values": pixels, "modality": "image"})["sentence_embedding"]
+            return vectors.float().cpu().numpy()  # type: ignore[no-any-return]
+
+
+class Source:
+    """A model as the host names it: a folder, or a name on the Hugging Face hub."""
+
+    def __init__(self, setting: str, name: str) -> None:
+        self.setting, self.name = setting, name
+
+    def __str__(self) -> str:
+        return f'CLIP_SEARCH["{self.setting}"] = {self.name!r}'
+
+    @cached_property
+    def folder(self) -> Path:
+        """Return where the files lie; those of a name are downloaded once. Raises ModelUnavailable."""
+        folder = Path(self.name).expanduser()
+        if folder.is_dir():
+            return folder
+        if folder.is_absolute():
+            raise ModelUnavailable(f"{self}: there is no such folder. {REMEDY}")
+        with _unavailable(self):
+            return _snapshot(self.name if "/" in self.name else f"sentence-transformers/{self.name}")
+
+    @cached_property
+    def transformer(self) -> Path:
+        """Return the folder of the transformer itself: in the older layout, `0_CLIPModel`."""
+        listing = self.folder / "modules.json"
+        modules = json.loads(listing.read_text()) if listing.exists() else [{"path": ""}]
+        return self.folder / modules[0]["path"]
+
+    def files_hash(self) -> str:
+        """Return the hash of the names and contents of the model's files. Raises ModelUnavailable."""
+        digest = hashlib.sha256()
+        with _unavailable(self):
+            for path in _model_files(self.folder):
+                stat = path.stat()
+                content = _file_hash(path, stat.st_size, stat.st_mtime_ns)
+                digest.update(f"{path.relative_to(self.folder).as_posix()} {content}\n".encode())
+        return digest.hexdigest()
+
+
+def _model_files(folder: Path) -> list[Path]:
+    """Return the files that make the model, sorted; pickled weights count where there are no safetensors."""
+    found = {path for pattern in MODEL_FILES for path in folder.rglob(pattern)}
+    safe = {path.parent for path in found if path.suffix == ".safetensors"}
+    return sorted(
+        path
+        for path in found
+        if not (path.suffix == ".bin" and path.parent in safe)
+        and not any(part.startswith(".") or part in OTHER_BACKENDS for part in path.relative_to(folder).parts)
+    )
+
+
+@lru_cache(maxsize=256)
+def _file_hash(path: Path, size: int, mtime_ns: int) -> str:
+    """Return the hash of a file's content, read again only when its size or time changes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _snapshot(name: str) -> Path:
+    """Return the folder of a model from the hub, downloading what is missing of it."""
+    from huggingface_hub import snapshot_download
+
+    wanted: Any = {"allow_patterns": [*MODEL_FILES], "ignore_patterns": [f"{b}/*" for b in OTHER_BACKENDS]}
+    with suppress(OSError):
+        folder = Path(snapshot_download(name, local_files_only=True, **wanted))
+        if any(path.suffix in (".safetensors", ".bin") for path in _model_files(folder)):
+            return folder
+    try:
+        return Path(snapshot_download(name, **wanted))
+    except OSError as error:
+        if partial := getattr(error, "snapshot_path", None):  # it may hold all that is loaded
+            return Path(partial)
+        raise
+
+
+@contextmanager
+def _unavailable(source: Source) -> Iterator[None]:
+    """Turn what goes wrong inside into ModelUnavailable that names the setting."""
+    try:
+        yield
+    except ClipSearchError:
+        raise
+    except Exception as error:  # four libraries, each raising whatever it likes at files it cannot use
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ModelUnavailable(f"{source} cannot be loaded: {reason.rstrip('.')}. {REMEDY}") from error
+
+
+def _place(device: str, precision: str) -> tuple[torch.device, torch.dtype]:
+    """Return where to compute, and in which precision. Raises ModelUnavailable."""
+    import torch
+
+    on_cuda, on_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if device == "auto":
+        device = "cuda" if on_cuda else "mps" if on_mps else "cpu"
+    kind = device.partition(":")[0]
+    if not {"cpu": True, "cuda": on_cuda, "mps": on_mps}.get(kind):
+        raise ModelUnavailable(f'CLIP_SEARCH["DEVICE"] = {device!r} is not there. Set it to "auto" or "cpu".')
+    if precision == "auto":
+        fast_bfloat16 = kind == "cpu" and cpu_has_bfloat16()
+        precision = "float16" if kind == "cuda" else "bfloat16" if fast_bfloat16 else "float32"
+    if precision not in PRECISIONS:
+        raise ModelUnavailable(f'CLIP_SEARCH["PRECISION"] = {precision!r} is none of "auto", {PRECISIONS}.')
+    return torch.device(device), getattr(torch, precision)
+
+
+@lru_cache(maxsize=1)
+def cpu_has_bfloat16() -> bool:
+    """Say whether this CPU multiplies bfloat16 matrices faster than float32 ones (AMX, AVX512-BF16)."""
+    try:
+        return not BFLOAT16_FLAGS.isdisjoint(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
+
+
+def _is_plain(processor: Any, size: int) -> bool:
+    """Say whether a processor only does what `images.shrink` did, then rescales and normalizes."""
+    does = processor.to_dict() if processor else {}
+    return (
+        all(does.get(f"do_{step}") for step in ("resize", "center_crop", "rescale", "normalize"))
+        and does.get("resample") == 3  # bicubic
+        and dict(does["size"]) == {"shortest_edge": size}
+        and dict(does["crop_size"]) == {"height": size, "width": size}
+    )
+
+
+def _readable(text: str) -> str:
+    """Return what a tokenizer takes: no end of text, no lone surrogates."""
+    return text[:TEXT_LIMIT].encode("utf-8", "replace").decode()
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return vectors of length 1, computed in float32 whatever the model's precision."""
+    import numpy as np
+
+    rows: NDArray[np.float32] = np.ascontiguousarray(vectors, np.float32)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return rows

@@ -1,0 +1,113 @@
+"""Small CLIP models of random weights, in every layout that CLIP_SEARCH["MODEL"] may name.
+
+They cost nothing and mean nothing: what they show is that files are found, towers loaded and vectors
+computed as sentence-transformers does it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+DIMENSION = 24
+IMAGE_SIZE = 48
+LEGACY_TYPE = "sentence_transformers.models.CLIPModel"
+
+
+def save_plain(folder: Path, *, seed: int = 0, dimension: int = DIMENSION, **overrides: Any) -> Path:
+    """Save a plain transformers CLIP model: configuration, weights, tokenizer and image processor."""
+    import torch
+    from transformers import CLIPConfig, CLIPModel
+
+    _save_tokenizer(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(_processor()))
+    torch.manual_seed(seed)
+    CLIPModel(CLIPConfig(**_config(folder, dimension) | overrides)).eval().save_pretrained(folder)
+    return folder
+
+
+def save_legacy(folder: Path, *, seed: int = 0) -> Path:
+    """Save the layout that clip-ViT-B-32 was published in: pickled weights under `0_CLIPModel/`."""
+    import torch
+    from safetensors.torch import load_file
+
+    inner = save_plain(folder / "0_CLIPModel", seed=seed)
+    torch.save(load_file(inner / "model.safetensors"), inner / "pytorch_model.bin")
+    (inner / "model.safetensors").unlink()
+    (inner / "preprocessor_config.json").write_text(
+        json.dumps(_processor() | {"size": IMAGE_SIZE, "crop_size": IMAGE_SIZE})
+    )
+    modules = [{"idx": 0, "name": "0", "path": "0_CLIPModel", "type": LEGACY_TYPE}]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "config_sentence_transformers.json").write_text('{"__version__": {"pytorch": "1.8.0"}}')
+    return folder
+
+
+def save_current(folder: Path, plain: Path) -> Path:
+    """Save a plain model again as today's sentence-transformers saves it."""
+    from sentence_transformers import SentenceTransformer
+
+    SentenceTransformer(str(plain), device="cpu").save(str(folder))
+    return folder
+
+
+def save_text(folder: Path, *, dimension: int = DIMENSION) -> Path:
+    """Save a text tower of its own kind, as the multilingual one: DistilBERT, pooling, a dense layer."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Dense, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+    from transformers import BertTokenizerFast, DistilBertConfig, DistilBertModel
+
+    source = folder / "source"
+    source.mkdir(parents=True)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *map(chr, range(33, 127))]
+    (source / "vocab.txt").write_text("\n".join([*words, *(f"##{chr(c)}" for c in range(33, 127))]))
+    BertTokenizerFast(str(source / "vocab.txt"), model_max_length=128).save_pretrained(source)
+    torch.manual_seed(1)
+    config = DistilBertConfig(vocab_size=200, dim=32, n_layers=2, n_heads=2, hidden_dim=64)
+    DistilBertModel(config).eval().save_pretrained(source)
+    tower = Transformer(str(source))
+    dense = Dense(32, dimension, bias=False, activation_function=torch.nn.Identity())
+    SentenceTransformer(modules=[tower, Pooling(32), dense], device="cpu").save(str(folder / "model"))
+    return folder / "model"
+
+
+def _config(folder: Path, dimension: int) -> dict[str, Any]:
+    """A tiny CLIP; the end of a text is found as the published models do it (eos_token_id = 2)."""
+    vocabulary = json.loads((folder / "vocab.json").read_text())
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    return {
+        "text_config": tower | {"vocab_size": len(vocabulary), "eos_token_id": 2},
+        "vision_config": tower | {"image_size": IMAGE_SIZE, "patch_size": 16},
+        "projection_dim": dimension,
+    }
+
+
+def _processor() -> dict[str, Any]:
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_resize": True,
+        "do_center_crop": True,
+        "do_normalize": True,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "resample": 3,
+        "size": {"shortest_edge": IMAGE_SIZE},
+        "crop_size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+    }
+
+
+def _save_tokenizer(folder: Path) -> None:
+    """Write a byte-level vocabulary without merges: each letter is a token."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import CLIPTokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    letters = sorted(ByteLevel.alphabet())
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77).save_pretrained(folder)
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
