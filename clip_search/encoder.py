@@ -200,7 +200,7 @@ class ClipEncoder:
             raise ModelUnavailable(f"The files of {source} have changed. Restart this process.")
         started = time.monotonic()
         device, dtype = self._placement
-        with _unavailable(source):
+        with _unavailable(source), _without_bars():
             from sentence_transformers import SentenceTransformer
 
             tower: Any = SentenceTransformer(str(source.folder), device="cpu")
@@ -220,6 +220,20 @@ class ClipEncoder:
         for source in sources:
             digest.update(f"|{source.files_hash()}".encode())
         return digest.hexdigest()[:32]
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep transformers' progress bars out of the logs of workers and web servers."""
+    from transformers.utils import logging as bars
+
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
 
 
 @dataclass(frozen=True)
