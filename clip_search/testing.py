@@ -52,7 +52,7 @@ class HashingEncoder:
     image_size = 16
     batch_size = 32
 
-    def warm_up(self) -> None:
+    def warm_up(self, *, images: bool = True) -> None:
         """Nothing to load."""
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
