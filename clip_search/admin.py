@@ -17,7 +17,7 @@ from django.utils.translation import ngettext
 
 from . import jobs
 from .documents import Document, registry
-from .models import ROWS_PER_STATEMENT, Collection, IndexEntry, PostedProduct
+from .models import Collection, IndexEntry, PostedProduct
 
 if TYPE_CHECKING:
     import uuid
@@ -57,7 +57,8 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
     @admin.action(description=_("Reindex selected %(verbose_name_plural)s"), permissions=["change"])
     def reindex_selected(self, request: HttpRequest, queryset: Rows) -> None:
         """Have the selected rows indexed anew: a few statements for any number of them."""
-        count = max((reindex(document, queryset) for document in documents_of(self.model)), default=0)
+        asked = [jobs.request(d, d.product_ids(queryset)) for d in documents_of(self.model)]
+        count = max(asked, default=0)
         self.message_user(request, queued_message(count), messages.SUCCESS if count else messages.WARNING)
 
     @admin.display(description=_("Index"))
@@ -100,16 +101,6 @@ def entries_of(model: type[models.Model], rows: Sequence[Any]) -> dict[Any, list
 def point_of(document: Document, row: Any) -> uuid.UUID | None:
     """Return the id of the point that stands for a row."""
     return next(iter(map(document.point_id, document.product_ids([row]))), None)
-
-
-def reindex(document: Document, rows: Rows) -> int:
-    """Have rows indexed anew. Returns how many products that are."""
-    product_ids = document.product_ids(rows)
-    if len(product_ids) > ROWS_PER_STATEMENT:
-        jobs.request_related(document, product_ids=product_ids)
-    elif product_ids:
-        jobs.request(document, product_ids)
-    return len(product_ids)
 
 
 def queued_message(count: int) -> str:

@@ -65,7 +65,10 @@ class Number(FilterField):
     def coerce(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
             raise ValueError(f"{value!r} is not a number")
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = float("inf")
         if number != number or number in (float("inf"), float("-inf")):
             raise ValueError(f"{value!r} is not a finite number")
         return number
@@ -86,7 +89,7 @@ class Bool(FilterField):
 
 
 class Date(FilterField):
-    """A date or datetime, or either in ISO 8601; a naive one is taken as UTC. Kept as RFC 3339."""
+    """A date or datetime, or either in ISO 8601; a naive one is taken as UTC. Kept as RFC 3339 in UTC."""
 
     kind = "date"
 
@@ -97,7 +100,11 @@ class Date(FilterField):
             raise ValueError(f"{value!r} is not a date")
         if not isinstance(value, datetime.datetime):
             value = datetime.datetime.combine(value, datetime.time())
-        return (value if value.tzinfo else value.replace(tzinfo=datetime.UTC)).isoformat()
+        aware: datetime.datetime = value if value.tzinfo else value.replace(tzinfo=datetime.UTC)
+        try:
+            return aware.astimezone(datetime.UTC).isoformat()
+        except OverflowError as error:
+            raise ValueError(f"{value!r} has no date in UTC") from error
 
 
 class Document:
@@ -149,7 +156,7 @@ class Document:
         payload = {}
         for key, field in self.filter_fields.items():
             found = [field.coerce(value) for value in paths.values(obj, field.path)]
-            if paths.crosses_many(self.model, field.path):
+            if len(found) > 1 or paths.crosses_many(self.model, field.path):
                 payload[key] = found
             elif found:
                 payload[key] = found[0]
@@ -228,14 +235,15 @@ class Document:
         """Return the rows that qualify now, by product id: gone and unpublished ones are missing."""
         keys = list(self._keys(product_ids))
         rows = self.rows().filter(**{f"{self.id_field}__in": keys})
-        return {self.product_id(row): row for row in rows if self.qualifies(row)}
+        found = {self.product_id(row): row for row in rows if self.qualifies(row)}
+        return {product_id: found[product_id] for product_id in product_ids if product_id in found}
 
     def qualifying(self, product_ids: Sequence[str]) -> set[str]:
         """Return those of the ids whose rows qualify now, reading no more than that takes."""
         if not self.ids_are_keys or "should_index" in self.overridden:
             return set(self.resolve(product_ids))
         rows = self.get_queryset().using(self.using).filter(pk__in=list(self._keys(product_ids)))
-        return {str(pk) for pk in rows.values_list("pk", flat=True)}
+        return {str(pk) for pk in rows.values_list("pk", flat=True)} & set(product_ids)
 
     def qualifies(self, row: Any) -> bool:
         """Say whether a row of `get_queryset()` has a point of its own."""
@@ -320,7 +328,8 @@ class Document:
         if self.overridden - {"get_queryset"} or type(self).product_id is not Document.product_id:
             return None
         columns = _filtered_columns(self.get_queryset())
-        for _, path in self.declared_paths():
+        ids = [] if self.id_field == "pk" else [self.id_field]
+        for path in [*ids, *(path for _, path in self.declared_paths())]:
             first = paths.first_columns(self.model, path)
             if first is None or columns is None:
                 return None
@@ -340,15 +349,20 @@ def _filtered_columns(queryset: models.QuerySet[Any]) -> set[str] | None:
             nodes += node.children
             continue
         target = getattr(getattr(node, "lhs", None), "target", None)
-        if target is None or hasattr(node.rhs, "resolve_expression") or hasattr(node.rhs, "query"):
+        if target is None or _compares_columns(node.rhs):
             return None
         columns |= {target.name, target.attname}
-    return columns | {name for alias in query.alias_map.values() for name in _join_columns(alias)}
+    joins: list[Any] = [join.join_field for join in query.alias_map.values() if hasattr(join, "join_field")]
+    if any(field.one_to_many or field.many_to_many for field in joins):
+        return None
+    return columns | {name for field in joins for name in (field.name, getattr(field, "attname", field.name))}
 
 
-def _join_columns(join: Any) -> set[str]:
-    field = getattr(join, "join_field", None)
-    return {field.name, field.attname} if field is not None and hasattr(field, "attname") else set()
+def _compares_columns(value: Any) -> bool:
+    """Say whether the right side of a lookup is, or lists, something that the database works out."""
+    return any(
+        hasattr(v, "resolve_expression") for v in (value if isinstance(value, paths.LISTS) else [value])
+    )
 
 
 def _local_stat(file: FieldFile) -> os.stat_result | None:
@@ -358,14 +372,26 @@ def _local_stat(file: FieldFile) -> os.stat_result | None:
         return None
 
 
+_BREAKS = re.compile(
+    r"</?(?:address|article|aside|blockquote|br|d[dlt]|div|figure|footer|h[1-6]|header|hr|li|main|nav|ol|option"
+    r"|p|pre|section|t[dhr]|table|ul)\b",
+    re.IGNORECASE,
+)
+"""Tags between which a shopper sees two words, though no space is written there."""
+
+
 def clean(value: Any) -> str:
     """Return text as a shopper reads it: no HTML, entities resolved, single spaces."""
-    return " ".join(html.unescape(strip_tags(str(value))).split())
+    text = str(value)
+    if "<" in text:
+        text = strip_tags(_BREAKS.sub(r" \g<0>", text))
+    return " ".join(html.unescape(text).split())
 
 
 def normalise(value: str) -> str:
     """Return the form in which exact words are compared: no case, accents or punctuation between words."""
-    decomposed = unicodedata.normalize("NFKD", value.casefold())
+    folded = unicodedata.normalize("NFKD", value).casefold()
+    decomposed = unicodedata.normalize("NFKD", folded)
     bare = "".join(char for char in decomposed if not unicodedata.combining(char))
     return " ".join(re.findall(r"\w+", bare))
 

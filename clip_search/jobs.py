@@ -10,13 +10,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
 from . import indexing, reindexing
 from .conf import conf
 from .documents import Document, registry
 from .exceptions import ClipSearchError, SurroundingsError
-from .models import IndexEntry, RelatedChange
+from .models import ROWS_PER_STATEMENT, IndexEntry, RelatedChange
 from .types import MODEL_SOURCE, Report
 
 if TYPE_CHECKING:
@@ -28,9 +29,12 @@ SECONDS_A_JOB = 20.0
 """RQ's SimpleWorker sends no heartbeat during a job, so jobs are short and enqueue the rest."""
 JOB_TIMEOUT = 600
 """Seconds after which RQ kills a job: far above `SECONDS_A_JOB`, for a first batch that loads a model."""
+FAILURE_TTL = 7 * 24 * 3600
+"""Seconds that RQ keeps a job that failed, traceback and all; its default is a year."""
 SECONDS_TO_FINISH = 5.0
 """After a request to stop, a batch under way may finish this long; then it is released."""
 CONNECT_TIMEOUT = 0.25
+ANSWER_TIMEOUT = 0.5
 PAUSE_AFTER_FAILURE = 5.0
 """Seconds without another try after Redis did not answer: the sweep finds what was not announced."""
 
@@ -64,19 +68,28 @@ stopping = Stopping()
 # Asking for work.
 
 
-def request(document: Document, product_ids: Iterable[str], *, source: str = MODEL_SOURCE) -> int:
-    """Have these products indexed, once the transaction commits. Returns how many there are."""
-    ids = list(product_ids)
-    count = IndexEntry.objects.raise_revision(document, ids, source=source)
-    if count:
-        wake_on_commit(document, ids)
-    return count
+def request(
+    document: Document, product_ids: Iterable[str], *, source: str = MODEL_SOURCE, wake: bool = True
+) -> int:
+    """Have these products indexed, once the transaction commits. Returns how many there are.
+
+    Who indexes them itself, or wakes a worker itself, says `wake=False`.
+    """
+    ids = list(dict.fromkeys(product_ids))
+    if len(ids) > ROWS_PER_STATEMENT and source == MODEL_SOURCE:
+        request_related(document, wake=wake, product_ids=ids)  # one statement; a worker raises the entries
+    elif ids:
+        IndexEntry.objects.raise_revision(document, ids, source=source)
+        if wake:
+            wake_on_commit(document, ids)
+    return len(ids)
 
 
-def request_related(document: Document, **change: Any) -> None:
+def request_related(document: Document, *, wake: bool = True, **change: Any) -> None:
     """Remember a change that touches products which a worker will find. See `RelatedChange`."""
     RelatedChange.objects.using(document.using).create(document=document.name, **change)
-    wake_on_commit(document)
+    if wake:
+        wake_on_commit(document)
 
 
 class Waking:
@@ -105,10 +118,10 @@ class Waking:
 
 def wake_on_commit(document: Document, product_ids: Iterable[str] = ()) -> None:
     """Wake a worker for this document when the transaction commits, once per transaction."""
-    connection: Any = connections[document.using]
-    waking: Waking | None = getattr(connection, "clip_search_waking", None)
-    if waking is None or waking.done or not connection.in_atomic_block:
-        waking = connection.clip_search_waking = Waking()
+    hooks = (hook[1] for hook in reversed(connections[document.using].run_on_commit))
+    registered = (getattr(hook, "__self__", None) for hook in hooks)
+    # what a rollback has taken along is not registered any more, and wakes nobody
+    waking = next((hook for hook in registered if isinstance(hook, Waking)), None) or Waking()
     waking.raised.setdefault(document.name, set()).update(product_ids)
     transaction.on_commit(waking.run, using=document.using, robust=True)
 
@@ -153,7 +166,11 @@ def wake(document: Document) -> bool:
         return False
     try:
         get_queue(name).enqueue(
-            "clip_search.jobs.index_due", document.name, result_ttl=0, job_timeout=JOB_TIMEOUT
+            "clip_search.jobs.index_due",
+            document.name,
+            result_ttl=0,
+            failure_ttl=FAILURE_TTL,
+            job_timeout=JOB_TIMEOUT,
         )
     except RedisError as error:
         _silent_until[name] = time.monotonic() + PAUSE_AFTER_FAILURE
@@ -173,20 +190,26 @@ def get_queue(name: str) -> Any:
 @lru_cache(maxsize=8)
 def _connection(name: str, _config: str) -> Redis:
     """Return a connection without retries: with redis-py's own, a save would take 4 s while Redis is down."""
-    from django_rq.queues import get_connection
+    from django_rq.connection_utils import get_connection
     from redis import ConnectionPool, Redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
+    from redis.sentinel import SentinelConnectionPool
 
-    connection = get_connection(name)
-    pool = connection.connection_pool
-    if type(pool) is not ConnectionPool:
-        return connection  # a Sentinel's pool knows how to find the master; it is the host's to tune
-    options = pool.connection_kwargs | {
+    quick = {
         "retry": Retry(NoBackoff(), 0),
         "socket_connect_timeout": CONNECT_TIMEOUT,
-        "socket_timeout": 2.0,
+        "socket_timeout": ANSWER_TIMEOUT,
     }
+    connection = get_connection(name)
+    pool = connection.connection_pool
+    if isinstance(pool, SentinelConnectionPool):  # made for us, and only it knows how to find the master
+        for client in (connection, *pool.sentinel_manager.sentinels):
+            client.connection_pool.connection_kwargs.update(quick)
+        return connection
+    if type(pool) is not ConnectionPool:
+        return connection
+    options = pool.connection_kwargs | quick
     return Redis(connection_pool=ConnectionPool(connection_class=pool.connection_class, **options))
 
 
@@ -201,12 +224,14 @@ def index_due(document_name: str) -> None:
         return
     shift = Shift(document)
     try:
-        reindexing.expand_related(document)
+        reindexing.expand_related(document, goes_on=lambda: not shift.over)
         for report in indexing.index_due(document, claiming=shift.goes_on, abandon=stopping.urgent):
             shift.report += report
+        shift.hand_over()
     except indexing.Stopped:
         logger.info("Stopped, what was under way is given back document=%s", document_name)
-    except SurroundingsError as error:
+        shift.hand_over()
+    except (SurroundingsError, DatabaseError) as error:
         logger.warning("Cannot index now, will try again document=%s error=%s", document_name, error)
     if products := shift.report.products:
         logger.info("Indexed document=%s products=%d seconds=%.2f", document_name, products, shift.seconds)
@@ -232,16 +257,35 @@ class Shift:
         takes over when this shift ends.
         """
         self._claims += 1
-        if self._claims == 2 and IndexEntry.objects.of(self.document).due().exists():
+        if self._claims == 2:
+            self._announce()
+        return not self.over
+
+    @property
+    def over(self) -> bool:
+        """Say whether no more is claimed, whatever there is."""
+        return stopping.requested() or self.seconds >= SECONDS_A_JOB
+
+    def hand_over(self) -> None:
+        """Announce what is left, if this shift leaves anything: what was saved meanwhile announced itself
+        too early, while this shift held it."""
+        if self.over:
+            self._announce()
+
+    def _announce(self) -> None:
+        if _something_is_due(self.document):
             wake(self.document)
-        return not stopping.requested() and self.seconds < SECONDS_A_JOB
 
 
 def sweep() -> int:
     """Wake a worker for every document of which something is due. Returns for how many."""
-    found = 0
-    for document in registry:
-        changes = RelatedChange.objects.using(document.using).filter(document=document.name)
-        if IndexEntry.objects.of(document).due().exists() or changes.exists():
-            found += wake(document)
-    return found
+    return sum(wake(document) for document in registry if _something_is_due(document))
+
+
+def _something_is_due(document: Document) -> bool:
+    changes = RelatedChange.objects.using(document.using).filter(document=document.name)
+    try:
+        return IndexEntry.objects.of(document).due().exists() or changes.exists()
+    except DatabaseError as error:  # the other documents may live on another database
+        logger.warning("Cannot sweep document=%s error=%s", document.name, error)
+        return False

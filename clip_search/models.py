@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
+import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from django.core.files.uploadedfile import UploadedFile
-from django.db import connections, models, transaction
+from django.db import OperationalError, connections, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -22,8 +25,39 @@ if TYPE_CHECKING:
 
 ROWS_PER_STATEMENT = 1000
 """Below every database's limit of parameters in one statement."""
-LOOK_BEFORE_INSERT = 50
-"""From here on, one look at which rows exist costs less than inserting those that do in vain."""
+
+
+TRIES = 10
+"""How often a transaction of ours is tried that gave way to another one, as under REPEATABLE READ."""
+GAVE_WAY = frozenset({"40001", "40P01", 1213})
+"""Serialization failure and deadlock: PostgreSQL's codes, MariaDB's."""
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _persistent(method: Method) -> Method:
+    """Try a transaction again that the database gave up for another's sake.
+
+    Inside a transaction of the host that is his to do: the database gave up all of it.
+    """
+
+    @wraps(method)
+    def persist(self: IndexEntryQuerySet, *args: Any, **kwargs: Any) -> Any:
+        for tried in range(1, TRIES):
+            try:
+                return method(self, *args, **kwargs)
+            except OperationalError as error:
+                if not _gave_way(error) or connections[self.db].in_atomic_block:
+                    raise
+            time.sleep(random.uniform(0, 0.01 * tried))  # noqa: S311
+        return method(self, *args, **kwargs)
+
+    return cast(Method, persist)
+
+
+def _gave_way(error: OperationalError) -> bool:
+    code = getattr(error.__cause__, "sqlstate", None) or next(iter(error.args), None)
+    return code in GAVE_WAY
 
 
 class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
@@ -36,25 +70,24 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
     def raise_revision(
         self, document: Document, product_ids: Iterable[str], *, source: str = MODEL_SOURCE
     ) -> int:
-        """Say that these products need indexing: two statements. Returns how many products."""
+        """Say that these products need indexing, in few statements for any number. Returns how many."""
         ids = sorted({document.point_id(product_id): product_id for product_id in product_ids}.items())
-        with transaction.atomic(using=document.using, savepoint=False):
-            for chunk in _chunks(ids, ROWS_PER_STATEMENT):
-                self.of(document)._raise_chunk(document, dict(chunk), source)
+        self.of(document)._raise_all(document, ids, source)
         return len(ids)
 
+    @_persistent
+    def _raise_all(self, document: Document, ids: list[tuple[uuid.UUID, str]], source: str) -> None:
+        with transaction.atomic(using=self.db, savepoint=False):
+            for chunk in _chunks(ids, ROWS_PER_STATEMENT):
+                self._raise_chunk(document, dict(chunk), source)
+
     def _raise_chunk(self, document: Document, ids: dict[uuid.UUID, str], source: str) -> None:
-        rows = self.filter(uuid__in=list(ids))
-        there = set(rows.values_list("uuid", flat=True)) if len(ids) > LOOK_BEFORE_INSERT else set()
-        new = [
+        entries = [
             IndexEntry(uuid=key, document=document.name, product_id=product_id, source=source)
             for key, product_id in ids.items()
-            if key not in there
         ]
-        if new:
-            self.bulk_create(new, ignore_conflicts=True)
         now = timezone.now()
-        rows.update(
+        self._with_missing(entries).update(
             revision=F("revision") + 1,
             state=IndexEntry.State.PENDING,
             source=source,
@@ -64,12 +97,33 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
             updated_at=now,
         )
 
+    def _with_missing(self, entries: list[IndexEntry]) -> IndexEntryQuerySet:
+        """Insert those that are missing, and return the rows so that updating them cannot deadlock.
+
+        PostgreSQL would update in any order, so an upsert locks the rows in that of their uuids.
+        MariaDB locks what an insert runs into, and may scan the table for several uuids, but not for
+        keys. SQLite locks everything anyway, and takes few parameters.
+        """
+        rows = self.filter(uuid__in=[entry.uuid for entry in entries])
+        vendor = connections[self.db].vendor
+        upsert: dict[str, Any] = {"update_conflicts": True, "update_fields": ["product_id"]}
+        if vendor == "postgresql":
+            self.bulk_create(entries, unique_fields=["uuid"], **upsert)
+            return rows
+        there = dict(rows.values_list("uuid", "pk")) if vendor == "mysql" or len(entries) > 1 else {}
+        new = [entry for entry in entries if entry.uuid not in there]
+        if not new:
+            return self.filter(pk__in=there.values())
+        self.bulk_create(new, **(upsert if vendor == "mysql" else {"ignore_conflicts": True}))
+        return rows
+
     def due(self, now: datetime | None = None) -> IndexEntryQuerySet:
         """Return the entries that a worker may claim now."""
         now = now or timezone.now()
         free = Q(claim=None) | Q(claimed_until__lte=now)
         return self.filter(free, state=IndexEntry.State.PENDING, not_before__lte=now)
 
+    @_persistent
     def claim(
         self, limit: int, lease: timedelta, only: Sequence[uuid.UUID] | None = None
     ) -> list[IndexEntry]:
@@ -93,15 +147,23 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         claims = {entry.claim for entry in entries}
         return self.filter(pk__in=[entry.pk for entry in entries], claim__in=claims)
 
+    @_persistent
+    def _update_in_order(self, **values: Any) -> int:
+        """Update, on PostgreSQL with the rows locked in the order in which they are raised: no deadlock."""
+        with transaction.atomic(using=self.db):
+            if connections[self.db].vendor == "postgresql":
+                list(self.select_for_update().order_by("uuid").values_list("pk"))
+            return self.update(**values)
+
     def finish(self, entries: Sequence[IndexEntry], state: str, generation: int, error: str = "") -> int:
         """Record what was done, where claim and revision still match. Returns for how many they did."""
         now = timezone.now()
         done = self.held(entries).filter(revision=F("claimed_revision"))
-        return done.update(
+        return done._update_in_order(
             state=state,
             indexed_revision=F("revision"),
             generation=generation,
-            error=error[: IndexEntry.MAX_ERROR],
+            error=_sayable(error),
             indexed_at=now,
             updated_at=now,
             attempts=0,
@@ -111,21 +173,21 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
 
     def renew(self, entries: Sequence[IndexEntry], lease: timedelta) -> None:
         """Hold on to claims that are still ours."""
-        self.held(entries).update(claimed_until=timezone.now() + lease)
+        self.held(entries)._update_in_order(claimed_until=timezone.now() + lease)
 
     def release(self, entries: Sequence[IndexEntry], delay: float = 0.0, error: str = "") -> None:
         """Give claims back: the entries stay due, after `delay` seconds."""
-        self.held(entries).update(
+        self.held(entries)._update_in_order(
             claim=None,
             claimed_until=None,
             not_before=timezone.now() + timedelta(seconds=delay),
             attempts=F("attempts") + (1 if delay else 0),
-            error=error[: IndexEntry.MAX_ERROR],
+            error=_sayable(error),
         )
 
     def overtake(self, entry: IndexEntry, revision: int) -> None:
         """Raise an entry above the revision that its point already has, as after a restored database."""
-        self.held([entry]).filter(revision=F("claimed_revision")).update(
+        self.held([entry]).filter(revision=F("claimed_revision"))._update_in_order(
             revision=revision + 1, claim=None, claimed_until=None
         )
 
@@ -271,7 +333,7 @@ class PostedProductQuerySet(models.QuerySet["PostedProduct"]):
         document: Document,
         product_id: str,
         fields: Mapping[str, Any],
-        image: UploadedFile | None = None,
+        image: UploadedFile[Any] | None = None,
     ) -> PostedProduct:
         """Store what was posted for a product. Without an image, one that was posted before stays."""
         with transaction.atomic(using=document.using):
@@ -289,11 +351,13 @@ class PostedProductQuerySet(models.QuerySet["PostedProduct"]):
 
     def discard(self, document: Document, product_id: str) -> bool:
         """Forget what was posted for a product, its image too. Returns whether there was anything."""
-        posted = self.of(document).filter(uuid=document.point_id(product_id)).first()
-        if posted is None:
-            return False
-        posted.delete_image_on_commit(posted.image.name, using=document.using)
-        posted.delete(using=document.using)
+        with transaction.atomic(using=document.using):
+            rows = self.of(document).select_for_update()
+            posted = rows.filter(uuid=document.point_id(product_id)).first()
+            if posted is None:
+                return False
+            posted.delete_image_on_commit(posted.image.name, using=document.using)
+            posted.delete(using=document.using)
         return True
 
 
@@ -319,8 +383,11 @@ class PostedProduct(models.Model):
     def __str__(self) -> str:
         return f"{self.document} {self.product_id}"
 
-    def replace_image(self, image: UploadedFile, *, using: str) -> None:
-        """Save with a new image. The old file goes when this commits, the new one if it does not."""
+    def replace_image(self, image: UploadedFile[Any], *, using: str) -> None:
+        """Save with a new image. The old file goes when this commits, the new one if it cannot be saved.
+
+        Who rolls back after this takes the new file away himself: a database tells nobody that it did.
+        """
         old, storage = self.image.name, self.image.storage
         self.image.save(image.name or "", image, save=False)
         try:
@@ -365,6 +432,11 @@ def promoted(document: Document, metadata: Any) -> dict[str, Any]:
         except (ValueError, TypeError) as error:
             raise ProductError(f"metadata: {key!r} should be a {field.kind}: {error}") from error
     return values
+
+
+def _sayable(error: str) -> str:
+    """Return what every database can keep of an error, whatever a host's exception says."""
+    return error.encode("utf-8", "replace").decode().replace("\0", "")[: IndexEntry.MAX_ERROR]
 
 
 def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:

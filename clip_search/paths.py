@@ -8,13 +8,16 @@ from typing import Any
 from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
 from django.db import models
 from django.db.models.fields.reverse_related import ForeignObjectRel
+from django.db.models.manager import BaseManager
+
+LISTS = (list, tuple, set, frozenset, models.QuerySet)
 
 
 def values(obj: Any, path: str) -> list[Any]:
     """Follow the path from an object and return what lies at its end, in order, without None.
 
-    To-many relations are followed in their own order, methods are called without arguments, and a
-    missing related object ends the path there.
+    To-many relations are followed in their own order, methods are called without arguments, a list
+    counts for its items, and a missing related object ends the path there.
     """
     found = [obj]
     for name in path.split("."):
@@ -27,9 +30,11 @@ def _step(obj: Any, name: str) -> Iterable[Any]:
         value = getattr(obj, name)
     except ObjectDoesNotExist:
         return ()
-    if isinstance(value, models.Manager):
+    if isinstance(value, BaseManager):
         return value.all()
-    return (value() if callable(value) else value,)
+    if callable(value):
+        value = value()
+    return value if isinstance(value, LISTS) else (value,)
 
 
 def relations(model: type[models.Model], path: str) -> str:
@@ -92,10 +97,7 @@ def split_forward(model: type[models.Model], path: str) -> tuple[list[str], list
 def follow(model: type[models.Model], names: Iterable[str]) -> type[models.Model]:
     """Return the model at the end of relation names. Raises FieldDoesNotExist."""
     for name in names:
-        field = _field(model, name)
-        if field is None or field.related_model is None:
-            raise FieldDoesNotExist(f"{model.__name__} has no relation {name!r}")
-        model = _related(field)
+        model = _related(relation(model, name))
     return model
 
 
@@ -105,12 +107,25 @@ def _related(field: Any) -> type[models.Model]:
 
 
 def _field(model: type[models.Model], name: str) -> Any:
-    """Return the field that an attribute of the model stands for: reverse relations by accessor too."""
+    """Return the field that an attribute of the model stands for: reverse relations by their accessor."""
+    for reverse in model._meta.related_objects:
+        if reverse.get_accessor_name() == name:
+            return reverse
     try:
         field = model._meta.get_field(name)
     except FieldDoesNotExist:
-        reverse = (f for f in model._meta.related_objects if f.get_accessor_name() == name)
-        return next(reverse, None)
+        return None
+    return None if isinstance(field, ForeignObjectRel) else field
+
+
+def relation(model: type[models.Model], name: str) -> Any:
+    """Return the relation of that name in queries, or else of that accessor. Raises FieldDoesNotExist."""
+    try:
+        field: Any = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        field = _field(model, name)
+    if field is None or field.related_model is None:
+        raise FieldDoesNotExist(f"{model.__name__} has no relation {name!r}")
     return field
 
 
@@ -118,9 +133,7 @@ def lookup(model: type[models.Model], path: str) -> str:
     """Return the path as a query lookup: reverse relations by their query name. Raises FieldDoesNotExist."""
     names = []
     for name in path.replace("__", ".").split("."):
-        field = _field(model, name)
-        if field is None or field.related_model is None:
-            raise FieldDoesNotExist(f"{model.__name__} has no relation {name!r}")
+        field = relation(model, name)
         names.append(field.name)
         model = _related(field)
     return "__".join(names)

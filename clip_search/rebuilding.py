@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
 from . import indexing
@@ -43,68 +43,82 @@ def rebuild(document: Document, *, batch_size: int = indexing.BATCH) -> Iterator
     RebuildIncomplete, SurroundingsError, SetupError.
     """
     collection = start(document)
-    with _holding(collection):
+    with _holding(collection) as token:
         stale = IndexEntry.objects.of(document).filter(generation__lt=collection.generation)
         while stale.exists():
             stale.forget_index()
             before = stale.count()
             for report in indexing.index_due(document, limit=batch_size):
-                _hold(collection, collection.holder)
+                if not _hold(collection, token):
+                    raise RebuildRunning  # this process stalled, and another one went on
                 yield report
             if stale.count() == before and not stale.filter(claimed_until__gt=timezone.now()).exists():
                 raise RebuildIncomplete
             time.sleep(0.1)  # other workers may hold the last of them
-        swap(document)
+        swap(collection, token)
 
 
 def start(document: Document) -> Collection:
-    """Return the collection to build: the one that was begun, if it is today's model's, else a new one."""
+    """Return the collection to build: the one that was begun, if it is today's model's, else a new one.
+
+    Raises RebuildRunning.
+    """
     store, encoder = get_store(), get_encoder()
     rows = Collection.objects.of(document)
     begun = rows.filter(state=Collection.State.BUILDING).first()
     if begun and begun.fingerprint == encoder.fingerprint and store.exists(begun.name):
         return begun
     if begun:
+        if not _hold(begun, uuid.uuid4()):
+            raise RebuildRunning
         begun.delete()
         store.destroy(begun.name)
-    latest = max(rows.values_list("generation", flat=True), default=0)
     return indexing.make_collection(
-        document, store, encoder, state=Collection.State.BUILDING, generation=latest + 1
+        document, store, encoder, state=Collection.State.BUILDING, generation=_next_generation(document)
     )
 
 
-def swap(document: Document) -> None:
-    """Make the built collection the live one; then remove the old one."""
-    rows = Collection.objects.of(document)
-    _remove_retired(document)
-    with transaction.atomic(using=document.using):
+def _next_generation(document: Document) -> int:
+    """Return a generation that no entry was ever written for, be it in a rebuild that was given up."""
+    querysets = (Collection.objects.of(document), IndexEntry.objects.of(document))
+    return 1 + max(queryset.aggregate(latest=Max("generation"))["latest"] or 0 for queryset in querysets)
+
+
+def swap(collection: Collection, token: uuid.UUID) -> None:
+    """Make the built collection the live one, if it is still ours to do; then remove the old one."""
+    using = collection._state.db
+    rows = Collection.objects.using(using).filter(document=collection.document)
+    _remove(rows.filter(state=Collection.State.RETIRED))
+    with transaction.atomic(using=using):
+        mine = rows.filter(pk=collection.pk, state=Collection.State.BUILDING, holder=token)
+        if not mine.select_for_update().exists():
+            raise RebuildRunning
         rows.filter(state=Collection.State.LIVE).update(state=Collection.State.RETIRED)
-        rows.filter(state=Collection.State.BUILDING).update(state=Collection.State.LIVE)
-    _remove_retired(document)
+        mine.update(state=Collection.State.LIVE)
+    _remove(rows.filter(state=Collection.State.RETIRED))
 
 
-def _remove_retired(document: Document) -> None:
-    for collection in Collection.objects.of(document).filter(state=Collection.State.RETIRED):
+def _remove(collections: QuerySet[Collection]) -> None:
+    for collection in collections:
         get_store().destroy(collection.name)
         collection.delete()
         logger.info("Removed collection=%s", collection.name)
 
 
 @contextmanager
-def _holding(collection: Collection) -> Iterator[None]:
+def _holding(collection: Collection) -> Iterator[uuid.UUID]:
     """Hold a rebuild, so that no second process builds the same collection."""
     token = uuid.uuid4()
     if not _hold(collection, token):
         raise RebuildRunning
-    collection.holder = token
     try:
-        yield
+        yield token
     finally:
         rows = Collection.objects.using(collection._state.db).filter(holder=token)
         rows.update(holder=None, lease=None)
 
 
-def _hold(collection: Collection, token: uuid.UUID | None) -> bool:
+def _hold(collection: Collection, token: uuid.UUID) -> bool:
     """Take or renew the lease. Returns whether it is ours."""
     now = timezone.now()
     free = Q(holder=None) | Q(holder=token) | Q(lease__lte=now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from itertools import chain
 from typing import Any
 
 from django.apps import apps
@@ -61,11 +62,10 @@ def _family(model: type[models.Model]) -> list[type[models.Model]]:
     return [m for m in apps.get_models() if m._meta.concrete_model and issubclass(m, concrete)]
 
 
-def _raise(document: Document, product_ids: Sequence[str]) -> None:
-    if len(product_ids) > ROWS_PER_STATEMENT:
-        jobs.request_related(document, product_ids=list(product_ids))
-    elif product_ids:
-        jobs.request(document, product_ids)
+def _may_exist(instance: Any) -> bool:
+    """Say whether saving this may update a row: also one that was made with a key and not read."""
+    key = instance._meta.pk
+    return instance.pk is not None and not (instance._state.adding and key.has_default())
 
 
 class Receiver:
@@ -86,6 +86,11 @@ class Receiver:
         for signal, handler, sender in self.handlers():
             signal.disconnect(handler, sender=sender)
 
+    def remembered(self, instance: Any) -> dict[int, list[Any]]:
+        """Return what receivers noted on an instance before it was saved, each under its own id."""
+        notes: dict[int, list[Any]] = instance.__dict__.setdefault("_clip_search_before", {})
+        return notes
+
     def listens(self, using: str, raw: bool = False) -> bool:
         """Say whether this change counts."""
         return not raw and using == self.document.using and conf.autosync and not _paused.get()
@@ -98,14 +103,16 @@ class ProductReceiver(Receiver):
         for model in _family(self.document.model):
             yield signals.post_save, self.saved, model
             yield signals.pre_delete, self.deleting, model
-            if "index_as" in self.document.overridden:
+            if not self.document.ids_are_keys:
                 yield signals.pre_save, self.saving, model
+        concrete = self.document.model._meta.concrete_model or self.document.model
+        for parent in concrete._meta.get_parent_list():
+            yield signals.post_save, self.parent_saved, parent
 
     def saving(self, instance: Any, using: str, raw: bool = False, **kwargs: Any) -> None:
-        """Remember which point stood for the row until now: a variant may move to another parent."""
-        if self.listens(using, raw) and not instance._state.adding:
-            before = self.document.model._base_manager.using(using).filter(pk=instance.pk)
-            instance._clip_search_before = self.document.product_ids(list(before))
+        """Remember which point stood for the row until now: a variant may move, an id may change."""
+        if self.listens(using, raw) and _may_exist(instance):
+            self.remembered(instance)[id(self)] = self._stored(instance, using)
 
     def saved(
         self,
@@ -115,13 +122,33 @@ class ProductReceiver(Receiver):
         update_fields: frozenset[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        before = instance.__dict__.pop("_clip_search_before", [])
+        before = self.remembered(instance).pop(id(self), [])
         if self.listens(using, raw) and self._touched(update_fields):
-            _raise(self.document, list(dict.fromkeys([*before, *self.document.product_ids([instance])])))
+            jobs.request(self.document, [*before, *self.document.product_ids([instance])])
+
+    def parent_saved(
+        self,
+        instance: Any,
+        using: str,
+        raw: bool = False,
+        update_fields: frozenset[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """The row that a product inherits from was saved as what it is there."""
+        if self.listens(using, raw) and self._touched(update_fields):
+            jobs.request(self.document, self._stored(instance, using))
 
     def deleting(self, instance: Any, using: str, **kwargs: Any) -> None:
-        if self.listens(using):
-            _raise(self.document, self.document.product_ids([instance]))
+        if self.listens(using) and self.document.ids_are_keys:
+            jobs.request(self.document, self.document.product_ids([instance]))
+        elif self.listens(using):
+            jobs.request(self.document, self._stored(instance, using))
+
+    def _stored(self, instance: Any, using: str) -> list[str]:
+        """Return the id of the point that stands for the row as the database has it."""
+        return self.document.product_ids(
+            self.document.model._base_manager.using(using).filter(pk=instance.pk)
+        )
 
     def _touched(self, update_fields: frozenset[str] | None) -> bool:
         watched = self.document.watched_columns
@@ -134,6 +161,8 @@ class ManyToManyReceiver(Receiver):
     def __init__(self, document: Document, field: Any) -> None:
         super().__init__(document)
         self.lookup = field.name
+        self.reverse = bool(field.auto_created)
+        self.symmetrical = bool(getattr(field.remote_field, "symmetrical", False))
         self.accessor = field.get_accessor_name() if field.auto_created else field.name
         self.through = field.through if field.auto_created else field.remote_field.through
 
@@ -141,18 +170,25 @@ class ManyToManyReceiver(Receiver):
         yield signals.m2m_changed, self.changed, self.through
 
     def changed(
-        self, instance: Any, action: str, using: str, pk_set: set[Any] | None = None, **kwargs: Any
+        self,
+        instance: Any,
+        action: str,
+        reverse: bool,
+        using: str,
+        pk_set: set[Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         if action not in ("post_add", "post_remove", "pre_clear") or not self.listens(using):
             return
-        if not self.document.reads(self.accessor):
-            return
-        if isinstance(instance, self.document.model):
-            _raise(self.document, self.document.product_ids([instance]))
+        nothing_new = action != "pre_clear" and not pk_set
+        if nothing_new or not self.document.reads(self.accessor):
             return
         products = self.document.model._base_manager.using(using)
-        of_instance = {self.lookup: instance} if action == "pre_clear" else {"pk__in": pk_set or ()}
-        _raise(self.document, self.document.product_ids(products.filter(**of_instance)))
+        near, far = models.Q(pk=instance.pk), models.Q(pk__in=pk_set or ())
+        if action == "pre_clear":
+            far = models.Q(**{self.lookup: instance.pk})
+        which = near | far if self.symmetrical else near if reverse == self.reverse else far
+        jobs.request(self.document, self.document.product_ids(products.filter(which)))
 
 
 class RelatedReceiver(Receiver):
@@ -167,6 +203,12 @@ class RelatedReceiver(Receiver):
         self.model = model
         self.forward, self.rest = paths.split_forward(model, path)
         self.lookup = paths.lookup(model, path)
+        end = paths.follow(model, self.lookup.split("__"))
+        concrete = document.model._meta.concrete_model or document.model
+        if not (issubclass(end, concrete) or issubclass(concrete, end)):
+            raise FieldDoesNotExist(
+                f"{path!r} of {model.__name__} does not lead to {document.model.__name__}"
+            )
         self.forward_lookup = paths.lookup(model, ".".join(self.forward)) if self.forward else ""
 
     def handlers(self) -> Iterable[tuple[signals.ModelSignal, Any, Any]]:
@@ -178,16 +220,16 @@ class RelatedReceiver(Receiver):
 
     def saving(self, instance: Any, using: str, raw: bool = False, **kwargs: Any) -> None:
         """Remember where the row led until now: a foreign key that moves counts for both sides."""
-        if self.listens(using, raw) and not instance._state.adding:
-            self._before(instance)[id(self)] = self._reached(instance, using)
+        if self.listens(using, raw) and _may_exist(instance):
+            self.remembered(instance)[id(self)] = self._reached(instance, using)
 
     def saved(self, instance: Any, using: str, raw: bool = False, **kwargs: Any) -> None:
-        before = self._before(instance).pop(id(self), [])
+        before = self.remembered(instance).pop(id(self), [])
         if not self.listens(using, raw):
             return
-        reached = list(dict.fromkeys([*before, *self._reached(instance, using)]))
+        reached = list(dict.fromkeys([*before, *self._reaches(instance, using)]))
         if not self.rest:
-            _raise(self.document, self._product_ids(reached, using))
+            jobs.request(self.document, self._product_ids(reached, using))
             return
         for key in reached:
             jobs.request_related(self.document, **self._change(key))
@@ -197,11 +239,7 @@ class RelatedReceiver(Receiver):
         if self.listens(using):
             rows = self.model._base_manager.using(using).filter(pk=instance.pk)
             keys = rows.values_list(f"{self.lookup}__pk", flat=True)
-            _raise(self.document, self._product_ids([key for key in keys if key is not None], using))
-
-    def _before(self, instance: Any) -> dict[int, list[Any]]:
-        before: dict[int, list[Any]] = instance.__dict__.setdefault("_clip_search_reached", {})
-        return before
+            jobs.request(self.document, self._product_ids([key for key in keys if key is not None], using))
 
     def _reached(self, instance: Any, using: str) -> list[Any]:
         """Return the keys of the objects at the end of the path's columns, as the database has them."""
@@ -211,6 +249,14 @@ class RelatedReceiver(Receiver):
         keys = rows.values_list(f"{self.forward_lookup}__pk", flat=True)
         return [key for key in keys if key is not None]
 
+    def _reaches(self, instance: Any, using: str) -> list[Any]:
+        """Return the same for a row just saved, which says itself where its own column leads."""
+        field: Any = paths.relation(self.model, self.forward[0]) if len(self.forward) == 1 else None
+        if field is None or not field.target_field.primary_key:
+            return self._reached(instance, using)
+        key = getattr(instance, field.attname)
+        return [] if key is None else [key]
+
     def _change(self, key: Any) -> Mapping[str, str]:
         start = paths.follow(self.model, self.forward)
         path = paths.lookup(start, ".".join(self.rest))
@@ -219,4 +265,9 @@ class RelatedReceiver(Receiver):
     def _product_ids(self, keys: Sequence[Any], using: str) -> list[str]:
         if self.document.ids_are_keys:
             return list(dict.fromkeys(str(key) for key in keys))
-        return self.document.product_ids(self.document.model._base_manager.using(using).filter(pk__in=keys))
+        products = self.document.model._base_manager.using(using)
+        chunks = (
+            keys[start : start + ROWS_PER_STATEMENT] for start in range(0, len(keys), ROWS_PER_STATEMENT)
+        )
+        ids = (self.document.product_ids(products.filter(pk__in=chunk)) for chunk in chunks)
+        return list(dict.fromkeys(chain.from_iterable(ids)))

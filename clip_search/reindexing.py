@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -171,11 +171,11 @@ def orphans(document: Document, *, page: int = PAGE) -> Iterator[Page]:
 # Related changes.
 
 
-def expand_related(document: Document) -> list[str]:
-    """Raise the products behind every related change of a document. Returns their ids."""
+def expand_related(document: Document, *, goes_on: Callable[[], bool] = lambda: True) -> list[str]:
+    """Raise the products behind every related change of a document, while it goes on. Returns their ids."""
     changes = RelatedChange.objects.using(document.using).filter(document=document.name)
     raised: list[str] = []
-    while True:
+    while goes_on():
         with transaction.atomic(using=document.using):
             locking = changes.order_by("pk")
             if connections[document.using].features.has_select_for_update_skip_locked:
@@ -184,15 +184,15 @@ def expand_related(document: Document) -> list[str]:
             if change is None:
                 return raised
             raised += _step(document, change)
+    return raised
 
 
 def _step(document: Document, change: RelatedChange) -> list[str]:
     """Raise the next products of a change, and record how far that is; the last step removes the change."""
     rows, cursor = (_listed if change.product_ids is not None else _found)(document, change)
     IndexEntry.objects.raise_revision(document, rows)
-    if cursor:
-        change.cursor = cursor
-        change.save(using=document.using, update_fields=["cursor"])
+    if cursor:  # as an update, because a worker on a database without SKIP LOCKED may have removed it
+        RelatedChange.objects.using(document.using).filter(pk=change.pk).update(cursor=cursor)
     else:
         change.delete(using=document.using)
     return rows
@@ -200,8 +200,8 @@ def _step(document: Document, change: RelatedChange) -> list[str]:
 
 def _listed(document: Document, change: RelatedChange) -> tuple[list[str], str]:
     start = int(change.cursor or 0)
-    ids = change.product_ids[start : start + PAGE]
-    return ids, str(start + PAGE) if start + PAGE < len(change.product_ids) else ""
+    ids = change.product_ids or []
+    return ids[start : start + PAGE], str(start + PAGE) if start + PAGE < len(ids) else ""
 
 
 def _found(document: Document, change: RelatedChange) -> tuple[list[str], str]:

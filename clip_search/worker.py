@@ -7,10 +7,14 @@ import logging
 import time
 from typing import Any
 
+from django.conf import settings
 from django.db import close_old_connections
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
 from rq import Queue, SimpleWorker
+from rq.exceptions import StopRequested
 from rq.job import Job
 
 from . import jobs
@@ -19,8 +23,10 @@ from .exceptions import SetupError
 
 logger = logging.getLogger(__name__)
 
-SWEEP_SECONDS = 30
+SWEEP_SECONDS = 25
 """How often an idle worker looks for entries whose wake-up was lost."""
+WAIT_SECONDS = 5
+"""How long it waits for a job before it looks whether a sweep is due: entries wait 30 s at most."""
 REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
 
 
@@ -34,16 +40,20 @@ class EmbeddingWorker(SimpleWorker):
     def __init__(self, queues: Any, *args: Any, **kwargs: Any) -> None:
         first = queues[0] if isinstance(queues, list | tuple) else queues
         if isinstance(first, Queue):
-            # `rqworker` names pickle unless told otherwise, whatever the queue's jobs were written with
-            kwargs["serializer"] = first.serializer
+            # `rqworker` names pickle unless told otherwise, whatever the queue's jobs were written with;
+            # the queues that `rqworker-pool` makes do not know it either
+            written_with = settings.RQ_QUEUES.get(first.name, {}).get("SERIALIZER")
+            kwargs["serializer"] = written_with or first.serializer
         super().__init__(queues, *args, **kwargs)
+        # RQ waits for Redis where that is right; redis-py's own ten retries make each call there take 4 s
+        self.connection.set_retry(Retry(NoBackoff(), 1))
         self.maintenance_interval = SWEEP_SECONDS
         self.fault: SetupError | None = None
 
     @property
     def dequeue_timeout(self) -> int:
         """Seconds to wait for a job before looking whether a sweep is due."""
-        return SWEEP_SECONDS // 2
+        return WAIT_SECONDS
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
         """Load the model, then work. Where the set-up is at fault: one line with the remedy, status 1."""
@@ -87,6 +97,8 @@ class EmbeddingWorker(SimpleWorker):
         try:
             close_old_connections()
             jobs.sweep()
+        except StopRequested:
+            raise
         except Exception:
             logger.exception("Cannot sweep")
 
@@ -94,7 +106,8 @@ class EmbeddingWorker(SimpleWorker):
         """Wait for Redis here: outside its wait for a job, RQ gives up when Redis is gone."""
         while True:
             try:
-                return super().check_for_suspension(burst)
+                super().check_for_suspension(burst)
+                return
             except REDIS_DOWN as error:
                 logger.warning("Redis is gone, waiting for it error=%s", error)
                 time.sleep(1)
@@ -106,6 +119,10 @@ class EmbeddingWorker(SimpleWorker):
     def set_state(self, *args: Any, **kwargs: Any) -> None:
         with contextlib.suppress(*REDIS_DOWN):
             super().set_state(*args, **kwargs)
+
+    def set_shutdown_requested_date(self) -> None:
+        with contextlib.suppress(*REDIS_DOWN):
+            super().set_shutdown_requested_date()
 
     def teardown(self) -> None:
         with contextlib.suppress(*REDIS_DOWN):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from django.core.cache import cache
 from django.core.files.base import ContentFile
+from django.db import connections
 from PIL import Image
 
 from clip_search import encoder, jobs, stores
@@ -80,6 +81,24 @@ def queue(settings, valkey) -> Iterator[object]:
     found.connection.flushall()
     yield found
     found.connection.flushall()
+
+
+@pytest.fixture
+def shared(transactional_db, settings, queue, media, tmp_path) -> dict[str, str]:
+    """Share this test's database, queue, files and embedded store with other processes.
+
+    Returns the environment that they need; the test itself needs `django_db(transaction=True)`.
+    """
+    qdrant = str(tmp_path / "qdrant")
+    settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QDRANT": {"path": qdrant}}
+    return {
+        "CLIP_SEARCH_TEST_DATABASE_NAME": str(connections["default"].settings_dict["NAME"]),
+        "CLIP_SEARCH_TEST_OTHER_DATABASE_NAME": str(connections["other"].settings_dict["NAME"]),
+        "CLIP_SEARCH_TEST_REDIS_PORT": str(settings.RQ_QUEUES["default"]["PORT"]),
+        "CLIP_SEARCH_TEST_QDRANT_PATH": qdrant,
+        "CLIP_SEARCH_TEST_MEDIA": str(media),
+        "CLIP_SEARCH_TEST_QUEUE": "default",
+    }
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ def database(url: str) -> dict[str, object]:
     if not url:
         return {
             "ENGINE": "django.db.backends.sqlite3",
-            "NAME": DATA / "db.sqlite3",
+            "NAME": os.environ.get("CLIP_SEARCH_TEST_DATABASE_NAME") or DATA / "db.sqlite3",
             "TEST": {"NAME": DATA / "test.sqlite3"},
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
@@ -24,7 +24,7 @@ def database(url: str) -> dict[str, object]:
     parts = urlparse(url)
     return {
         "ENGINE": f"django.db.backends.{ENGINES[parts.scheme]}",
-        "NAME": parts.path.lstrip("/"),
+        "NAME": os.environ.get("CLIP_SEARCH_TEST_DATABASE_NAME") or parts.path.lstrip("/"),
         "USER": parts.username or "",
         "PASSWORD": parts.password or "",
         "HOST": parts.hostname or "",
@@ -41,7 +41,7 @@ DATABASES = {
     "default": database(os.environ.get("CLIP_SEARCH_TEST_DATABASE_URL", "")),
     "other": {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": DATA / "other.sqlite3",
+        "NAME": os.environ.get("CLIP_SEARCH_TEST_OTHER_DATABASE_NAME") or DATA / "other.sqlite3",
         "TEST": {"NAME": DATA / "test_other.sqlite3"},
         "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 30},
     },
@@ -57,6 +57,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "clip_search",
     "tests.shop",
+    "tests.oscarshop",
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -79,7 +80,7 @@ TEMPLATES = [
     }
 ]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-MEDIA_ROOT = DATA / "media"
+MEDIA_ROOT = os.environ.get("CLIP_SEARCH_TEST_MEDIA") or DATA / "media"
 STATIC_URL = "static/"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -92,7 +93,7 @@ RQ_QUEUES = {
         "HOST": "127.0.0.1",
         "PORT": int(os.environ.get("CLIP_SEARCH_TEST_REDIS_PORT", "1")),
         "DB": 0,
-        "SERIALIZER": "rq.serializers.JSONSerializer",
+        "SERIALIZER": os.environ.get("CLIP_SEARCH_TEST_SERIALIZER") or "rq.serializers.JSONSerializer",
     },
 }
 RQ = {"WORKER_CLASS": "clip_search.worker.EmbeddingWorker"}

@@ -97,7 +97,7 @@ def test_action_is_named_after_the_model(staff):
 def test_ten_thousand_products_take_a_few_statements(staff, unqueued, document, known):
     products = make_products(10_000)
     if known:
-        jobs.request(document, [str(product.pk) for product in products], wake=False)
+        IndexEntry.objects.raise_revision(document, [str(product.pk) for product in products])
     with CaptureQueriesContext(connections["default"]) as queries:
         page = run_action(staff, PRODUCTS, "reindex_selected", products[:1], everything=True)
     assert "10000 products were queued" in page

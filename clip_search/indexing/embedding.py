@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import images
 from ..exceptions import BadImage, ClipSearchError, SurroundingsError
 from ..types import ImageSource, ImageStamp
 from .items import Item, digest
 from .targets import Target
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Stopped(ClipSearchError):
@@ -23,16 +27,19 @@ class StorageUnavailable(SurroundingsError):
 
 
 def decode(item: Item, size: int, decoders: ThreadPoolExecutor) -> None:
-    """Have the images that are not known by their signature opened and shrunk, in threads."""
+    """Have the images that are not known by their signature opened and shrunk, in threads.
+
+    Whatever was wrong with an image may be mended without a sign of it, so a broken one is opened again.
+    """
     if item.content is None:
         return
-    images_known = item.known.images if item.known else ()
+    images_known = [stamp for stamp in item.known.images if not stamp.error] if item.known else []
     by_signature = {stamp.signature: stamp for stamp in images_known}
     sources = item.content.images
     if all(source.signature in by_signature for source in sources):
         item.stamps = tuple(by_signature[source.signature] for source in sources)
         return
-    hashes = {stamp.hash for stamp in images_known if not stamp.error}
+    hashes = {stamp.hash for stamp in images_known}
     item.decoded = [decoders.submit(decode_one, s, by_signature, hashes, size) for s in sources]
 
 
@@ -69,19 +76,42 @@ def read_image(source: ImageSource) -> bytes:
 
 
 def embed(goal: Target, items: Sequence[Item], stop: Callable[[], bool]) -> None:
-    """Embed what is not known yet. Raises Stopped, ModelUnavailable."""
+    """Embed what is not known yet, equal texts and equal images once. Raises Stopped, ModelUnavailable."""
+    if stop():
+        raise Stopped
+    embed_texts(goal, items)
+    embed_images(goal, items, stop)
+
+
+def embed_texts(goal: Target, items: Sequence[Item]) -> None:
     new = [item for item in items if needs_text(item)]
     texts = list(dict.fromkeys(item.content.text for item in new if item.content))
     if texts:
         vectors = dict(zip(texts, goal.encoder.embed_texts(texts), strict=True))
         for item in new:
             item.text_vector = vectors[item.content.text] if item.content else None
-    for chunk in chunked(waiting_pixels(items), goal.encoder.batch_size):
+
+
+def embed_images(goal: Target, items: Sequence[Item], stop: Callable[[], bool]) -> None:
+    wanted: list[tuple[Item, str]] = []
+    vectors: dict[str, NDArray[np.float32]] = {}
+    for chunk in chunked(new_pixels(items, wanted), goal.encoder.batch_size):
         if stop():
             raise Stopped
-        vectors_of_images = goal.encoder.embed_images([pixels for _, _, pixels in chunk])
-        for (item, stamp, _), vector in zip(chunk, vectors_of_images, strict=True):
-            item.image_vectors[stamp.hash] = vector
+        found = goal.encoder.embed_images([pixels for _, pixels in chunk])
+        vectors |= zip((hash_ for hash_, _ in chunk), found, strict=True)
+    for item, hash_ in wanted:
+        item.image_vectors[hash_] = vectors[hash_]
+
+
+def new_pixels(items: Sequence[Item], wanted: list[tuple[Item, str]]) -> Iterator[tuple[str, Any]]:
+    """Yield (hash, pixels) of what there is to embed, each hash once, and note in `wanted` who wants it."""
+    seen: set[str] = set()
+    for item, stamp, pixels in waiting_pixels(items):
+        wanted.append((item, stamp.hash))
+        if stamp.hash not in seen:
+            seen.add(stamp.hash)
+            yield stamp.hash, pixels
 
 
 def needs_text(item: Item) -> bool:

@@ -42,10 +42,15 @@ class Item:
         return self.entry.uuid
 
     @property
+    def known_in(self) -> str:
+        """The first collection whose point our model made, or ""."""
+        stamps = ((name, point.stamp) for name, point in self.points.items())
+        return next((n for n, s in stamps if s.fingerprint == self.fingerprint and not s.removed), "")
+
+    @property
     def known(self) -> Stamp | None:
         """The stamp of a point that our model made."""
-        stamps = (point.stamp for point in self.points.values())
-        return next((s for s in stamps if s.fingerprint == self.fingerprint and not s.removed), None)
+        return self.points[self.known_in].stamp if self.known_in else None
 
     @property
     def stamp(self) -> Stamp:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -10,13 +11,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import timedelta
 
-from django.db import Error as DatabaseError
-
 from ..documents import Document
-from ..exceptions import CollectionMissing, SurroundingsError
-from ..models import IndexEntry
+from ..exceptions import ClipSearchError, CollectionMissing, SetupError
+from ..models import ROWS_PER_STATEMENT, IndexEntry
 from ..types import Report
-from .embedding import decode, embed, needs_text
+from .embedding import Stopped, decode, embed, needs_text
 from .items import Item
 from .reading import read
 from .targets import Target, mend_missing, target
@@ -26,6 +25,8 @@ LEASE = timedelta(seconds=60)
 """How long a claim holds without being renewed: as long as the entries of a killed worker wait."""
 AHEAD = 2
 """Batches under way at once: one is embedded while the next is decoded."""
+SECONDS_A_LOOK = 0.5
+"""How often, while the model works, it is asked whether to stop or to renew a lease."""
 MENDINGS = 3
 """How often a run puts up with a collection that is not there."""
 BATCH = 128
@@ -48,9 +49,9 @@ class Pipeline:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.release()  # first, because a storage that hangs keeps a thread, and so this process, waiting
         self._decoders.shutdown(cancel_futures=True)
         self._model.shutdown(cancel_futures=True)
-        self.release()
 
     def release(self) -> None:
         """Give back what is claimed and not finished."""
@@ -60,6 +61,7 @@ class Pipeline:
 
     def run(self, limit: int = BATCH, only: Sequence[uuid.UUID] | None = None) -> Iterator[Report]:
         """Index what is due, batch by batch, until nothing is. Raises SurroundingsError, SetupError."""
+        target(self.document)  # where the set-up is at fault, no entry is touched
         while True:
             with self._mending():
                 claimed = self.claiming() and self._start(limit, only)
@@ -70,11 +72,12 @@ class Pipeline:
 
     def _start(self, limit: int, only: Sequence[uuid.UUID] | None) -> bool:
         """Claim a batch, read it and let the threads go at it. Returns whether there was one."""
-        goal = target(self.document)
         entries = IndexEntry.objects.of(self.document).claim(limit, LEASE, only)
         if not entries:
             return False
         with released_on_error(self.document, entries):
+            # After the claim: a collection that began before it holds what is indexed of these entries.
+            goal = target(self.document)
             items = read(goal, entries)
             for item in items:
                 if not item.error:
@@ -96,10 +99,15 @@ class Pipeline:
             self._waiting.popleft()
 
     def _await(self, embedding: Future[None]) -> None:
-        """Wait for the model, and renew the leases of all that is under way."""
-        while not wait([embedding], timeout=LEASE.total_seconds() / 3).done:
-            for _, items, _ in self._waiting:
-                IndexEntry.objects.of(self.document).renew([item.entry for item in items], LEASE)
+        """Wait for the model, and renew the leases of all that is under way. Raises Stopped."""
+        renew_at = time.monotonic() + LEASE.total_seconds() / 3
+        while not wait([embedding], timeout=SECONDS_A_LOOK).done:
+            if self.abandon():
+                raise Stopped  # the model, or a storage, may take longer than there is time
+            if time.monotonic() > renew_at:
+                renew_at = time.monotonic() + LEASE.total_seconds() / 3
+                for _, items, _ in self._waiting:
+                    IndexEntry.objects.of(self.document).renew([item.entry for item in items], LEASE)
         embedding.result()
 
     @contextmanager
@@ -115,15 +123,17 @@ class Pipeline:
 
 @contextmanager
 def released_on_error(document: Document, entries: Sequence[IndexEntry]) -> Iterator[None]:
-    """Give the entries back if this fails: later, if the surroundings are at fault."""
+    """Give the entries back if this fails: at once if nothing is wrong with doing them now, else later."""
     queryset = IndexEntry.objects.of(document)
     try:
         yield
-    except CollectionMissing:
-        queryset.release(entries)
-        raise
-    except (SurroundingsError, DatabaseError) as error:
-        queryset.release(entries, backoff(max(entry.attempts for entry in entries)), str(error))
+    except Exception as error:
+        if isinstance(error, CollectionMissing | SetupError | Stopped):
+            queryset.release(entries)
+        else:  # what nobody foresaw is due later too, or it would keep all others waiting
+            delay = backoff(max(entry.attempts for entry in entries))
+            said = str(error) if isinstance(error, ClipSearchError) else f"{type(error).__name__}: {error}"
+            queryset.release(entries, delay, said)
         raise
     except BaseException:
         queryset.release(entries)
@@ -144,6 +154,10 @@ def index_due(
     true. Raises SurroundingsError when something outside does not work now, and SetupError when the
     settings cannot work; in both cases the entries are due as before.
     """
-    only = None if product_ids is None else [document.point_id(product_id) for product_id in product_ids]
     with Pipeline(document, claiming, abandon) as pipeline:
-        yield from pipeline.run(limit, only)
+        if product_ids is None:
+            yield from pipeline.run(limit)
+            return
+        ids = [document.point_id(product_id) for product_id in product_ids]
+        for start in range(0, len(ids), ROWS_PER_STATEMENT):
+            yield from pipeline.run(limit, ids[start : start + ROWS_PER_STATEMENT])

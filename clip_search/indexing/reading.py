@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from django.db import Error as DatabaseError
 
 from ..documents import Document
+from ..exceptions import ProductError
 from ..models import IndexEntry, PostedProduct
 from ..types import POSTED_SOURCE, Content
 from .items import Item
 from .targets import Target
 
 logger = logging.getLogger(__name__)
+
+MAX_DEPTH: Final = 50
+"""Levels of nesting in a payload. A Qdrant server refuses 128, and they break the embedded store for good."""
 
 
 def read(
@@ -47,7 +53,8 @@ def read(
 
 def read_contents(document: Document, entries: Iterable[IndexEntry]) -> dict[uuid.UUID, Content | str]:
     """Return each entry's content, or what is wrong with it as text; what is gone is missing."""
-    posted, owned = [], []
+    posted: list[IndexEntry] = []
+    owned: list[IndexEntry] = []
     for entry in entries:
         (posted if entry.source == POSTED_SOURCE else owned).append(entry)
     found: dict[uuid.UUID, Content | str] = {}
@@ -65,9 +72,40 @@ def read_contents(document: Document, entries: Iterable[IndexEntry]) -> dict[uui
 def content_or_fault(read_content: Callable[[Any], Content], argument: Any) -> Content | str:
     """Call it; what the host's own methods raise is the product's fault, in words, and stays with it."""
     try:
-        return read_content(argument)
+        return checked(read_content(argument))
     except DatabaseError:
         raise
+    except ProductError as error:
+        return str(error)
     except Exception as error:  # the host's code may raise anything
         logger.warning("Cannot read product error=%r", error, exc_info=True)
         return f"{type(error).__name__}: {error}"
+
+
+def checked(content: Content) -> Content:
+    """Return the content with its payload as plain JSON. Raises ProductError where a store would choke."""
+    if not isinstance(content.text, str):
+        raise ProductError(f"The text is {content.text!r}. Have `get_text` return a string.")
+    try:
+        content.text.encode()
+        written = json.dumps(dict(content.payload), allow_nan=False, ensure_ascii=False)
+        payload = json.loads(written.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ProductError(f"The text or payload cannot be written as JSON: {error}.") from error
+    if depth(payload) > MAX_DEPTH:
+        raise ProductError(f"The payload is nested deeper than {MAX_DEPTH} levels. Make it flatter.")
+    return replace(content, payload=payload)
+
+
+def depth(value: Any) -> int:
+    """Return how deep dicts and lists nest."""
+    level, found = [value], -1
+    while level:
+        found += 1
+        nested = (item.values() if isinstance(item, dict) else item for item in level if is_nest(item))
+        level = [inner for items in nested for inner in items]
+    return found
+
+
+def is_nest(value: Any) -> bool:
+    return isinstance(value, dict | list)

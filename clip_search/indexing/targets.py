@@ -43,12 +43,9 @@ def target(document: Document) -> Target:
     """Return where the document's points go now; its first collection is made here. Raises ModelChanged."""
     store, encoder = get_store(), get_encoder()
     collections = Collection.objects.of(document).active()
-    found = Target(
-        document=document,
-        store=store,
-        encoder=encoder,
-        collections=collections or [make_collection(document, store, encoder)],
-    )
+    if not any(collection.state == Collection.State.LIVE for collection in collections):
+        collections = [make_collection(document, store, encoder), *collections]
+    found = Target(document=document, store=store, encoder=encoder, collections=collections)
     if not found.writable:
         raise ModelChanged(
             f"The collection of {document.name!r} was built by another model than CLIP_SEARCH['MODEL'] = "

@@ -67,9 +67,9 @@ def complete(goal: Target, items: Sequence[Item]) -> list[Point]:
     """
     keeping = [item for item in items if item.known and not is_new(item)]
     stored: dict[uuid.UUID, Point] = {}
-    for collection in goal.writable if keeping else ():
-        missing = [item.id for item in keeping if item.id not in stored and collection.name in item.points]
-        stored |= goal.store.get(collection.name, missing, vectors=True)
+    for name in {item.known_in for item in keeping}:
+        ids = [item.id for item in keeping if item.known_in == name]
+        stored |= goal.store.get(name, ids, vectors=True)
     points = []
     for item in items:
         try:

@@ -95,11 +95,14 @@ class Progress:
         self._bar.update(products)
         if self._plain and time.monotonic() - self._said > SECONDS_A_LINE:
             self._said = time.monotonic()
-            rate = self._done / (self._said - self._started)
-            self._command.stdout.write(
-                f"{self._doing}: {self._done} of {self._total}, {rate:.0f} a second, "
-                f"{(self._total - self._done) / rate:.0f} s left"
-            )
+            self._command.stdout.write(self._line())
+
+    def _line(self) -> str:
+        far = f"{self._doing}: {self._done} of {self._total}"
+        if not self._done:
+            return far
+        rate = self._done / (self._said - self._started)
+        return f"{far}, {rate:.0f} a second, {(self._total - self._done) / rate:.0f} s left"
 
     def close(self) -> None:
         self._bar.close()

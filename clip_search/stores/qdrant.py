@@ -20,6 +20,7 @@ TIES = 16
 
 Fusing makes many equal scores (first here and second there, or the reverse), and Qdrant returns them in
 another order every time. So a little more than the page is asked for, ordered by score and id, and cut.
+Where still more are equal (a hundred products with one placeholder picture), the whole depth is asked for.
 """
 
 
@@ -108,10 +109,16 @@ class QdrantStore(Store):
     def query(self, collection: str, query: Query) -> list[Found]:
         # Tombstones have no vectors, so only a query without a leg can meet them.
         where = matching(self.dialect, query.conditions, without=query.without, alive=not query.legs)
-        first = max(0, query.offset - TIES)
-        hits = self._find(collection, query, where, first, query.offset - first + query.limit + TIES)
-        found = sorted((_found(hit, query) for hit in hits), key=lambda found: (-found.score, found.id))
+        first, end = max(0, query.offset - TIES), query.offset + query.limit
+        found = self._ranked(collection, query, where, first, end + TIES)
+        if _tied(found, query, first):
+            first = 0
+            found = self._ranked(collection, query, where, first, max(end, query.depth))
         return found[query.offset - first :][: query.limit]
+
+    def _ranked(self, collection: str, query: Query, where: Any, start: int, end: int) -> list[Found]:
+        hits = self._find(collection, query, where, start, end - start)
+        return sorted((_found(hit, query) for hit in hits), key=lambda found: (-found.score, found.id))
 
     def facet(
         self, collection: str, key: str, *, conditions: Sequence[Condition] = (), limit: int = 100
@@ -123,6 +130,17 @@ class QdrantStore(Store):
 
     def count(self, collection: str, *, conditions: Sequence[Condition] = ()) -> int:
         return self._count(collection, matching(self.dialect, conditions, alive=True))
+
+
+def _tied(found: Sequence[Found], query: Query, first: int) -> bool:
+    """Say whether points that are equal to the first or last of the page may lie beyond what was found."""
+    page = found[query.offset - first :][: query.limit]
+    if not page or not query.legs:
+        return False
+    asked = query.offset - first + query.limit + TIES
+    at_the_start = first > 0 and found[0].score == page[0].score
+    at_the_end = len(found) == asked and found[-1].score == page[-1].score
+    return at_the_start or at_the_end
 
 
 def _by_revision(points: Sequence[Point]) -> Iterator[tuple[int, list[Point]]]:

@@ -1,9 +1,9 @@
 """Measure how well search ranks: `python -m tests.benchmarks.relevance [--json] [--seed S]`.
 
-The products are drawn by the tests' second renderer, which the demo model was not trained on, and speak as the
-demo catalogue does, in English; the queries are sentences held out of training, in English and French. A product is
-right if it is of the kind and the colour that was asked for. Everything runs through the package's encoder and its
-embedded store; what the package does not do (another RRF constant, BM25) is computed here, to be compared with.
+The products are drawn by the tests' second renderer, which the demo model was not trained on, and speak as
+the demo catalogue does, in English; the queries are sentences held out of training, in English and French. A
+product is right if it is of the kind and the colour that was asked for. Everything runs through the package's
+encoder and its embedded store; what the package does not do (BM25) is computed here, to be compared with.
 """
 
 from __future__ import annotations
@@ -116,8 +116,10 @@ def collection(bench: Bench, name: str, without_image: set[int] = frozenset()) -
     return {point.id: index for index, point in enumerate(points)}
 
 
-def engine(bench: Bench, name: str, places: dict, weights: Mapping[str, float], k: int | None = None) -> Callable:
-    """Return the ranking that the package gives with these weights, and with another RRF constant if asked."""
+def engine(
+    bench: Bench, name: str, places: dict, weights: Mapping[str, float], k: int | None = None
+) -> Callable:
+    """Return the ranking that the package gives with these weights, and another RRF constant if asked."""
     from unittest.mock import patch
 
     from clip_search.stores import embedded
@@ -132,7 +134,7 @@ def engine(bench: Bench, name: str, places: dict, weights: Mapping[str, float], 
     return rank
 
 
-def with_bm25(bench: Bench, k: int, rankings: Sequence[Callable[[np.ndarray, str], Sequence[int]]]) -> Callable:
+def with_bm25(bench: Bench, k: int, rankings: Sequence[Callable]) -> Callable:
     """Return rankings fused here by RRF: the package has no BM25."""
 
     def rank(vector: np.ndarray, text: str) -> list[int]:
@@ -217,7 +219,7 @@ def measured(bench: Bench, places: dict) -> list[dict]:
 
 
 def without_images(bench: Bench, places: dict, seed: int) -> list[dict]:
-    """Take the images of three products in ten away, and measure how well those are found before and after."""
+    """Take the images of three products in ten away; measure how well those are found before and after."""
     everyone = range(len(bench.products))
     chosen = set(random.Random(seed).sample(everyone, int(WITHOUT_IMAGE * len(everyone))))
     poorer = collection(bench, "without", chosen)

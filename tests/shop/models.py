@@ -22,7 +22,9 @@ class Product(models.Model):
     name = models.CharField(max_length=200)
     sku = models.CharField(max_length=50)
     description = models.TextField(blank=True)
-    category = models.ForeignKey(Category, null=True, blank=True, on_delete=models.SET_NULL, related_name="products")
+    category = models.ForeignKey(
+        Category, null=True, blank=True, on_delete=models.SET_NULL, related_name="products"
+    )
     tags = models.ManyToManyField(Tag, blank=True, related_name="products")
     price = models.DecimalField(max_digits=8, decimal_places=2, default=0)
     in_stock = models.BooleanField(default=True)
@@ -56,7 +58,7 @@ class ProductImage(models.Model):
         ordering = ("position", "pk")
 
     def __str__(self) -> str:
-        return self.original.name
+        return str(self.original.name)
 
 
 class Article(models.Model):

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandError
+from django.db.models import QuerySet
+from django.utils import timezone
 
 from clip_search import indexing, jobs, reindexing
 from clip_search.conf import conf
 from clip_search.documents import Document
 from clip_search.management.documents import DocumentCommand, Progress, summary
-from clip_search.models import IndexEntry
+from clip_search.models import ROWS_PER_STATEMENT, IndexEntry
 from clip_search.types import Report
 
 SECONDS_WITHOUT_PROGRESS = 120
@@ -37,10 +41,13 @@ class Command(DocumentCommand):
         parser.add_argument("--dry-run", action="store_true", help="count what differs and change nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["batch_size"] < 1:
-            raise CommandError("--batch-size: name a number of products, 1 or more.")
+        if not 1 <= options["batch_size"] <= ROWS_PER_STATEMENT:
+            raise CommandError(f"--batch-size: name a number of products from 1 to {ROWS_PER_STATEMENT}.")
         if options["queue"] and not conf.queue:
             raise CommandError('--queue: CLIP_SEARCH["QUEUE"] is None. Name a queue of RQ_QUEUES there.')
+        if options["queue"] and conf.queue not in settings.RQ_QUEUES:
+            known = ", ".join(settings.RQ_QUEUES)
+            raise CommandError(f"--queue: RQ_QUEUES has no queue {conf.queue!r}. It has: {known}.")
         super().handle(*args, **options)
 
     def handle_document(self, document: Document, options: dict[str, Any]) -> str:
@@ -93,10 +100,20 @@ class Command(DocumentCommand):
         """Index here what is due."""
         total = Report()
         with self.progress(self.due(document, ids), f"Indexing {document.name}") as progress:
-            for report in indexing.index_due(document, product_ids=ids, limit=batch_size):
+            for report in self.reports(document, ids, batch_size):
                 progress.add(report.products)
                 total += report
         return total
+
+    def reports(self, document: Document, ids: list[str] | None, batch_size: int) -> Iterator[Report]:
+        """Index what is due, and wait for what others hold: who has died lets go when a lease ends."""
+        patience = time.monotonic() + 1.2 * indexing.LEASE.total_seconds()
+        while True:
+            yield from indexing.index_due(document, product_ids=ids, limit=batch_size)
+            held = self.pending(document, ids).filter(claimed_until__gt=timezone.now())
+            if not held.exists() or time.monotonic() > patience:
+                return
+            time.sleep(0.2)
 
     def watch(self, document: Document, ids: list[str] | None, batch_size: int) -> Report:
         """Have the workers index what is due, and wait for them."""
@@ -124,7 +141,10 @@ class Command(DocumentCommand):
 
     def due(self, document: Document, ids: list[str] | None) -> int:
         """Return how many products are to be indexed."""
+        return self.pending(document, ids).count()
+
+    def pending(self, document: Document, ids: list[str] | None) -> QuerySet[IndexEntry]:
         entries = IndexEntry.objects.of(document).filter(state=IndexEntry.State.PENDING)
         if ids:
             entries = entries.filter(uuid__in=[document.point_id(product_id) for product_id in ids])
-        return entries.count()
+        return entries

@@ -1,0 +1,92 @@
+"""Encoders and stores that count what they are asked for, and stores that fail when told to."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from clip_search.exceptions import ModelUnavailable, StoreUnavailable
+from clip_search.testing import HashingEncoder, MemoryStore
+
+
+class CountingEncoder(HashingEncoder):
+    """Counts what it embeds: in lists, and a line a piece in CLIP_SEARCH_TEST_COUNTS for other processes.
+
+    CLIP_SEARCH_TEST_SECONDS_AN_IMAGE makes it as slow as a real model.
+    """
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.images = 0
+
+    def embed_texts(self, texts: Sequence[str]) -> Any:
+        self.texts += texts
+        self._note([f"text {text}" for text in texts])
+        return super().embed_texts(texts)
+
+    def embed_images(self, images: Sequence[Any]) -> Any:
+        self.images += len(images)
+        self._note([f"image {image.tobytes().hex()[:6]}" for image in images])
+        time.sleep(len(images) * float(os.environ.get("CLIP_SEARCH_TEST_SECONDS_AN_IMAGE", "0")))
+        return super().embed_images(images)
+
+    def take(self) -> tuple[int, int]:
+        """Return how many texts and images were embedded since the last call."""
+        counts = len(self.texts), self.images
+        self.texts, self.images = [], 0
+        return counts
+
+    def _note(self, lines: Sequence[str]) -> None:
+        if path := os.environ.get("CLIP_SEARCH_TEST_COUNTS"):
+            with Path(path).open("a") as file:
+                file.write("".join(f"{line}\n" for line in lines))
+
+
+class OtherEncoder(CountingEncoder):
+    """Another model: its vectors are of another space, and longer."""
+
+    fingerprint = "other-encoder-1"
+    dimension = 300
+
+
+class MissingEncoder(HashingEncoder):
+    """A model that cannot be loaded."""
+
+    def warm_up(self, **options: bool) -> None:
+        raise ModelUnavailable
+
+
+class FaultyStore(MemoryStore):
+    """Counts what is written. While `faults` lasts, each use of the store takes one of it and raises it."""
+
+    faults: ClassVar[list[Exception]] = []
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.written = 0
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        self._stumble()
+        return super().get(*args, **kwargs)
+
+    def put(self, collection: str, points: Any) -> None:
+        self._stumble()
+        self.written += len(points)
+        super().put(collection, points)
+
+    def drop(self, collection: str, points: Any) -> None:
+        self._stumble()
+        self.written += len(points)
+        super().drop(collection, points)
+
+    def _stumble(self) -> None:
+        if self.faults:
+            raise self.faults.pop(0)
+
+
+def down(times: int) -> list[Exception]:
+    """Return the faults of a Qdrant that does not answer so often."""
+    return [StoreUnavailable() for _ in range(times)]
