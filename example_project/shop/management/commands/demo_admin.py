@@ -1,0 +1,22 @@
+"""Make sure that the demo's back office can be entered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError
+
+USER = PASSWORD = "admin"
+
+
+class Command(BaseCommand):
+    help = f"Creates the development superuser {USER}/{PASSWORD}, if there is no user of that name."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.DEBUG:
+            raise CommandError("This password is known to everybody: use `createsuperuser` in production.")
+        users = get_user_model().objects
+        if not users.filter(username=USER).exists():
+            users.create_superuser(USER, "admin@example.com", PASSWORD)

@@ -1,0 +1,83 @@
+"""Categories, products and their pictures."""
+
+from __future__ import annotations
+
+from django.core.validators import MinValueValidator, validate_slug
+from django.db import models
+from django.urls import reverse
+
+
+class Category(models.Model):
+    """A shelf of the shop."""
+
+    name = models.CharField(max_length=100, unique=True)
+    slug = models.SlugField(max_length=100, unique=True)
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name_plural = "categories"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("shop:category", args=[self.slug])
+
+
+class ProductQuerySet(models.QuerySet["Product"]):
+    def published(self) -> ProductQuerySet:
+        """Return what shoppers may see."""
+        return self.filter(is_published=True)
+
+    def for_cards(self) -> ProductQuerySet:
+        """Return the rows with all that a product card shows, in three queries."""
+        return self.select_related("category").prefetch_related("images")
+
+
+class Product(models.Model):
+    """Something to buy."""
+
+    name = models.CharField(max_length=200)
+    sku = models.CharField("SKU", max_length=64, unique=True, validators=[validate_slug])
+    description = models.TextField(blank=True)
+    category = models.ForeignKey(Category, on_delete=models.PROTECT, related_name="products")
+    colour = models.CharField(max_length=30, blank=True)
+    price = models.DecimalField(max_digits=8, decimal_places=2, validators=[MinValueValidator(0)])
+    stock = models.PositiveIntegerField(default=0)
+    is_published = models.BooleanField("published", default=True)
+    created = models.DateTimeField(auto_now_add=True)
+    updated = models.DateTimeField(auto_now=True)
+
+    objects = ProductQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name", "sku"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("shop:product", args=[self.sku])
+
+    @property
+    def in_stock(self) -> bool:
+        return self.stock > 0
+
+    @property
+    def picture(self) -> ProductImage | None:
+        """The first picture. Reads `images.all()`, which is there already when it was prefetched."""
+        return next(iter(self.images.all()), None)
+
+
+class ProductImage(models.Model):
+    """A picture of a product; the lowest position comes first."""
+
+    product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="images")
+    original = models.ImageField(upload_to="products/")
+    position = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        ordering = ["position", "pk"]
+
+    def __str__(self) -> str:
+        return f"{self.product}, picture {self.position}"

@@ -1,0 +1,153 @@
+"""Settings of the example storefront: development by default, production by environment (compose.yaml)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def env(name: str, default: str = "") -> str:
+    """Read CLIP_SEARCH_DEMO_<name>. Set but empty counts as not set: compose passes variables that way."""
+    return os.environ.get(f"CLIP_SEARCH_DEMO_{name}") or default
+
+
+# The one variable that runs the same shop on another model:
+# CLIP_SEARCH_DEMO_MODEL=sentence-transformers/clip-ViT-B-32
+MODEL = env("MODEL", str(BASE_DIR / "demo_model"))
+
+# Everything that the shop writes lies here, in a folder for each model: an index belongs to its model.
+DATA = Path(env("DATA", str(BASE_DIR / "var" / Path(MODEL).name))).resolve()
+DATA.mkdir(parents=True, exist_ok=True)  # neither SQLite nor the embedded Qdrant makes it
+
+DEBUG = env("DEBUG", "yes") == "yes"
+SECRET_KEY = env("SECRET_KEY", "for-development-only-and-known-to-everybody")
+ALLOWED_HOSTS = env("ALLOWED_HOSTS", "localhost,127.0.0.1").split(",")
+CSRF_TRUSTED_ORIGINS = [origin for origin in env("TRUSTED_ORIGINS").split(",") if origin]
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_rq",
+    "clip_search",
+    "shop",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "storefront.urls"
+WSGI_APPLICATION = "storefront.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+
+def database() -> dict[str, Any]:
+    """Return PostgreSQL where there is one, else a SQLite that bears several writers."""
+    if env("POSTGRES_HOST"):
+        return {
+            "ENGINE": "django.db.backends.postgresql",
+            "HOST": env("POSTGRES_HOST"),
+            "PORT": env("POSTGRES_PORT", "5432"),
+            "NAME": env("POSTGRES_DB", "storefront"),
+            "USER": env("POSTGRES_USER", "storefront"),
+            "PASSWORD": env("POSTGRES_PASSWORD"),
+            "CONN_MAX_AGE": 60,
+            "CONN_HEALTH_CHECKS": True,
+        }
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": DATA / "storefront.sqlite3",
+        "OPTIONS": {
+            # A transaction that begins by reading and then writes fails at once, without waiting, when
+            # somebody else wrote meanwhile. IMMEDIATE takes the lock first, WAL lets readers go on.
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            "timeout": 20,
+        },
+    }
+
+
+DATABASES = {"default": database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = DATA / "static"
+MEDIA_URL = "media/"
+MEDIA_ROOT = DATA / "media"
+
+RQ_QUEUES = {
+    "default": {
+        "URL": env("REDIS_URL", "redis://127.0.0.1:6379/0"),
+        # rq's own default is pickle: whoever could write to Redis could run code here.
+        "SERIALIZER": "rq.serializers.JSONSerializer",
+    },
+}
+RQ = {"WORKER_CLASS": "clip_search.worker.EmbeddingWorker"}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        # First, so that who does not authenticate is told how: 401 with a challenge instead of a bare 403.
+        "rest_framework.authentication.BasicAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+}
+
+
+def qdrant() -> dict[str, Any]:
+    """Return the Qdrant server where there is one, else the embedded store."""
+    if env("QDRANT_URL"):
+        return {"url": env("QDRANT_URL"), "api_key": env("QDRANT_API_KEY") or None}
+    return {"path": DATA / "qdrant"}
+
+
+CLIP_SEARCH = {
+    "QDRANT": qdrant(),
+    "MODEL": MODEL,
+    "API_SEARCH_THROTTLE_RATE": "600/min",  # of one client: the demo's story polls
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s  %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {
+        # Django's own handlers here would write each of its lines a second time.
+        "django": {"handlers": [], "level": "INFO"},
+        "clip_search": {"level": env("LOG_LEVEL", "INFO")},
+        "rq.worker": {"level": env("LOG_LEVEL", "INFO")},
+        "shop": {"level": env("LOG_LEVEL", "INFO")},
+    },
+}

@@ -1,0 +1,13 @@
+"""The shop, its admin, and the endpoints of clip_search. django-rq adds its dashboard to the admin itself."""
+
+from django.conf import settings
+from django.conf.urls.static import static
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/v1/", include("clip_search.api.urls")),
+    path("", include("shop.urls")),
+    *static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT),  # with DEBUG only
+]
