@@ -156,12 +156,17 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
             return self.update(**values)
 
     def finish(self, entries: Sequence[IndexEntry], state: str, generation: int, error: str = "") -> int:
-        """Record what was done, where claim and revision still match. Returns for how many they did."""
+        """Record what was done, where claim and revision still match. Returns for how many they did.
+
+        What failed is not indexed at this revision, or a job that failed would read as done as soon as the
+        next one waits.
+        """
         now = timezone.now()
+        reached = "indexed_revision" if state == IndexEntry.State.FAILED else "revision"
         done = self.held(entries).filter(revision=F("claimed_revision"))
         return done._update_in_order(
             state=state,
-            indexed_revision=F("revision"),
+            indexed_revision=F(reached),
             generation=generation,
             error=_sayable(error),
             indexed_at=now,

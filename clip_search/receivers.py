@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import chain
@@ -257,7 +257,7 @@ class RelatedReceiver(Receiver):
         key = getattr(instance, field.attname)
         return [] if key is None else [key]
 
-    def _change(self, key: Any) -> Mapping[str, str]:
+    def _change(self, key: Any) -> dict[str, Any]:
         start = paths.follow(self.model, self.forward)
         path = paths.lookup(start, ".".join(self.rest))
         return {"model": start._meta.label_lower, "object_id": str(key), "path": path}

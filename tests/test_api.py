@@ -851,3 +851,10 @@ def test_deep_nesting_is_refused_without_recursion():
     assert "nested" in metadata.mistake(value)
     while value:  # taken apart by hand: deleting it at once would recurse
         value = value.pop()
+
+
+def test_a_failed_job_does_not_read_as_done_while_the_next_one_waits(client, document):
+    job = post_image(client, damaged()).json()["status_url"]
+    assert client.get(job).json()["status"] == "failed"
+    IndexEntry.objects.raise_revision(document, ["test-123"])
+    assert client.get(job).json()["status"] == "queued"

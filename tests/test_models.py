@@ -381,7 +381,7 @@ def test_finish(raised, entries):
     claimed = entries.claim(1, LEASE)
     assert entries.finish(claimed, STATES.FAILED, 3, "x" * 5000) == 1
     entry = entries.get()
-    assert (entry.state, entry.generation, entry.indexed_revision) == (STATES.FAILED, 3, 1)
+    assert (entry.state, entry.generation, entry.indexed_revision) == (STATES.FAILED, 3, 0)
     assert (entry.claim, entry.claimed_until, entry.attempts) == (None, None, 0)
     assert entry.error == "x" * IndexEntry.MAX_ERROR
     assert not entry.is_being_indexed
@@ -667,3 +667,11 @@ def test_promoted_names_what_does_not_fit(metadata):
 
 def test_the_migrations_are_complete():
     call_command("makemigrations", "clip_search", check=True, dry_run=True, verbosity=0)
+
+
+def test_what_failed_is_not_indexed_at_that_revision(raised, entries):
+    raised("1")
+    entries.finish(entries.claim(1, LEASE), STATES.INDEXED, 1)
+    raised("1")
+    entries.finish(entries.claim(1, LEASE), STATES.FAILED, 1, "no")
+    assert (entries.get().indexed_revision, entries.get().revision) == (1, 2)

@@ -179,8 +179,9 @@ def job(document: Document, name: str) -> dict[str, Any]:
 def job_status(entry: IndexEntry, revision: int) -> str:
     """Return "queued", "indexing", "indexed", "failed", or "removed": deleted since it was posted."""
     if entry.indexed_revision >= revision:
-        settled = (IndexEntry.State.FAILED, IndexEntry.State.REMOVED)
-        return str(entry.state) if entry.state in settled else "indexed"
+        return "removed" if entry.state == IndexEntry.State.REMOVED else "indexed"
+    if entry.state == IndexEntry.State.FAILED:
+        return "failed"
     if entry.is_being_indexed and entry.claimed_revision >= revision:
         return "indexing"
     return "queued"
