@@ -47,9 +47,12 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
         base = super().get_changelist(request, **kwargs)
         return type("IndexStatusChangeList", (IndexStatusChangeListMixin, base), {})
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        actions: dict[str, Any] = super().get_actions(request)
-        shown = self.actions is not None and IS_POPUP_VAR not in request.GET
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
+        # Django 6.1 asks where the action is to be shown; before, there was only the list
+        location = {} if action_location is None else {"action_location": action_location}
+        actions: dict[str, Any] = super().get_actions(request, **location)
+        in_list = getattr(action_location, "value", "CHANGE_LIST") == "CHANGE_LIST"
+        shown = in_list and self.actions is not None and IS_POPUP_VAR not in request.GET
         if shown and self.has_change_permission(request) and (own := self.get_action("reindex_selected")):
             actions.setdefault("reindex_selected", own)
         return actions
