@@ -55,6 +55,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django_rq",
     "rest_framework",
+    "drf_spectacular",
     "clip_search",
     "tests.shop",
     "tests.oscarshop",
@@ -83,6 +84,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 MEDIA_ROOT = os.environ.get("CLIP_SEARCH_TEST_MEDIA") or DATA / "media"
 STATIC_URL = "static/"
 REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "rest_framework.authentication.BasicAuthentication",
         "rest_framework.authentication.SessionAuthentication",

@@ -22,7 +22,10 @@ def test_every_setting_is_in_the_table_and_the_other_way_round():
     assert set(re.findall(r"^``([A-Z_]+)``", SETTINGS, re.M)) == set(DEFAULTS)
 
 
-@pytest.mark.parametrize("key", ["MODEL", "ENCODER", "QUEUE", "API_THROTTLE_RATE", "API_SEARCH_THROTTLE_RATE"])
+DEFAULTS_SHOWN = ["MODEL", "ENCODER", "QUEUE", "API_THROTTLE_RATE", "API_SEARCH_THROTTLE_RATE"]
+
+
+@pytest.mark.parametrize("key", DEFAULTS_SHOWN)
 def test_defaults_are_what_the_table_says(key):
     said = re.search(rf'^``{key}`` +``"([^"]+)"``', SETTINGS, re.M)
     assert said and said[1] == DEFAULTS[key]

@@ -12,16 +12,16 @@ from ..conf import conf
 from ..documents import Document, clean
 from ..exceptions import BadImage, ProductError
 from ..models import promoted
-from ..searching import DEPTH
+from ..searching import DEPTH, keyword_fields
 from . import metadata
 
 if TYPE_CHECKING:
     from django.core.files.uploadedfile import UploadedFile
 
     Base = serializers.Serializer[Any]
-    MetadataBase = serializers.Field[Any, Any, Any, Any]
+    AnyField = serializers.Field[Any, Any, Any, Any]
 else:
-    Base, MetadataBase = serializers.Serializer, serializers.Field
+    Base, AnyField = serializers.Serializer, serializers.Field
 
 MAX_ID = 255
 MAX_NAME = 1000
@@ -31,7 +31,7 @@ MAX_PAGE_SIZE = 100
 MAX_MESSAGE = 300
 
 
-class MetadataField(MetadataBase):
+class MetadataField(AnyField):
     """Free text, JSON, or a Python dict as text. Nothing and "" are None."""
 
     def to_internal_value(self, data: Any) -> Any:
@@ -54,7 +54,7 @@ class MetadataField(MetadataBase):
 
 
 class ProductSerializer(Base):
-    """What the index endpoints take. Needs the document in its context."""
+    """What the index endpoints take."""  # and the document in its context
 
     product_id = serializers.CharField(
         max_length=MAX_ID,
@@ -92,10 +92,14 @@ class ProductSerializer(Base):
         return value
 
 
-class ProductWithImageSerializer(ProductSerializer):
-    """With an image, of which the header is looked at and nothing is decoded."""
+class UploadField(serializers.FileField):
+    """A file that is sent. Other fields of files are addresses to the schema."""
 
-    image_file = serializers.FileField(
+
+class ImageSerializer(Base):
+    """An image."""  # its header is looked at, and nothing is decoded
+
+    image_file = UploadField(
         error_messages={
             "required": "No file was submitted. Send one as multipart/form-data.",
             "invalid": "This is not a file. Send one as multipart/form-data.",
@@ -110,24 +114,65 @@ class ProductWithImageSerializer(ProductSerializer):
         return value
 
 
-class SearchSerializer(Base):
-    """The parameters of a search by words."""
+class ProductWithImageSerializer(ImageSerializer, ProductSerializer):
+    """A product with an image."""
 
-    q = serializers.CharField(max_length=MAX_QUERY)
+
+class NamesField(AnyField):
+    """Names, joined by commas or repeated."""
+
+    def get_value(self, dictionary: Any) -> Any:
+        """Return every value that was given."""
+        return dictionary.getlist(self.field_name) if self.field_name in dictionary else serializers.empty
+
+    def to_internal_value(self, data: list[str]) -> list[str]:
+        return list(dict.fromkeys(name for part in data for name in str(part).split(",") if name))
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class PageSerializer(Base):
+    """Which page is wanted, and what is to be counted. Needs the document in its context."""
+
     page = serializers.IntegerField(min_value=1, default=1)
     page_size = serializers.IntegerField(min_value=1, max_value=MAX_PAGE_SIZE, default=24)
+    facets = NamesField(required=False)
+
+    def validate_facets(self, value: list[str]) -> list[str]:
+        known = keyword_fields(self.context["document"])
+        if unknown := sorted(set(value) - set(known)):
+            there = ", ".join(known) or "none"
+            raise serializers.ValidationError(f"{unknown[0]!r:.99} is no keyword filter. There are: {there}.")
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if (attrs["page"] - 1) * attrs["page_size"] >= DEPTH:
+            raise serializers.ValidationError(
+                {"page": [f"Results end at {DEPTH}. Ask for an earlier page, or filter."]}
+            )
+        return attrs
+
+
+class SearchSerializer(PageSerializer):
+    """A search by words."""
+
+    q = serializers.CharField(max_length=MAX_QUERY)
 
     def validate_q(self, value: str) -> str:
         if "\N{REPLACEMENT CHARACTER}" in value:
             raise serializers.ValidationError("This is not valid UTF-8. Percent-encode the UTF-8 bytes.")
         return value
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if (attrs["page"] - 1) * attrs["page_size"] >= DEPTH:
-            raise serializers.ValidationError(
-                {"page": [f"Results end at {DEPTH}. Ask for an earlier page, or for other words."]}
-            )
-        return attrs
+
+class NearSerializer(PageSerializer):
+    """A search for what is near."""
+
+    min_score = serializers.FloatField(min_value=-1, max_value=1, required=False)
+
+
+class PhotoSerializer(ImageSerializer, NearSerializer):
+    """A search by a photo."""
 
 
 def readable(value: str) -> str:

@@ -28,6 +28,7 @@ urlpatterns = [
         name="index-product-with-image",
     ),
     path("index-jobs/<str:job_id>", outside_transactions(views.IndexJob.as_view()), name="index-job"),
+    path("products/<path:product_id>/similar", outside_transactions(views.Similar.as_view()), name="similar"),
     path("products/<path:product_id>", outside_transactions(views.Product.as_view()), name="product"),
     path("search", outside_transactions(views.Search.as_view()), name="search"),
 ]

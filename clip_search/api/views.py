@@ -7,22 +7,36 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
-from django.http import Http404, HttpRequest, UnreadablePostError
+from django.http import Http404, HttpRequest, QueryDict, UnreadablePostError
 from django.urls import reverse
 from rest_framework.exceptions import ParseError, ValidationError
-from rest_framework.permissions import BasePermission
+from rest_framework.parsers import BaseParser
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from ..conf import conf
 from ..documents import Document
-from ..exceptions import SearchUnavailable, SetupError, SurroundingsError
-from ..searching import DEPTH, search
-from . import permissions, posting
+from ..exceptions import BadImage, SearchUnavailable, SetupError, SurroundingsError
+from ..searching import search, search_by_image, similar_to
+from . import answers, permissions, posting
+from .described import described, inspector
+from .finding import filters_of, is_indexed, page_of
 from .parsers import FormParser, JSONParser, MultiPartParser
-from .serializers import ProductSerializer, ProductWithImageSerializer, SearchSerializer, too_large
+from .serializers import (
+    MAX_MESSAGE,
+    ImageSerializer,
+    NearSerializer,
+    PageSerializer,
+    PhotoSerializer,
+    ProductSerializer,
+    ProductWithImageSerializer,
+    SearchSerializer,
+    too_large,
+)
 from .throttles import ApiThrottle, SearchThrottle, WriteThrottle
 
 logger = logging.getLogger(__name__)
@@ -36,8 +50,9 @@ MAX_TEXT_BODY = 2_621_440
 class ApiView(APIView):
     """What all endpoints share: JSON out, strict parsers, no 5xx for bad input, honest 503s."""
 
+    schema = inspector()
     renderer_classes = (JSONRenderer,)
-    parser_classes = (MultiPartParser, FormParser, JSONParser)
+    parser_classes: Sequence[type[BaseParser]] = (MultiPartParser, FormParser, JSONParser)
     throttle_classes: Sequence[type[ApiThrottle]] = (WriteThrottle,)
 
     def get_permissions(self) -> Sequence[BasePermission]:
@@ -86,7 +101,17 @@ def as_answer(exc: Exception) -> Exception:
     if isinstance(exc, SearchUnavailable | SurroundingsError | SetupError):
         logger.warning("Cannot answer error=%s", exc)
         return posting.Unavailable("This is unavailable now. Try again later.")
+    if isinstance(exc, BadImage):  # a damaged body shows only when it is decoded
+        return ValidationError({"image_file": [str(exc)[:MAX_MESSAGE]]})
     return exc
+
+
+class ImageView(ApiView):
+    """An endpoint that takes an image: its requests may be larger by one."""
+
+    def check_body_size(self, request: Request) -> None:
+        if content_length(request) > conf.max_image_bytes + MAX_TEXT_BODY:
+            raise ValidationError(too_large())
 
 
 class IndexProduct(ApiView):
@@ -94,7 +119,14 @@ class IndexProduct(ApiView):
 
     serializer_class: ClassVar[type[ProductSerializer]] = ProductSerializer
 
+    @described(
+        name="index_product",
+        body=ProductSerializer,
+        answers={200: answers.IndexedSerializer},
+        errors=(409, 415),
+    )
     def post(self, request: Request) -> Response:
+        """Index a product now, and answer once it is searchable."""
         document = posting.api_document()
         data = self.validated(request, document)
         posting.keep(document, data["product_id"], data)
@@ -109,16 +141,20 @@ class IndexProduct(ApiView):
         return dict(serializer.validated_data)
 
 
-class IndexProductWithImage(IndexProduct):
+class IndexProductWithImage(ImageView, IndexProduct):
     """`POST index-product-with-image`: kept and announced; neither the model nor the store is touched."""
 
     serializer_class = ProductWithImageSerializer
 
-    def check_body_size(self, request: Request) -> None:
-        if content_length(request) > conf.max_image_bytes + MAX_TEXT_BODY:
-            raise ValidationError(too_large())
-
+    @described(
+        name="index_product_with_image",
+        body=ProductWithImageSerializer,
+        body_types=("multipart/form-data",),
+        answers={202: answers.QueuedSerializer},
+        errors=(415,),
+    )
     def post(self, request: Request) -> Response:
+        """Keep a product and its image, and have a worker index it."""
         document = posting.api_document()
         data = self.validated(request, document)
         image = data.pop("image_file")
@@ -139,33 +175,104 @@ class IndexProductWithImage(IndexProduct):
 class IndexJob(ApiView):
     """`GET index-jobs/<job_id>`."""
 
+    @described(name="index_job", answers={200: answers.JobSerializer}, errors=(404,))
     def get(self, request: Request, job_id: str) -> Response:
+        """Say how indexing a product stands."""
         return Response(posting.job(posting.api_document(), job_id))
 
 
 class Product(ApiView):
     """`DELETE products/<product_id>`. The id may hold slashes: what follows `products/` is all of it."""
 
+    @described(name="forget_product", answers={204: None}, errors=(404,))
     def delete(self, request: Request, product_id: str) -> Response:
+        """Forget what was posted for a product."""
         if not posting.forget(posting.api_document(), product_id):
             raise Http404
         return Response(status=204)
 
 
-class Search(ApiView):
-    """`GET search?q=…`."""
+class SearchView(ApiView):
+    """What the search endpoints share: their own permissions and rate, where they only read."""
 
-    throttle_classes = (SearchThrottle,)
+    def is_search(self) -> bool:
+        """Say whether the request only searches."""
+        return True
 
     def get_permissions(self) -> Sequence[BasePermission]:
-        return permissions.instances(conf.api_search_permission_classes)
+        if self.is_search():
+            return permissions.instances(conf.api_search_permission_classes)
+        return super().get_permissions()
 
+    def get_throttles(self) -> list[BaseThrottle]:
+        return [SearchThrottle()] if self.is_search() else super().get_throttles()
+
+    def asked(
+        self, serializer_class: type[PageSerializer], params: QueryDict, document: Document
+    ) -> dict[str, Any]:
+        """Return the parameters, checked; those that are no other are `filters`. Raises ValidationError."""
+        serializer = serializer_class(data=params, context={"document": document})
+        serializer.is_valid(raise_exception=True)
+        known = {*serializer.fields, self.settings.URL_FORMAT_OVERRIDE}
+        return {**serializer.validated_data, "filters": filters_of(document, params, known)}
+
+
+class Search(SearchView, ImageView):
+    """`GET search?q=…` by words, `POST search` by a photo."""
+
+    parser_classes = (MultiPartParser,)
+
+    @described(
+        name="search",
+        query=SearchSerializer,
+        filters=True,
+        answers={200: answers.ResultsSerializer},
+    )
     def get(self, request: Request) -> Response:
-        asked = SearchSerializer(data=request.query_params)
-        asked.is_valid(raise_exception=True)
-        page, size = asked.validated_data["page"], asked.validated_data["page_size"]
-        results = search(posting.api_document(), asked.validated_data["q"])
-        hits = results[(page - 1) * size : min(page * size, DEPTH)].hits()
-        answer = {"count": results.count(), "page": page, "page_size": size}
-        fields = ("product_id", "score", "source", "payload")
-        return Response(answer | {"results": [{f: getattr(hit, f) for f in fields} for hit in hits]})
+        """Find products by words."""
+        document = posting.api_document()
+        asked = self.asked(SearchSerializer, request.query_params, document)
+        return Response(page_of(search(document, asked["q"], filters=asked["filters"]), asked))
+
+    @described(
+        name="search_by_image",
+        query=NearSerializer,
+        filters=True,
+        body=ImageSerializer,
+        answers={200: answers.ResultsSerializer},
+        errors=(415,),
+    )
+    def post(self, request: Request) -> Response:
+        """Find products by a photo. Parameters may stand in the address or in the form."""
+        document = posting.api_document()
+        params = request.query_params.copy()
+        params.update(request.data)
+        asked = self.asked(PhotoSerializer, params, document)
+        near = {"filters": asked["filters"], "min_score": asked.get("min_score")}
+        return Response(page_of(search_by_image(document, asked["image_file"], **near), asked))
+
+
+class Similar(SearchView, Product):
+    """`GET products/<product_id>/similar`. To delete at this address is to delete an id that ends so."""
+
+    def is_search(self) -> bool:
+        return self.request.method in SAFE_METHODS
+
+    @described(
+        name="similar_products",
+        query=NearSerializer,
+        filters=True,
+        answers={200: answers.ResultsSerializer},
+        errors=(404,),
+    )
+    def get(self, request: Request, product_id: str) -> Response:
+        """Find products like this one."""
+        document = posting.api_document()
+        asked = self.asked(NearSerializer, request.query_params, document)
+        if not is_indexed(document, product_id):
+            raise Http404
+        near = {"filters": asked["filters"], "min_score": asked.get("min_score")}
+        return Response(page_of(similar_to(document, product_id, **near), asked))
+
+    def delete(self, request: Request, product_id: str) -> Response:
+        return super().delete(request, f"{product_id}/similar")

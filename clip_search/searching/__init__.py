@@ -8,7 +8,7 @@ from django.db.models import Model
 
 from ..documents import Document
 from .engine import answering, warm_up
-from .filters import Filters, keyword_fields, lookups, parse_filters
+from .filters import LOOKUP_NOTES, Filters, keyword_fields, lookups, parse_filters
 from .questions import Shares, about_image, about_product, about_text
 from .ranking import DEPTH, Ranking
 from .results import SearchResults
@@ -16,6 +16,7 @@ from .rows import keys_of
 
 __all__ = [
     "DEPTH",
+    "LOOKUP_NOTES",
     "Filters",
     "SearchResults",
     "answering",

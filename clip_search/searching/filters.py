@@ -30,6 +30,15 @@ LOOKUPS: Final[Mapping[str, Sequence[str]]] = {
     "date": ("exact", "in", "isnull", "gt", "gte", "lt", "lte"),
 }
 """What each kind of filter can be asked."""
+LOOKUP_NOTES: Final[Mapping[str, str]] = {
+    "exact": "Equal to this.",
+    "in": "Equal to one of these.",
+    "gt": "Greater than this, or later.",
+    "gte": "This, greater or later.",
+    "lt": "Less than this, or earlier.",
+    "lte": "This, less or earlier.",
+    "isnull": "Whether there is no value.",
+}
 COLLECTIONS: Final = (list, tuple, set, frozenset, dict)
 
 
