@@ -142,7 +142,13 @@ def test_relations_to_prefetch_are_accessors():
 
 @pytest.mark.parametrize(
     ("path", "many"),
-    [("name", False), ("category.slug", False), ("tags.name", True), ("images.product.name", True)],
+    [
+        ("name", False),
+        ("category", False),
+        ("category.slug", False),
+        ("tags.name", True),
+        ("images.product.name", True),
+    ],
 )
 def test_crosses_many(path, many):
     assert paths.crosses_many(Product, path) is many
@@ -155,7 +161,16 @@ def test_a_path_that_branches_out_late():
 
 @pytest.mark.parametrize(
     "path",
-    ["name", "category.slug", "images.original", "tags.name", "pk", "get_absent_display.x", "book.author"],
+    [
+        "name",
+        "category",
+        "category.slug",
+        "images.original",
+        "tags.name",
+        "pk",
+        "get_absent_display.x",
+        "book.author",
+    ],
 )
 def test_no_mistake(path):
     Product.get_absent_display = property(str)

@@ -655,7 +655,6 @@ def test_a_rolled_back_savepoint_leaves_nothing_of_its_own(raised, mug, cup):
 def woken(settings, monkeypatch) -> list[str]:
     """Return the documents for which a worker is woken."""
     settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QUEUE": "default"}
-    connection.clip_search_waking = None  # as other tests' rolled-back transactions left it
     found: list[str] = []
     monkeypatch.setattr(jobs, "wake", lambda document: found.append(document.name))
     return found

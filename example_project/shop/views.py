@@ -1,19 +1,24 @@
-"""The pages of the shop: a catalogue, a product, a search."""
+"""The pages of the shop: a catalogue, a product, a search by words and one by photo."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
+from django.core.paginator import Paginator
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
-from django.views.generic import DetailView, ListView, TemplateView
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.generic import DetailView, FormView, ListView, TemplateView
 from django.views.generic.base import ContextMixin
 
 from clip_search import SearchUnavailable
+from clip_search.searching import SearchResults
 
+from . import facets, photos
 from .clip_documents import ProductDocument
+from .forms import PhotoForm, SearchForm
 from .models import Category, Product
 
 logger = logging.getLogger(__name__)
@@ -74,22 +79,86 @@ class ProductView(ShopMixin, DetailView):
         return context
 
 
-class SearchView(ShopMixin, TemplateView):
-    """What the shop has that is nearest to a shopper's words."""
+class FindView(ShopMixin, TemplateView):
+    """The products in the order of how near they come to something, filtered and in pages."""
 
     template_name = "shop/search.html"
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        context = self.get_context_data(**self.answer(request.GET.get("q", "").strip()))
-        return self.render_to_response(context, status=503 if context.get("search_unavailable") else 200)
-
-    def answer(self, query: str) -> dict[str, Any]:
-        """Return what the page shows: hits, or the catalogue where there is no search to be had."""
-        if not query:
-            return {"query": "", "suggestions": SUGGESTIONS}
+        form = SearchForm(request.GET)
+        form.full_clean()
+        context = self.get_context_data(form=form, query=form.words, suggestions=SUGGESTIONS)
+        shelves = {category.slug: category.name for category in context["categories"]}
         try:
-            return {"query": query, "products": list(ProductDocument.search(query)[:PAGE_SIZE])}
-        except SearchUnavailable as error:
-            logger.warning("Search unavailable reason=%s", error)
-        catalogue = Product.objects.published().for_cards()[:PAGE_SIZE]
-        return {"query": query, "products": catalogue, "search_unavailable": True}
+            context |= self.answer(form, shelves)
+        except SearchUnavailable:  # clip_search has logged why
+            context["search_unavailable"] = True
+            context["products"] = Product.objects.published().for_cards()[:PAGE_SIZE]
+            return self.render_to_response(context, status=503)
+        return self.render_to_response(context)
+
+    def answer(self, form: SearchForm, shelves: Mapping[str, str]) -> dict[str, Any]:
+        """Return a page of products and the filters beside it. Raises SearchUnavailable."""
+        results = self.results(form)
+        with results.held():
+            # A page that does not exist is the last one, so that no page is too deep.
+            page = Paginator(results, PAGE_SIZE).get_page(self.request.GET.get("page"))
+            products, groups = list(page), facets.groups(form, shelves)
+        pages = page.paginator.get_elided_page_range(page.number, on_each_side=2, on_ends=1)
+        chosen = facets.chosen(groups)
+        return {
+            "products": products,
+            "groups": groups,
+            "chosen": chosen,
+            "page_obj": page,
+            "page_range": pages,
+        }
+
+    def results(self, form: SearchForm) -> SearchResults:
+        """Return what was found."""
+        raise NotImplementedError
+
+
+class SearchView(FindView):
+    """What the shop has that is nearest to a shopper's words; without words, all that meets the filters."""
+
+    def results(self, form: SearchForm) -> SearchResults:
+        return ProductDocument.search(form.words, filters=form.filters())
+
+    def answer(self, form: SearchForm, shelves: Mapping[str, str]) -> dict[str, Any]:
+        return super().answer(form, shelves) if form.words or form.filters() else {"nothing_asked": True}
+
+
+class PhotoView(ShopMixin, FormView):
+    """Takes a photo to search by, and shows what it found at an address of its own."""
+
+    template_name = "shop/photo.html"
+    form_class = PhotoForm
+
+    def form_valid(self, form: PhotoForm) -> HttpResponse:
+        key = photos.keep(self.request.session, form.cleaned_data["photo"])
+        return redirect("shop:photo_results", key=key)
+
+    def form_invalid(self, form: PhotoForm) -> HttpResponse:
+        return self.render_to_response(self.get_context_data(form=form), status=400)
+
+
+class PhotoResultsView(FindView):
+    """What the shop has that looks most like a shopper's photo."""
+
+    photo = b""
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        photo = photos.kept(request.session, kwargs["key"])
+        if photo is None:
+            context = self.get_context_data(photo_is_gone=True, form=PhotoForm())
+            return render(request, PhotoView.template_name, context, status=404)
+        self.photo = photo
+        return super().get(request, *args, **kwargs)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        photo = photos.as_url(self.photo) if self.photo else ""
+        return super().get_context_data(**kwargs, photo=photo)
+
+    def results(self, form: SearchForm) -> SearchResults:
+        return ProductDocument.search_by_image(self.photo, filters=form.filters())
