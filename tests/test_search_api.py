@@ -78,6 +78,7 @@ def test_filters(client, products, filters, expected):
         ({"q": "x", "price": ["1", "2"]}, "price"),
         ({"q": "x", "category": ""}, "category"),
         ({"q": "x", "category": "x" * 1001}, "category"),
+        ({"q": "x", "category": "\N{REPLACEMENT CHARACTER}"}, "category"),
         ({"q": "x", "category__in": ",".join("abcdefghij" * 11)}, "category__in"),
         ({"q": "x", "released__gt": "9999-12-31T23:59:59-23:59"}, "released__gt"),
         ({"q": "x", "facets": "price"}, "facets"),

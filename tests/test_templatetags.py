@@ -5,48 +5,86 @@ from __future__ import annotations
 import pytest
 from django.template import Context, Template, TemplateSyntaxError
 
-from clip_search.models import Collection
-from tests.shop.models import Product
+from clip_search import jobs
+from clip_search.documents import registry
+from clip_search.exceptions import StoreUnavailable, UnknownFilter
+from clip_search.stores import get_store
+from clip_search.testing import pause_indexing
+from tests.shop.models import Category, Product
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
-def render(source: str, **context) -> str:
-    return Template("{% load clip_search %}" + source).render(Context(context))
+def rendered(source: str, **values: object) -> str:
+    return Template("{% load clip_search %}" + source).render(Context(values))
+
+
+SHOWN = "{% for product in products %}{{ product.name }}|{% empty %}nothing{% endfor %}"
 
 
 @pytest.fixture
-def mug():
-    return Product.objects.create(name="Red mug", sku="M", price=5)
+def shop() -> list[Product]:
+    document = registry.get("product")
+    with pause_indexing():
+        kitchen = Category.objects.create(name="Kitchen", slug="kitchen")
+        products = [
+            Product.objects.create(name=name, sku=f"S{number}", category=kitchen if number else None)
+            for number, name in enumerate(["Red mug", "Red cup", "Blue mug", "Green vase"])
+        ]
+    jobs.request(document, document.product_ids(products), wake=False)
+    jobs.index_due("product")
+    return products
 
 
-@pytest.fixture
-def hat():
-    return Product.objects.create(name="Red hat <b>", sku="H", price=50)
+def test_search_in_rank_order_and_limited(shop):
+    source = "{% clip_search q document='product' limit=2 as products %}" + SHOWN
+    assert rendered(source, q="green vase").startswith("Green vase|")
+    assert rendered(source, q="green vase").count("|") == 2
 
 
-SHOW = "{% for p in found %}{{ p.name }};{% empty %}none{% endfor %}{{ found.unavailable }}"
+def test_filters_are_keywords_and_those_without_a_value_filter_nothing(shop):
+    source = "{% clip_search q document='product' category=category price__lte=most as products %}" + SHOWN
+    assert "Red mug" not in rendered(source, q="red mug", category="kitchen")
+    assert rendered(source, q="red mug", category="kitchen").count("|") == 3
+    assert rendered(source, q="red mug", category="", most=None).count("|") == 4
 
 
-def test_search(mug, hat):
-    source = "{% clip_search q document='product' limit=1 as found %}" + SHOW
-    assert render(source, q="red mug") == "Red mug;"
-    source = "{% clip_search 'red' document='product' price__gt=10 as found %}" + SHOW
-    assert render(source) == "Red hat &lt;b&gt;;"
+def test_no_words_show_everything(shop):
+    source = "{% clip_search q document='product' as products %}" + SHOWN
+    assert rendered(source, q=None).count("|") == 4
+    assert rendered(source).count("|") == 4
 
 
-def test_similar_products(mug, hat):
-    source = "{% similar_products product limit=8 as found %}" + SHOW
-    assert render(source, product=mug) == "Red hat &lt;b&gt;;"
+def test_similar_products_of_a_product_without_itself(shop):
+    source = "{% similar_products product limit=8 as products %}" + SHOWN
+    shown = rendered(source, product=shop[0])
+    assert "Red mug" not in shown
+    assert shown.startswith(("Red cup|", "Blue mug|"))
+    assert rendered(source, product=None) == rendered(source) == "nothing"
+    assert rendered(source, product=Product(name="New")) == "nothing"
 
 
-def test_what_is_unavailable_is_said_and_the_page_is_shown(mug):
-    Collection.objects.update(fingerprint="another")
-    said = render("{% clip_search 'red' document='product' as found %}" + SHOW)
-    assert said.startswith("none")
-    assert "clip_rebuild" in said
+def test_similar_products_take_filters(shop):
+    source = "{% similar_products product category='kitchen' as products %}" + SHOWN
+    assert rendered(source, product=shop[1]).count("|") == 2
 
 
-def test_a_document_must_be_named_where_there_are_several():
-    with pytest.raises(TemplateSyntaxError, match="product"):
-        render("{% clip_search 'red' as found %}")
+def test_the_page_is_shown_when_search_is_unavailable(shop, monkeypatch):
+    def fail(*args: object, **kwargs: object):
+        raise StoreUnavailable("Qdrant is <down>.")
+
+    monkeypatch.setattr(get_store(), "query", fail)
+    for tag in ("clip_search 'mug' document='product'", "similar_products product"):
+        source = "{% " + tag + " as products %}{{ products.unavailable }}: " + SHOWN
+        assert rendered(source, product=shop[0]) == "Qdrant is &lt;down&gt;.: nothing"
+
+
+def test_mistakes_are_told(shop):
+    with pytest.raises(TemplateSyntaxError, match=r"article, product|product, article"):
+        rendered("{% clip_search 'mug' %}")
+    with pytest.raises(TemplateSyntaxError, match="Name one document"):
+        rendered("{% clip_search 'mug' document='nothing' %}")
+    with pytest.raises(TemplateSyntaxError, match="There are: none"):
+        rendered("{% similar_products category %}", category=Category())
+    with pytest.raises(UnknownFilter, match="There are: category"):
+        rendered("{% clip_search 'mug' document='product' colour='red' %}")

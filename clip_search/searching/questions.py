@@ -92,16 +92,16 @@ def image_bytes(image: Any) -> bytes:
         return _written(image)
     if isinstance(image, bytes | bytearray | memoryview):
         return images.read(io.BytesIO(image))
+    was_closed = isinstance(image, File) and image.closed  # a field's file opens when it is looked at
     if not hasattr(image, "read"):
         raise TypeError(f"{type(image).__name__} is no image. Give a file, bytes or a Pillow image.")
     file: IO[bytes] = image
-    opens_itself = isinstance(file, File) and file.closed  # a field's file, as it comes from the database
     if hasattr(file, "seekable") and file.seekable():
         file.seek(0)  # a form may have looked into it
     try:
         return images.read(file)
     finally:
-        if opens_itself:
+        if was_closed:
             file.close()
 
 

@@ -36,17 +36,34 @@ class Ranking:
         self._legs_are_known = False
         self._named: tuple[list[Found], int] = ([], 0)
         self._total: int | None = None
-        self._left_out: set[uuid.UUID] = set()
+        self._gone: list[int] = []
 
     def found(self, start: int, end: int) -> list[Found]:
-        """Return the ranks from `start` to before `end`, which is at most DEPTH."""
-        return self._asked(lambda: self._found(start, end)) if start < end else []
+        """Return the ranks from `start` to before `end`, at most DEPTH, without what was left out."""
+        first, last = self._rank(start), self._rank(end - 1)
+        end = min(last + 1, DEPTH)
+        found = self._asked(lambda: self._found(first, end)) if first < end else []
+        return [one for rank, one in enumerate(found, first) if rank not in self._gone]
+
+    def leave_out(self, ranks: Iterable[int]) -> None:
+        """Pass over these ranks from now on; what is behind them moves up.
+
+        They are not excluded in the engine: that would rank all others anew, and pages would skip some.
+        """
+        self._gone = sorted({*self._gone, *map(self._rank, ranks)})
+
+    def _rank(self, rank: int) -> int:
+        """Return the rank in the engine's list, where nothing is left out."""
+        for gone in self._gone:
+            if gone <= rank:
+                rank += 1
+        return rank
 
     def total(self) -> int:
         """Return how many ranks there are: at most DEPTH."""
         if self._total is None:
             self._total = self._asked(self._count)
-        return self._total
+        return max(self._total - len(self._gone), 0)
 
     def facet(self, key: str, limit: int) -> dict[str, int]:
         """Count what meets the conditions, per value of a keyword."""
@@ -64,11 +81,6 @@ class Ranking:
             with self._live.held():
                 yield
 
-    def leave_out(self, ids: Iterable[uuid.UUID]) -> None:
-        """Have these points found no more: what is behind them moves up."""
-        self._left_out.update(ids)
-        self._named, self._total = ([], 0), None
-
     def _asked(self, ask: Callable[[], Answer]) -> Answer:
         """Ask, and ask once more where a rebuild put another collection in the place of ours meanwhile."""
         with answering():
@@ -81,7 +93,7 @@ class Ranking:
 
     def _moved(self, before: Engine) -> bool:
         self._engine = engine_of(self.document)
-        self._legs_are_known, self._named, self._total = False, ([], 0), None
+        self._legs_are_known, self._named, self._total, self._gone = False, ([], 0), None, []
         return self._engine.collection != before.collection
 
     @property
@@ -140,7 +152,7 @@ class Ranking:
         return self._query(query)
 
     def _query(self, query: Query) -> list[Found]:
-        without = [*self.question.without, *self._left_out, *query.without]
+        without = [*self.question.without, *query.without]
         return self._live.store.query(self._live.collection.name, replace(query, without=without))
 
     def _count(self) -> int:
@@ -151,9 +163,9 @@ class Ranking:
                 return 0
             conditions = self.question.conditions
             there = self._live.store.count(self._live.collection.name, conditions=conditions)
-            most = min(there - len(self._left_out), DEPTH)
-            if self._finds_everything(legs) or most <= 0 or self._found(most - 1, most):
-                return max(most, 0)
+            most = min(there, DEPTH)
+            if self._finds_everything(legs) or not most or self._found(most - 1, most):
+                return most
             return len(self._found(0, most))
 
     def _finds_everything(self, legs: Sequence[Leg]) -> bool:

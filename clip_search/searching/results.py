@@ -135,12 +135,19 @@ class SearchResults:
     def _with_rows(self, found: list[Found]) -> list[Hit]:
         """Return the hits that may be shown. Those of the shop whose row is gone are raised for removal."""
         rows = rows_of(self.document, found)
-        gone = [f for f in found if f.stamp.source == MODEL_SOURCE and f.stamp.product_id not in rows]
+        gone = {
+            rank: one
+            for rank, one in enumerate(found, self._start)
+            if one.stamp.source == MODEL_SOURCE and one.stamp.product_id not in rows
+        }
         if gone:
-            raise_removal(self.document, gone)
-            self._ranking.leave_out(one.id for one in gone)
-        out = {one.id for one in gone}
-        return [_hit(f, rows.get(f.stamp.product_id)) for f in found if f.id not in out]
+            raise_removal(self.document, list(gone.values()))
+            self._ranking.leave_out(gone)
+        return [
+            _hit(one, rows.get(one.stamp.product_id))
+            for rank, one in enumerate(found, self._start)
+            if rank not in gone
+        ]
 
 
 def _check_depth(start: int, stop: int | None) -> None:

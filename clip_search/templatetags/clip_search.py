@@ -15,19 +15,26 @@ register = template.Library()
 
 
 @register.simple_tag
-def clip_search(text: str, document: str = "", limit: int = 24, **filters: Any) -> Products:
+def clip_search(text: str | None, document: str = "", limit: int = 24, **filters: Any) -> Products:
     """Find products by words: `{% clip_search q limit=12 category="kitchen" as products %}`.
 
-    `document` may be left out where only one is registered.
+    `document` may be left out where only one is registered. A filter without a value filters nothing.
     """
-    return _shown(searching.search(_document(document), text, filters=filters), limit)
+    return _shown(searching.search(_document(document), text or "", filters=_given(filters)), limit)
 
 
 @register.simple_tag
-def similar_products(product: Model, limit: int = 8, document: str = "", **filters: Any) -> Products:
+def similar_products(product: Model | None, limit: int = 8, document: str = "", **filters: Any) -> Products:
     """Find products like this one: `{% similar_products product limit=8 as items %}`."""
+    if not isinstance(product, Model):
+        return Products()  # a variable that is missing is "" or None
     found = _document(document, type(product))
-    return _shown(searching.similar_to(found, product, filters=filters), limit)
+    return _shown(searching.similar_to(found, product, filters=_given(filters)), limit)
+
+
+def _given(filters: dict[str, Any]) -> dict[str, Any]:
+    """Return the filters that have a value: a page is often shown without some of its parameters."""
+    return {name: value for name, value in filters.items() if value not in (None, "")}
 
 
 class Products(list[Any]):
