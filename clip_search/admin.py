@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IS_POPUP_VAR
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.db import models
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from . import jobs
+from . import jobs, searching
 from .documents import Document, registry
+from .exceptions import SearchUnavailable
 from .models import Collection, IndexEntry, PostedProduct
 
 if TYPE_CHECKING:
@@ -27,17 +28,47 @@ if TYPE_CHECKING:
 else:
     ModelAdmin, Rows = admin.ModelAdmin, models.QuerySet
 
-Statuses = Mapping[tuple[str, str], IndexEntry]
+TEXTS = (models.CharField, models.TextField)
 
 
 # For the host's own ModelAdmin.
 
 
 class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ignore[misc]
-    """Adds the index status and the action "Reindex selected products" to a ModelAdmin.
+    """Adds search by meaning, the index status and the action "Reindex selected products" to a ModelAdmin.
 
     The column `index_status` comes last, unless `list_display` says where.
     """
+
+    clip_search_limit = 100
+    """How many products a search by meaning finds beside those that match by `search_fields`."""
+
+    def get_search_fields(self, request: HttpRequest) -> Sequence[str]:
+        """Return the host's `search_fields`; where there are none, what is searched exactly."""
+        return super().get_search_fields(request) or exact_columns(self.model)
+
+    def get_search_results(self, request: HttpRequest, queryset: Rows, search_term: str) -> tuple[Rows, bool]:
+        """Find what Django's own search finds, then what is near in meaning, within the list filters.
+
+        Whoever has clicked a column keeps that order. Autocompletion is by words alone: it asks at every key.
+        """
+        own: tuple[Rows, bool] = super().get_search_results(request, queryset, search_term)
+        documents = documents_of(self.model)
+        if not documents or not search_term.strip() or is_autocompletion(request):
+            return own
+        try:
+            near = nearest(request, documents[0], search_term, queryset)[: self.clip_search_limit]
+        except SearchUnavailable as error:
+            self._say_unavailable(request, error)
+            return own
+        return combined(queryset, own[0], near, by_rank=ORDER_VAR not in request.GET), False
+
+    def _say_unavailable(self, request: HttpRequest, error: SearchUnavailable) -> None:
+        """Say once a request that only words were compared."""
+        if not hasattr(request, "_clip_search_is_unavailable"):
+            request._clip_search_is_unavailable = True  # type: ignore[attr-defined]
+            message = _("Search by meaning is unavailable, so these match by words alone. %(reason)s")
+            self.message_user(request, message % {"reason": error}, messages.WARNING, fail_silently=True)
 
     def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
         columns = super().get_list_display(request)
@@ -86,6 +117,44 @@ class IndexStatusChangeListMixin(ChangeList if TYPE_CHECKING else object):  # ty
 def documents_of(model: type[models.Model]) -> list[Document]:
     """Return the documents that a row of this model, or of a subclass of theirs, may belong to."""
     return registry.of_model(model)
+
+
+def exact_columns(model: type[models.Model]) -> list[str]:
+    """Return the text columns of the model that its documents declare as `exact_fields`."""
+    columns = {field.name for field in model._meta.concrete_fields if isinstance(field, TEXTS)}
+    paths = (path for document in documents_of(model) for path in document.exact_fields)
+    return list(dict.fromkeys(path for path in paths if path in columns))
+
+
+def is_autocompletion(request: HttpRequest) -> bool:
+    """Say whether the request is of a field that completes what is typed."""
+    return request.resolver_match is not None and request.resolver_match.url_name == "autocomplete"
+
+
+def nearest(request: HttpRequest, document: Document, text: str, queryset: Rows) -> list[Any]:
+    """Return the keys of the rows that are near in meaning, best first. Raises SearchUnavailable.
+
+    The index is asked once a request, however many facets the page counts.
+    """
+    known: dict[str, list[Any]] = request.__dict__.setdefault("_clip_search_found", {})
+    if text not in known:
+        hits = searching.search(document, text)[: searching.DEPTH].hits()
+        known[text] = searching.keys_of(document, [hit.product_id for hit in hits])
+    rows = queryset.order_by().filter(**{f"{document.id_field}__in": known[text]})
+    there = dict(rows.values_list(document.id_field, "pk"))
+    return [there[key] for key in known[text] if key in there]
+
+
+def combined(queryset: Rows, own: Rows, near: Sequence[Any], *, by_rank: bool) -> Rows:
+    """Return the rows that match by words, then those that are near: each once."""
+    by_words = models.Q(pk__in=own.order_by().values("pk"))
+    found = queryset.filter(by_words | models.Q(pk__in=near))
+    if not by_rank:
+        return found
+    whens = [models.When(pk=key, then=rank) for rank, key in enumerate(near)]
+    rank = models.Case(*whens, default=len(near), output_field=models.IntegerField())
+    words_first = models.Case(models.When(by_words, then=0), default=1, output_field=models.IntegerField())
+    return found.order_by(words_first, rank, *queryset.query.order_by)
 
 
 def entries_of(model: type[models.Model], rows: Sequence[Any]) -> dict[Any, list[IndexEntry]]:

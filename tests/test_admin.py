@@ -11,7 +11,7 @@ from django.db import connections
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
-from clip_search import jobs
+from clip_search import jobs, searching
 from clip_search.admin import (
     ClipSearchAdminMixin,
     CollectionAdmin,
@@ -25,7 +25,7 @@ from clip_search.documents import Document, registry
 from clip_search.models import Collection, IndexEntry, PostedProduct, RelatedChange
 from clip_search.testing import pause_indexing
 from clip_search.types import MODEL_SOURCE, POSTED_SOURCE
-from tests.shop.models import Article, Category, Product
+from tests.shop.models import Article, Category, Product, Tag
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
@@ -312,3 +312,127 @@ def test_everything_is_registered():
     assert shown[IndexEntry] is IndexEntryAdmin
     assert shown[Collection] is CollectionAdmin
     assert shown[PostedProduct] is PostedProductAdmin
+
+
+# Search by meaning in the changelist
+
+
+@pytest.fixture
+def catalogue(document) -> dict[str, Product]:
+    """A small indexed shop: by name."""
+    kitchen = Category.objects.create(name="Kitchen", slug="kitchen")
+    names = ("red mug", "red cup", "blue vase", "green lamp", "white chair")
+    rows = [Product(name=n, sku=f"SKU-{i}", category=kitchen if i % 2 else None) for i, n in enumerate(names)]
+    made = Product.objects.bulk_create(rows)
+    IndexEntry.objects.raise_revision(document, document.product_ids(made))
+    for _report in jobs.indexing.index_due(document):
+        pass
+    return {product.name: product for product in made}
+
+
+def changelist(staff: Client, query: str):
+    """Return the rows of a changelist in their order, and its messages."""
+    answer = staff.get(f"{PRODUCTS}?{query}")
+    assert answer.status_code == 200
+    shown = [product.name for product in answer.context["cl"].result_list]
+    return shown, [str(message) for message in answer.context["messages"]]
+
+
+def test_staff_search_by_meaning_and_what_matches_by_words_comes_first(staff, catalogue):
+    shown, messages = changelist(staff, "q=a+mug+of+red+colour")
+    assert set(shown[:2]) == {"red mug", "red cup"}
+    assert (len(shown), messages) == (5, [])
+    assert changelist(staff, "q=SKU-3")[0][0] == "green lamp"
+    assert changelist(staff, "q=vase")[0][0] == "blue vase"
+    Product.objects.create(name="not indexed mug", sku="X", is_public=False)
+    assert changelist(staff, "q=mug")[0][:2] == ["red mug", "not indexed mug"]
+
+
+def test_search_keeps_to_the_order_that_staff_clicked_and_to_their_filters(staff, catalogue, document, rf):
+    assert changelist(staff, "q=red+mug&o=-1")[0] == sorted(catalogue, reverse=True)
+    shown, _ = changelist(staff, f"q=red+mug&category__id__exact={catalogue['red cup'].category_id}")
+    assert shown == ["red cup", "green lamp"]
+
+
+def test_search_is_bounded(staff, catalogue, monkeypatch):
+    monkeypatch.setattr(ClipSearchAdminMixin, "clip_search_limit", 2)
+    assert len(changelist(staff, "q=a+mug+of+red+colour")[0]) == 2
+    assert len(changelist(staff, "q=sku")[0]) == 5
+
+
+def test_search_without_words_is_django_s(staff, catalogue, monkeypatch):
+    monkeypatch.setattr("clip_search.searching.search", broken)
+    assert len(changelist(staff, "q=")[0]) == len(changelist(staff, "q=+")[0]) == 5
+
+
+def broken(*args: object, **kwargs: object):
+    raise AssertionError("the index was asked")
+
+
+def test_search_falls_back_to_words_and_says_so_once(staff, catalogue):
+    Collection.objects.update(fingerprint="another")
+    shown, messages = changelist(staff, "q=mug")
+    assert shown == ["red mug"]
+    assert len(messages) == 1
+    assert "Search by meaning is unavailable" in messages[0]
+    assert "clip_rebuild" in messages[0]
+
+
+def test_search_asks_the_index_once_a_request(staff, catalogue, document, admin_user, rf, monkeypatch):
+    asked = []
+    search = searching.search
+    monkeypatch.setattr("clip_search.searching.search", lambda *a, **o: asked.append(a) or search(*a, **o))
+    request = rf.get(PRODUCTS)
+    request.user = admin_user
+    model_admin = admin_of(Product, search_fields=("name", "tags__name"))
+    for _ in range(3):
+        rows, duplicates = model_admin.get_search_results(
+            request, Product.objects.order_by("pk"), "a red mug"
+        )
+        assert (len(rows), rows.count(), duplicates) == (5, 5, False)
+    assert len(asked) == 1
+
+
+def test_search_finds_rows_once_though_words_match_twice(staff, catalogue, admin_user, rf):
+    for name in ("sale", "on sale"):
+        catalogue["red mug"].tags.add(Tag.objects.create(name=name))
+    request = rf.get(PRODUCTS)
+    request.user = admin_user
+    model_admin = admin_of(Product, search_fields=("tags__name",))
+    rows, _ = model_admin.get_search_results(request, Product.objects.distinct().order_by("pk"), "sale")
+    assert rows[0] == catalogue["red mug"]
+    assert len(rows) == 5
+
+
+def test_search_fields_are_the_host_s_or_those_of_exact_words(rf):
+    assert list(admin_of(Product).get_search_fields(rf.get("/"))) == ["sku", "name"]
+    assert admin_of(Product, search_fields=("^name",)).get_search_fields(rf.get("/")) == ("^name",)
+    assert admin_of(Category).get_search_fields(rf.get("/")) in ((), [])
+
+
+def test_a_model_without_a_document_is_searched_as_ever(rf, admin_user):
+    Category.objects.create(name="Kitchen", slug="k")
+    request = rf.get("/")
+    request.user = admin_user
+    rows, _ = admin_of(Category, search_fields=("name",)).get_search_results(
+        request, Category.objects.all(), "kit"
+    )
+    assert rows.count() == 1
+
+
+def test_autocompletion_is_by_words_alone(staff, catalogue, monkeypatch):
+    monkeypatch.setattr("clip_search.searching.search", broken)
+    model_admin = admin.site._registry[Product]
+    monkeypatch.setattr(type(model_admin), "search_fields", ("name",), raising=False)
+    monkeypatch.setattr(type(model_admin), "ordering", ("pk",), raising=False)
+    field = {"app_label": "shop", "model_name": "productimage", "field_name": "product"}
+    answer = staff.get("/admin/autocomplete/", {"term": "mug", **field})
+    assert [result["text"] for result in answer.json()["results"]] == ["red mug"]
+
+
+def test_posted_products_are_no_rows(staff, catalogue, document):
+    PostedProduct.objects.keep(document, "test-123", {"name": "a red mug"})
+    IndexEntry.objects.raise_revision(document, ["test-123"], source=POSTED_SOURCE)
+    for _report in jobs.indexing.index_due(document):
+        pass
+    assert len(changelist(staff, "q=a+red+mug+of+clay")[0]) == 5
