@@ -15,6 +15,8 @@ from .answers import ProblemSerializer
 from .described import Operation, operation_of
 
 if TYPE_CHECKING:
+    from drf_spectacular.utils import Direction
+
     from ..documents import FilterField
 
 ALWAYS: Final = (400, 401, 403, 429, 503)
@@ -56,7 +58,7 @@ class ApiSchema(AutoSchema):
     def get_tags(self) -> list[str]:
         return ["clip_search"]
 
-    def get_serializer_name(self, serializer: Any, direction: Any) -> str:
+    def get_serializer_name(self, serializer: Any, direction: Direction) -> str:
         # a shop has a serializer called Product too, most likely
         return f"ClipSearch{super().get_serializer_name(serializer, direction)}"
 
