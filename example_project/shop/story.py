@@ -36,6 +36,8 @@ class Story:
             "back office entered": self.log_in,
             "English query: “red mug” finds the red mugs": self.search_in_english,
             "French query: “parapluie jaune” finds the yellow umbrellas": self.search_in_french,
+            "search page filtered: red bags only": self.filter,
+            "photo of a green backpack finds the green backpacks": self.search_by_photo,
             "product page shows similar products": self.look_at_similar,
             "renamed product found under its new name": self.rename,
             "product with another photo found by its new colour": self.change_photo,
@@ -59,6 +61,20 @@ class Story:
         ids = {self.key(product.sku) for product in wanted}
         first = self.search(query)[: len(ids)]
         expect(set(first) == ids, f"“{query}” should find {sorted(ids)} first, but found {first}")
+
+    def filter(self) -> None:
+        """Narrow a search down on its page, whose counts say beforehand how many there will be."""
+        page = expect_status(self.shopper.get("/search/", q="red", category="bags", colour="red"), 200)
+        wanted = {p.sku for p in products() if (p.category.slug, p.colour) == ("bags", "red")}
+        expect(set(shown(page)) == wanted, f"the red bags are {sorted(wanted)}, but shown were {shown(page)}")
+
+    def search_by_photo(self) -> None:
+        """Send the photo as the page's form does, and follow to the results."""
+        files = {"photo": photo("backpack", "green")}
+        page = expect_status(self.shopper.submit("/search/photo/", "photo-form", {}, files), 200)
+        wanted = {product.sku for product in of("backpack", "green")}
+        first = shown(page)[: len(wanted) + 1]  # one more: a picture is not a name
+        expect(wanted <= set(first), f"the photo should find {sorted(wanted)} first, but found {first}")
 
     def look_at_similar(self) -> None:
         page = expect_status(self.shopper.get(f"/products/{of('shoe', 'red')[0].sku}/"), 200)
@@ -150,6 +166,11 @@ class Story:
 def of(kind: str, colour: str) -> list[CatalogueProduct]:
     """Return the catalogue's products of a kind and a colour."""
     return [product for product in products() if (product.kind, product.colour) == (kind, colour)]
+
+
+def shown(page: Answer) -> list[str]:
+    """Return the SKUs of the products on a page of the shop, in their order."""
+    return re.findall(r'class="card__link" href="/products/([\w-]+)/"', page.text)
 
 
 def photo(kind: str, colour: str) -> bytes:

@@ -2,12 +2,12 @@
 
 "use strict";
 
-const LARGE = 1_000_000; // bytes from which a photo is made smaller before it is sent
+const LARGE = 500_000; // bytes from which a photo is made smaller before it is sent
 const SIDE = 1024; // pixels: more than any model looks at, and a phone's photo is sent in a second
 
 const form = document.querySelector(".photo-form");
 const input = form?.querySelector("input[type=file]");
-const status = form?.querySelector("[role=status]");
+const progress = form?.querySelector("[role=status]");
 
 document.documentElement.classList.add("scripted");
 
@@ -32,7 +32,7 @@ async function lighter(file) {
 }
 
 async function search(file) {
-  status.textContent = "Looking at your photo …";
+  progress.textContent = "Looking at your photo …";
   const files = new DataTransfer();
   files.items.add(await lighter(file));
   input.files = files.files;
@@ -61,7 +61,7 @@ if (form) {
 
   /* The browser's “back” may show this page as it was left. */
   addEventListener("pageshow", (event) => {
-    if (event.persisted) status.textContent = "";
+    if (event.persisted) progress.textContent = "";
   });
 }
 
