@@ -123,6 +123,9 @@ class Document:
     filter_fields: Mapping[str, FilterField] = {}
     weights: Mapping[str, float] = {"text": 1.0, "image": 1.0}
     """How much the ranks by text and by image count in a search by words."""
+    query_prompt: str = "a photo of {query}"
+    """What the model is asked in a search by words: CLIP was trained on captions (Radford et al., "Learning
+    transferable visual models from natural language supervision", 2021, section 3.1.4)."""
     related: Mapping[type[models.Model], str | Sequence[str]] = {}
 
     def __init__(self, model: type[models.Model]) -> None:

@@ -878,9 +878,18 @@ def test_the_same_words_are_embedded_once(counting, shop, document):
     counting()
     for text in ("a  red mug", " a red mug\n", "a red mug"):
         type(document).search(text)[:5].hits()
-    assert counting() == ["a red mug"]
+    assert counting() == ["a photo of a red mug"]
     type(document).search("A red mug")[:5].hits()
-    assert counting() == ["A red mug"]
+    assert counting() == ["a photo of A red mug"]
+
+
+def test_the_prompt_is_around_what_is_asked_whatever_it_is(counting, few, document, monkeypatch):
+    counting()
+    assert keys(type(document).search("RED  mug")[:1]) == [few[0].pk]
+    assert counting() == ["a photo of RED mug"]
+    monkeypatch.setattr(type(document), "query_prompt", "{query}, sold here")
+    type(document).search("{query} {0} mug")[:1].hits()
+    assert counting() == ["{query} {0} mug, sold here"]
 
 
 def test_another_model_has_its_own_vectors(counting, shop, document, monkeypatch):
@@ -889,7 +898,7 @@ def test_another_model_has_its_own_vectors(counting, shop, document, monkeypatch
     monkeypatch.setattr(type(encoder.get_encoder()), "fingerprint", "another")
     Collection.objects.update(fingerprint="another")
     type(document).search("a red mug").hits()
-    assert counting() == ["a red mug"]
+    assert counting() == ["a photo of a red mug"]
 
 
 @pytest.mark.parametrize("value", [b"", b"\x00" * 12, "text", None])
