@@ -1,4 +1,4 @@
-"""CLIP models of random weights, in every layout that CLIP_SEARCH["MODEL"] may name: small, and one full-size.
+"""CLIP models of random weights, in every layout that CLIP_SEARCH["MODEL"] may name; one is full-size.
 
 They cost nothing and mean nothing: what they show is that files are found, towers loaded and vectors
 computed as sentence-transformers does it.
@@ -28,7 +28,7 @@ def save_plain(folder: Path, *, seed: int = 0, dimension: int = DIMENSION, **ove
 
 
 def save_full_size(folder: Path) -> Path:
-    """Save a ViT-B/32 (151 million parameters): it knows nothing, and costs exactly what a trained one costs."""
+    """Save a ViT-B/32 (151 million parameters): it knows nothing, and costs what a trained one costs."""
     import torch
     from transformers import CLIPConfig, CLIPModel
 

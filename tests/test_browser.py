@@ -368,7 +368,8 @@ def test_every_page_can_be_read_aloud_and_fits_a_phone(open_page: Callable[..., 
 
 STICKING_OUT = """() => {
     const edge = (element) => Math.round(element.getBoundingClientRect().right);
-    const out = (row) => [...row.querySelectorAll("*")].filter((one) => one.checkVisibility() && edge(one) > edge(row));
+    const inside = (row) => [...row.querySelectorAll("*")].filter((one) => one.checkVisibility());
+    const out = (row) => inside(row).filter((one) => edge(one) > edge(row));
     return [...document.querySelectorAll(".masthead__row")].flatMap(out).map((one) => one.outerHTML);
 }"""
 BARRIERS = """() => {

@@ -1,8 +1,8 @@
 """Measure what a search costs beside its model and its engine: `python -m tests.benchmarks.queries [--json]`.
 
-The model is a CLIP ViT-B/32 of random weights, whose text tower costs what the real one costs; the points have
-random vectors, whose values change no cost. Each search gives a page of 24 products with their rows. Searches
-and what they are compared with take turns, and each figure is a median: these machines are noisy.
+The model is a CLIP ViT-B/32 of random weights, whose text tower costs what the real one costs; the points
+have random vectors, whose values change no cost. Each search gives a page of 24 products with their rows.
+Searches and what they are compared with take turns, and each figure is a median, because machines are noisy.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def set_up(folder: str, products: int) -> Any:
     """Make a shop with so many products in an embedded store; returns its document."""
     os.environ["CLIP_SEARCH_TEST_DATA"] = folder
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
-    from tests.clip_models import save_full_size
-
     import django
     from django.conf import settings
+
+    from tests.clip_models import save_full_size
 
     model = save_full_size(Path(folder) / "model")
     settings.DEBUG = False  # or Django keeps every statement
@@ -172,7 +172,11 @@ def rows(bench: Bench, rounds: int) -> list[dict[str, Any]]:
 
 
 def row(
-    figure: str, rounds: Sequence[Mapping[str, float]], name: str, against: Sequence[str], at_most: float | None = None
+    figure: str,
+    rounds: Sequence[Mapping[str, float]],
+    name: str,
+    against: Sequence[str],
+    at_most: float | None = None,
 ) -> dict[str, Any]:
     baselines = [sum(one[part] for part in against) for one in rounds]
     return {
@@ -202,7 +206,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(found, indent=1))
         return
-    print(f"{options.products} products, {options.rounds} rounds; baseline: encode and engine, or engine alone\n")
+    print(f"{options.products} products, {options.rounds} rounds; baseline: encode and engine, or engine\n")
     show(found)
 
 

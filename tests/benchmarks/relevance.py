@@ -2,10 +2,10 @@
 
 The products are drawn by the tests' second renderer, which the demo model was not trained on, and speak as
 the demo catalogue does, in English; the queries are sentences held out of training, in English and French. A
-product is right if it is of the kind and the colour that was asked for. Shops' texts often leave to the picture
-what it shows, so everything is measured a second time with the colour struck out of every second text. Everything
-runs through the package's encoder and its embedded store; what the package does not do (BM25) is computed here,
-to be compared with.
+product is right if it is of the kind and the colour that was asked for. Shops' texts often leave to the
+picture what it shows, so all is measured a second time with the colour struck out of every second text.
+Everything runs through the package's encoder and its embedded store; what the package does not do (BM25) is
+computed here, to be compared with.
 """
 
 from __future__ import annotations

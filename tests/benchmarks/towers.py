@@ -68,12 +68,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = save_full_size(Path(folder) / "model")
         words, both = (held(model, options.precision, *extra) for extra in ((), ("--photo",)))
-    found = {"words only, MB": words, "words and photos, MB": both, "saved, MB": both - words, "at least": AT_LEAST}
+    found = {"words only": words, "words and photos": both, "saved": both - words, "at least": AT_LEAST}
     if options.json:
         print(json.dumps(found, indent=1))
         return
     for name, value in found.items():
-        print(f"{name:22} {value:8.0f}")
+        print(f"{name:17} {value:6.0f} MB")
 
 
 if __name__ == "__main__":
