@@ -1,6 +1,6 @@
 """Settings of the test suite: SQLite unless CLIP_SEARCH_TEST_DATABASE_URL names another database.
 
-``postgresql://user:password@host:port/name?isolation=repeatable+read&atomic_requests=yes``, or ``mysql://…``.
+``postgresql://user:password@host:port/name?isolation=repeatable+read``, or ``mysql://…``.
 """
 
 import os
@@ -27,11 +27,10 @@ def database(url: str) -> dict[str, object]:
             },
         }
     parts = urlparse(url)
-    asked = {key: values[0] for key, values in parse_qs(parts.query).items()}
+    (isolation,) = parse_qs(parts.query).get("isolation", ["read committed"])
     return {
         "ENGINE": f"django.db.backends.{ENGINES[parts.scheme]}",
-        "OPTIONS": isolated(ENGINES[parts.scheme], asked.get("isolation", "read committed")),
-        "ATOMIC_REQUESTS": "atomic_requests" in asked,
+        "OPTIONS": isolated(ENGINES[parts.scheme], isolation),
         "NAME": os.environ.get("CLIP_SEARCH_TEST_DATABASE_NAME") or parts.path.lstrip("/"),
         "USER": parts.username or "",
         "PASSWORD": parts.password or "",
