@@ -27,7 +27,7 @@ from clip_search.types import MODEL_SOURCE, POSTED_SOURCE
 from tests.conftest import picture_bytes
 from tests.shop.models import Product
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.sql]
 
 SYNC = "/api/v1/index-product"
 ASYNC = "/api/v1/index-product-with-image"

@@ -161,17 +161,6 @@ def check(files: Sequence[Hostile], client: Client, worker: Popen[str], say: Cal
     assert meter.most - meter.idle <= MOST_MB
 
 
-@pytest.fixture
-def say(capsys) -> Callable[[str], None]:
-    """Print past pytest's capture: what was measured is worth reading also where it is well."""
-
-    def say(line: str) -> None:
-        with capsys.disabled():
-            print(f"\n{line}")  # noqa: T201
-
-    return say
-
-
 def test_two_hundred_hostile_images(client, worker, say):
     check(corpus(200), client, worker, say)
 

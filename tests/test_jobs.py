@@ -25,7 +25,7 @@ from clip_search.stores import get_store
 from tests.doubles import FaultyStore, down
 from tests.shop.models import Article, Category, Product
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.sql]
 
 two_databases = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 

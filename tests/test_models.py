@@ -33,7 +33,7 @@ from tests.shop.models import Product
 LEASE = timedelta(seconds=60)
 STATES = IndexEntry.State
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.sql]
 
 
 @pytest.fixture
