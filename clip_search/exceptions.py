@@ -46,6 +46,10 @@ class CollectionMissing(StoreUnavailable):
     """Qdrant does not have the collection. Run `manage.py clip_reindex`: it is made again."""
 
 
+class StorageUnavailable(SurroundingsError):
+    """The storage of an image did not answer, or is full. Nothing is lost: it is tried again."""
+
+
 class ProductError(ClipSearchError):
     """This product cannot be indexed as it is. Change the product, then save it."""
 

@@ -13,7 +13,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 1024 * 1024
 """Bytes a read: a remote storage then never hands over much more than the limit."""
-LARGE: Final = 4_000_000
-"""Pixels from which an image is decoded only a few at a time: 20 million cost 150 to 250 MB."""
+AT_ONCE: Final = 20_000_000
+"""Pixels that all threads of a process decode at the same time: they cost 50 to 200 MB, by format."""
+WEIGHTS: Final = {"WEBP": 1.6}
+"""How many pixels one of a format counts for: the decoder of WEBP holds four copies of its picture."""
+ROWS: Final = 256
+"""Rows of a transparent image that are laid on white at a time."""
 DRAFT_FACTOR: Final = 2
 """A JPEG is decoded to no less than this multiple of the model's side: a third of the time, same vector."""
 SMALLEST_SIDE: Final = 2
@@ -66,7 +70,32 @@ _TRANSPOSE: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 _ALIASES: Final = {"MPO": "JPEG"}  # a phone's JPEG with a second picture behind the first
-_large_ones = threading.BoundedSemaphore(2)
+
+
+class Budget:
+    """So many pixels at once, for all threads; who wants more than there are waits for all of them."""
+
+    def __init__(self, pixels: float) -> None:
+        self.pixels = self._left = pixels
+        self._turn = threading.Lock()  # so that the small ones do not keep a large one waiting for ever
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, pixels: float) -> Iterator[None]:
+        """Take pixels meanwhile; wait for them first."""
+        share = min(pixels, self.pixels)
+        with self._turn, self._changed:
+            self._changed.wait_for(lambda: self._left >= share)
+            self._left -= share
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += share
+                self._changed.notify()
+
+
+_budget = Budget(AT_ONCE)
 
 
 def read(source: IO[bytes]) -> bytes:
@@ -123,11 +152,11 @@ def shrink(data: bytes, size: int) -> NDArray[np.uint8]:
     import numpy as np
 
     with _opened(io.BytesIO(data)) as image:
-        whole = image.width * image.height
+        whole = _weight(image)
         image.draft(None, (DRAFT_FACTOR * size, DRAFT_FACTOR * size))
         # A progressive one is held whole by its decoder, whatever comes out of it.
-        pixels = whole if image.info.get("progressive") else image.width * image.height
-        with _large_ones if pixels > LARGE else nullcontext():
+        pixels = whole if image.info.get("progressive") else _weight(image)
+        with _budget.taken(pixels):
             image.load()
             small = _square(_as_rgb(image), size)
         turn = _TRANSPOSE.get(_orientation(image))
@@ -144,7 +173,7 @@ def _opened(source: IO[bytes]) -> Iterator[Image.Image]:
     """Open an image whose dimensions are within the limits. Whatever goes wrong inside is a BadImage."""
     try:
         with Image.open(source, formats=conf.image_formats) as image:
-            _check_dimensions(image.width, image.height)
+            _check_dimensions(image)
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage(f"The image has too many pixels. {_pixels_allowed()}") from error
@@ -156,14 +185,22 @@ def _opened(source: IO[bytes]) -> Iterator[Image.Image]:
         ) from error
 
 
-def _check_dimensions(width: int, height: int) -> None:
+def _check_dimensions(image: Image.Image) -> None:
     """Raise BadImage where the image would cost too much to decode, or shows nothing."""
-    if width * height > conf.max_image_pixels:
-        raise BadImage(f"The image has {width} × {height} pixels. {_pixels_allowed()}")
-    if min(width, height) < SMALLEST_SIDE:
+    if _weight(image) > conf.max_image_pixels:
         raise BadImage(
-            f"The image has {width} × {height} pixels: too small to show anything. Upload a larger one."
+            f"The image has {image.width} × {image.height} pixels. {_pixels_allowed(image.format)}"
         )
+    if min(image.size) < SMALLEST_SIDE:
+        raise BadImage(
+            f"The image has {image.width} × {image.height} pixels: too small to show anything. "
+            "Upload a larger one."
+        )
+
+
+def _weight(image: Image.Image) -> float:
+    """Return for how many pixels the whole image counts."""
+    return image.width * image.height * WEIGHTS.get(image.format or "", 1.0)
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
@@ -171,11 +208,17 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return _from_16_bits(image)
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        flat = Image.new("RGB", rgba.size, "white")
-        flat.paste(rgba, mask=rgba)
-        return flat
+        return _on_white(image)
     return image.convert("RGB") if image.mode != "RGB" else image
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Return an image with what is transparent white; some rows at a time, because whole it is held twice."""
+    flat = Image.new("RGB", image.size, "white")
+    for top in range(0, image.height, ROWS):
+        rows = image.crop((0, top, image.width, min(top + ROWS, image.height))).convert("RGBA")
+        flat.paste(rows, (0, top), rows)
+    return flat
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
@@ -218,8 +261,10 @@ def _formats_allowed() -> str:
     return ", ".join(conf.image_formats)
 
 
-def _pixels_allowed() -> str:
-    return f'CLIP_SEARCH["MAX_IMAGE_PIXELS"] allows {conf.max_image_pixels}. Upload a smaller one.'
+def _pixels_allowed(kind: str | None = None) -> str:
+    allowed = int(conf.max_image_pixels / WEIGHTS.get(kind or "", 1.0))
+    of_kind = f" of a {kind}" if kind in WEIGHTS else ""
+    return f'CLIP_SEARCH["MAX_IMAGE_PIXELS"] allows {allowed}{of_kind}. Upload a smaller one.'
 
 
 def _too_many_bytes() -> BadImage:

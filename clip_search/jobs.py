@@ -132,7 +132,7 @@ def index_here(document: Document, product_ids: Iterable[str]) -> None:
         expanded = reindexing.expand_related(document)
         for _ in indexing.index_due(document, product_ids=[*product_ids, *expanded]):
             pass
-    except ClipSearchError as error:
+    except (ClipSearchError, DatabaseError) as error:
         logger.error("Cannot index document=%s error=%s", document.name, error)
 
 

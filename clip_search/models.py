@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
+from django.core.files.storage import Storage
 from django.core.files.uploadedfile import UploadedFile
 from django.db import OperationalError, connections, models, transaction
 from django.db.models import F, Q
@@ -17,11 +19,13 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from .documents import Document, clean, normalise
-from .exceptions import ProductError
+from .exceptions import ProductError, StorageUnavailable
 from .types import MODEL_SOURCE, POSTED_SOURCE, Content
 
 if TYPE_CHECKING:
     from django.db.models.fields.files import FieldFile
+
+logger = logging.getLogger(__name__)
 
 ROWS_PER_STATEMENT = 1000
 """Below every database's limit of parameters in one statement."""
@@ -33,24 +37,30 @@ GAVE_WAY = frozenset({"40001", "40P01", 1213})
 """Serialization failure and deadlock: PostgreSQL's codes, MariaDB's."""
 
 Method = TypeVar("Method", bound=Callable[..., Any])
+Result = TypeVar("Result")
 
 
-def _persistent(method: Method) -> Method:
-    """Try a transaction again that the database gave up for another's sake.
+def persistently(using: str, work: Callable[[], Result]) -> Result:
+    """Do a transaction's work, and do it again where the database gave it up for another one's sake.
 
     Inside a transaction of the host that is his to do: the database gave up all of it.
     """
+    for tried in range(1, TRIES):
+        try:
+            return work()
+        except OperationalError as error:
+            if not _gave_way(error) or connections[using].in_atomic_block:
+                raise
+        time.sleep(random.uniform(0, 0.01 * tried))  # noqa: S311
+    return work()
+
+
+def _persistent(method: Method) -> Method:
+    """Make a method of a queryset do its work `persistently`."""
 
     @wraps(method)
     def persist(self: IndexEntryQuerySet, *args: Any, **kwargs: Any) -> Any:
-        for tried in range(1, TRIES):
-            try:
-                return method(self, *args, **kwargs)
-            except OperationalError as error:
-                if not _gave_way(error) or connections[self.db].in_atomic_block:
-                    raise
-            time.sleep(random.uniform(0, 0.01 * tried))  # noqa: S311
-        return method(self, *args, **kwargs)
+        return persistently(self.db, partial(method, self, *args, **kwargs))
 
     return cast(Method, persist)
 
@@ -323,9 +333,36 @@ class Collection(models.Model):
         return self.name
 
 
-def image_path(posted: PostedProduct, filename: str) -> str:
+def image_path(posted: PostedProduct | None = None, filename: str = "") -> str:
     """Return a generated name: what a client calls its file is nobody's path."""
     return f"clip_search/{uuid.uuid4().hex}"
+
+
+def image_storage() -> Storage:
+    """Return where posted images lie."""
+    field = PostedProduct._meta.get_field("image")
+    return field.storage
+
+
+def store_image(image: UploadedFile[Any]) -> str:
+    """Write an upload to the storage and return its name there. Raises StorageUnavailable.
+
+    Before any transaction: a storage may be slow, and a database cannot take a file back.
+    """
+    name = image_path()
+    try:
+        return image_storage().save(name, image)
+    except Exception as error:  # a remote storage raises whatever its library raises
+        discard_image(name)  # a full disk leaves the half that it took
+        raise StorageUnavailable(f"Cannot store an image: {error}") from error
+
+
+def discard_image(name: str) -> None:
+    """Delete a file that nothing names any more; where the storage cannot, it is logged, and stays."""
+    try:
+        image_storage().delete(name)
+    except Exception as error:
+        logger.warning("Cannot delete image=%s error=%s", name, error)
 
 
 class PostedProductQuerySet(models.QuerySet["PostedProduct"]):
@@ -334,25 +371,33 @@ class PostedProductQuerySet(models.QuerySet["PostedProduct"]):
         return self.using(document.using).filter(document=document.name)
 
     def keep(
-        self,
-        document: Document,
-        product_id: str,
-        fields: Mapping[str, Any],
-        image: UploadedFile[Any] | None = None,
+        self, document: Document, product_id: str, fields: Mapping[str, Any], image: str = ""
     ) -> PostedProduct:
-        """Store what was posted for a product. Without an image, one that was posted before stays."""
+        """Record what was posted for a product; `image` names a file that `store_image` wrote.
+
+        Without an image, one that was posted before stays. The replaced file goes when this commits.
+        """
         with transaction.atomic(using=document.using):
-            key = document.point_id(product_id)
-            rows = self.of(document).select_for_update()
-            posted = rows.filter(uuid=key).first() or PostedProduct(uuid=key)
-            posted.document, posted.product_id, posted.updated_at = document.name, product_id, timezone.now()
-            for name, value in fields.items():
+            posted = self._locked(document, product_id)
+            for name, value in {**fields, "updated_at": timezone.now()}.items():
                 setattr(posted, name, value)
-            if image is None:
-                posted.save(using=document.using)
-            else:
-                posted.replace_image(image, using=document.using)
+            if image:
+                posted.delete_image_on_commit(posted.image.name, using=document.using)
+                posted.image = image
+            posted.save(using=document.using)
         return posted
+
+    def _locked(self, document: Document, product_id: str) -> PostedProduct:
+        """Return the product's row, made where it was missing; two first posts of it take turns on it."""
+        key = document.point_id(product_id)
+        row = PostedProduct(uuid=key, document=document.name, product_id=product_id, name="")
+        features = connections[document.using].features
+        # not `ignore_conflicts`: MariaDB would share the lock of a row that is there, and then deadlock
+        named = features.supports_update_conflicts_with_target
+        target: dict[str, Any] = {"unique_fields": ["uuid"]} if named else {}
+        rows = self.of(document)
+        rows.bulk_create([row], update_conflicts=True, update_fields=["product_id"], **target)
+        return rows.select_for_update().get(uuid=key)
 
     def discard(self, document: Document, product_id: str) -> bool:
         """Forget what was posted for a product, its image too. Returns whether there was anything."""
@@ -388,25 +433,10 @@ class PostedProduct(models.Model):
     def __str__(self) -> str:
         return f"{self.document} {self.product_id}"
 
-    def replace_image(self, image: UploadedFile[Any], *, using: str) -> None:
-        """Save with a new image. The old file goes when this commits, the new one if it cannot be saved.
-
-        Who rolls back after this takes the new file away himself: a database tells nobody that it did.
-        """
-        old, storage = self.image.name, self.image.storage
-        self.image.save(image.name or "", image, save=False)
-        try:
-            self.save(using=using)
-        except BaseException:
-            storage.delete(str(self.image.name))
-            raise
-        self.delete_image_on_commit(old, using=using)
-
     def delete_image_on_commit(self, name: str | None, *, using: str) -> None:
         """Delete an image's file once nothing names it any more."""
-        storage = self.image.storage
         if name:
-            transaction.on_commit(lambda: storage.delete(name), using=using, robust=True)
+            transaction.on_commit(lambda: discard_image(name), using=using, robust=True)
 
     def content(self, document: Document) -> Content:
         """Read what was posted as content. Raises ProductError where metadata does not fit a filter."""

@@ -125,6 +125,17 @@ def start_process() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
+@pytest.fixture
+def say(capsys) -> Callable[[str], None]:
+    """Print past pytest's capture: what was measured is worth reading also where it is well."""
+
+    def say(line: str) -> None:
+        with capsys.disabled():
+            print(f"\n{line}")  # noqa: T201
+
+    return say
+
+
 def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
     """Wait for a condition; returns whether it came true."""
     deadline = time.monotonic() + seconds

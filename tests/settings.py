@@ -1,9 +1,14 @@
-"""Settings of the test suite: SQLite unless CLIP_SEARCH_TEST_DATABASE_URL names another database."""
+"""Settings of the test suite: SQLite unless CLIP_SEARCH_TEST_DATABASE_URL names another database.
+
+``postgresql://user:password@host:port/name?isolation=repeatable+read``, or ``mysql://…``.
+"""
 
 import os
 import tempfile
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
-from urllib.parse import urlparse
+from urllib.parse import parse_qs, urlparse
 
 ENGINES = {"postgres": "postgresql", "postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
 DATA = Path(os.environ.get("CLIP_SEARCH_TEST_DATA") or tempfile.mkdtemp(prefix="clip-search-tests-"))
@@ -22,14 +27,26 @@ def database(url: str) -> dict[str, object]:
             },
         }
     parts = urlparse(url)
+    (isolation,) = parse_qs(parts.query).get("isolation", ["read committed"])
     return {
         "ENGINE": f"django.db.backends.{ENGINES[parts.scheme]}",
+        "OPTIONS": isolated(ENGINES[parts.scheme], isolation),
         "NAME": os.environ.get("CLIP_SEARCH_TEST_DATABASE_NAME") or parts.path.lstrip("/"),
         "USER": parts.username or "",
         "PASSWORD": parts.password or "",
         "HOST": parts.hostname or "",
         "PORT": parts.port or "",
     }
+
+
+def isolated(engine: str, level: str) -> dict[str, object]:
+    """Return the options that give transactions this isolation, and make the driver known to Django."""
+    if engine == "postgresql":
+        levels = import_module("psycopg").IsolationLevel
+        return {"isolation_level": levels[level.upper().replace(" ", "_")]}
+    with suppress(ImportError):  # mysqlclient needs none of this
+        import_module("pymysql").install_as_MySQLdb()
+    return {"isolation_level": level}
 
 
 SECRET_KEY = "tests"

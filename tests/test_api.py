@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, OperationalError, connection, connections
 from django.test import Client, override_settings
 from django.urls import include, path, reverse
 from PIL import Image
@@ -27,7 +27,7 @@ from clip_search.types import MODEL_SOURCE, POSTED_SOURCE
 from tests.conftest import picture_bytes
 from tests.shop.models import Product
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.sql]
 
 SYNC = "/api/v1/index-product"
 ASYNC = "/api/v1/index-product-with-image"
@@ -254,6 +254,15 @@ def test_async_without_a_queue_says_what_happened(client):
     assert client.get(SEARCH, {"q": "red"}).json()["count"] == 1
 
 
+@pytest.mark.parametrize("error", [StoreUnavailable(), OperationalError("database is locked")])
+def test_async_without_a_queue_says_when_it_could_not_be_indexed(client, monkeypatch, document, error):
+    monkeypatch.setattr(jobs.indexing, "index_due", broken(error))
+    answer = post_image(client)
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    assert "kept and will be indexed, but not now" in answer.json()["message"]
+    assert entry_of(document).state == IndexEntry.State.PENDING
+
+
 def test_async_with_a_damaged_image_is_failed_with_the_reason(client):
     answer = post_image(client, damaged())
     assert answer.json()["status"] == "failed"
@@ -271,6 +280,17 @@ def test_async_removes_the_file_when_it_cannot_be_kept(client, woken, media, mon
     monkeypatch.setattr(jobs, "request", broken(DatabaseError("full")))
     with pytest.raises(DatabaseError):
         post_image(client)
+    assert not [file for file in media.rglob("*") if file.is_file()]
+    assert not PostedProduct.objects.exists()
+
+
+@pytest.mark.parametrize("error", [OperationalError("database is locked"), OSError(28, "No space left")])
+def test_what_cannot_be_kept_now_is_a_503_that_says_so(client, woken, media, monkeypatch, error):
+    monkeypatch.setattr(jobs, "request", broken(error))
+    for answer in (post_image(client), client.post(SYNC, FIELDS)):
+        assert answer.status_code == 503
+        assert int(answer["Retry-After"]) > 0
+        assert "Send it again" in answer.json()["detail"]
     assert not [file for file in media.rglob("*") if file.is_file()]
     assert not PostedProduct.objects.exists()
 
@@ -736,6 +756,14 @@ def test_body_over_the_limit_is_refused_before_it_is_read(client, clip_search, m
     answer = post_image(client, bytes(views.MAX_TEXT_BODY + 1000))
     assert answer.status_code == 400
     assert "MAX_IMAGE_BYTES" in answer.json()["image_file"][0]
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded"])
+def test_only_forms_with_files_may_be_as_large_as_an_image(client, content_type):
+    body = b'{"metadata": [' + b"[]," * 900_000 + b"1]}"
+    answer = client.post(ASYNC, body, content_type=content_type)
+    assert answer.status_code == 400
+    assert str(views.MAX_TEXT_BODY) in answer.json()["detail"]
 
 
 def test_django_s_own_limit_is_400(client, settings):

@@ -23,7 +23,7 @@ from tests.oscarshop.models import Category, Product, ProductCategory, ProductIm
 
 COLOURS = ("red", "blue", "green", "yellow")
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.sql]
 
 
 # The oracle.

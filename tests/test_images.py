@@ -5,6 +5,7 @@ import io
 import random
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -209,6 +210,15 @@ def test_too_many_pixels_are_refused_before_any_is_decoded(use: Callable, size, 
         use(data)
 
 
+def test_a_webp_counts_for_more_because_its_decoder_holds_more(clip_settings):
+    clip_settings["MAX_IMAGE_PIXELS"] = 16_000
+    small, large = (encoded(Image.new("RGB", (100, side)), "WEBP") for side in (100, 101))
+
+    assert images.check(io.BytesIO(small)) == "WEBP"
+    with pytest.raises(BadImage, match=r"100 × 101 pixels.*allows 10000 of a WEBP"):
+        images.check(io.BytesIO(large))
+
+
 def test_the_hosts_own_limit_is_left_alone_and_obeyed(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
 
@@ -339,6 +349,17 @@ def test_what_is_half_transparent_becomes_paler():
     pixels = images.shrink(encoded(Image.new("RGBA", (64, 64), (255, 0, 0, 128))), SIZE)
 
     assert is_about(pixels[9, 9], (255, 127, 127), 1)
+
+
+def test_more_rows_than_are_laid_on_white_at_a_time():
+    image = Image.new("RGBA", (40, 3 * images.ROWS + 5), (255, 0, 0, 255))
+    image.paste((0, 0, 0, 0), (0, image.height // 2, 40, image.height))
+
+    top, bottom = top_and_bottom(images.shrink(encoded(image.resize((40, 40))), SIZE))
+    assert (top, bottom) == (RED, WHITE)
+    flat = images._on_white(image)
+    assert {flat.getpixel((9, y)) for y in range(image.height // 2)} == {RED}
+    assert {flat.getpixel((9, y)) for y in range(image.height // 2, image.height)} == {WHITE}
 
 
 def test_transparent_grey_becomes_white():
@@ -482,7 +503,7 @@ def test_threads_get_what_one_alone_gets():
 )
 def test_only_a_few_large_images_are_decoded_at_once(data, expected, monkeypatch):
     """A JPEG is small once drafted, unless it is progressive, which its decoder holds whole."""
-    monkeypatch.setattr(images, "LARGE", 300 * 200 - 1)
+    monkeypatch.setattr(images, "_budget", images.Budget(2 * 300 * 200 + 100))
     inside, most, lock, arrived = 0, 0, threading.Lock(), threading.Event()
     square = images._square
 
@@ -503,3 +524,34 @@ def test_only_a_few_large_images_are_decoded_at_once(data, expected, monkeypatch
         list(threads.map(lambda d: images.shrink(d, SIZE), [data] * 6))
 
     assert most == expected
+
+
+def test_a_large_image_gets_its_turn_between_small_ones():
+    budget, order, busy = images.Budget(10), [], threading.Event()
+
+    def small(number):
+        with budget.taken(5):
+            busy.set()
+            order.append("small")
+            time.sleep(0.02)
+
+    def large():
+        busy.wait()
+        with budget.taken(1000):  # more than there are: it waits for all of them
+            order.append("large")
+
+    with ThreadPoolExecutor(6) as threads:
+        threads.submit(large)
+        list(threads.map(small, range(20)))
+
+    assert len(order) == 21
+    assert "large" in order[:10]
+
+
+def test_a_failed_image_gives_its_share_back():
+    budget = images.Budget(10)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), budget.taken(10):
+            1 / 0  # noqa: B018
+    with budget.taken(10):
+        pass

@@ -26,7 +26,7 @@ from tests.conftest import picture_bytes
 from tests.doubles import FaultyStore, down
 from tests.shop.models import Category, Product, ProductImage
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.sql]
 
 DOCUMENT = registry.get("product")
 State = IndexEntry.State

@@ -25,7 +25,7 @@ from clip_search.stores import get_store
 from tests.doubles import FaultyStore, down
 from tests.shop.models import Article, Category, Product
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.sql]
 
 two_databases = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -325,9 +325,11 @@ def test_a_shift_ends_in_time_and_hands_over(queue, slow_texts, monkeypatch):
     started = time.monotonic()
     jobs.index_due("product")
     assert time.monotonic() - started < 5
-    assert IndexEntry.objects.filter(state=PENDING).count() == 5
+    left = IndexEntry.objects.filter(state=PENDING).count()
+    assert left in (5, 5 + indexing.BATCH)  # a busy machine may take 0.2 s to claim the first batch
     assert queue.count >= 1
-    jobs.index_due(*queue.jobs[0].args)
+    for _ in range(left // indexing.BATCH + 1):
+        jobs.index_due(*queue.jobs[0].args)
     assert states() == {INDEXED}
 
 

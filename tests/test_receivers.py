@@ -25,7 +25,7 @@ from tests.oscarshop.models import StockRecord
 from tests.shop.clip_documents import ArticleDocument, ProductDocument
 from tests.shop.models import Article, Book, Category, Product, ProductImage, SaleProduct, Tag
 
-pytestmark = pytest.mark.django_db(databases=["default", "other"])
+pytestmark = [pytest.mark.django_db(databases=["default", "other"]), pytest.mark.sql]
 
 Raised = Callable[[], set[str]]
 

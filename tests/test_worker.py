@@ -97,6 +97,7 @@ def ended(worker: subprocess.Popen[str], seconds: float = 10.0) -> tuple[int, st
     return worker.returncode, output
 
 
+@pytest.mark.sql
 def test_three_workers_and_240_saves_embed_each_product_once(start_worker, counts):
     workers = [start_worker() for _ in range(3)]
     for number in range(240):
@@ -113,6 +114,7 @@ def test_three_workers_and_240_saves_embed_each_product_once(start_worker, count
     assert [ended(worker)[0] for worker in workers] == [0, 0, 0]
 
 
+@pytest.mark.sql
 def test_a_worker_that_is_killed_again_and_again_loses_nothing(start_worker, counts):
     for number in range(90):
         save(number)
@@ -128,6 +130,7 @@ def test_a_worker_that_is_killed_again_and_again_loses_nothing(start_worker, cou
     assert sum(embedded(counts, "image").values()) <= 90 + 3 * 90
 
 
+@pytest.mark.sql
 def test_a_worker_that_is_asked_to_stop_gives_back_what_it_cannot_finish(start_worker, counts):
     for number in range(130):
         save(number)

@@ -16,7 +16,7 @@ from .. import jobs
 from ..conf import conf
 from ..documents import Document, registry
 from ..exceptions import SetupError, SurroundingsError
-from ..models import Collection, IndexEntry, PostedProduct
+from ..models import Collection, IndexEntry, PostedProduct, discard_image, persistently, store_image
 from ..types import POSTED_SOURCE
 
 if TYPE_CHECKING:
@@ -69,26 +69,24 @@ def api_document() -> Document:
 def keep(
     document: Document, product_id: str, fields: Mapping[str, Any], image: Image | None = None
 ) -> IndexEntry:
-    """Store what was posted and raise its entry, in one transaction. Wakes nobody."""
-    posted = None
-    try:
+    """Store what was posted and raise its entry, in one transaction. Wakes nobody.
+
+    Raises StorageUnavailable, and what the database raises; no file of a post that failed is left.
+    """
+    name = store_image(image) if image else ""
+
+    def record() -> IndexEntry:
         with transaction.atomic(using=document.using):
-            _make_row(document, product_id)
-            posted = PostedProduct.objects.keep(document, product_id, fields, image)
+            PostedProduct.objects.keep(document, product_id, fields, name)
             jobs.request(document, [product_id], source=POSTED_SOURCE, wake=False)
             return _entry(document, product_id)
+
+    try:
+        return persistently(document.using, record)
     except BaseException:
-        if posted is not None and image is not None:  # no row names the file any more
-            posted.image.storage.delete(str(posted.image.name))
+        if name:
+            discard_image(name)
         raise
-
-
-def _make_row(document: Document, product_id: str) -> None:
-    """Insert the row, unless it is there: two first posts of a product then take turns on it."""
-    row = PostedProduct(
-        uuid=document.point_id(product_id), document=document.name, product_id=product_id, name=""
-    )
-    PostedProduct.objects.using(document.using).bulk_create([row], ignore_conflicts=True)
 
 
 def _entry(document: Document, product_id: str) -> IndexEntry:
@@ -134,8 +132,10 @@ def announce(document: Document, entry: IndexEntry) -> tuple[IndexEntry, str]:
     product_id = entry.product_id
     if conf.queue is None:
         jobs.index_here(document, [product_id])
-        message = f'Product {product_id} was handled at once: CLIP_SEARCH["QUEUE"] is None'
-        return _entry(document, product_id), message
+        entry = _entry(document, product_id)
+        if entry.state == IndexEntry.State.PENDING:
+            return entry, _kept(product_id, None)
+        return entry, f'Product {product_id} was handled at once: CLIP_SEARCH["QUEUE"] is None'
     if jobs.wake(document):
         return entry, f"Product {product_id} queued for indexing"
     return entry, f"Product {product_id} is kept; the queue is down, an idle worker will find it"
@@ -146,11 +146,15 @@ def forget(document: Document, product_id: str) -> bool:
 
     Returns whether anything had been posted.
     """
-    with transaction.atomic(using=document.using):
-        if not PostedProduct.objects.discard(document, product_id):
-            return False
-        jobs.request(document, [product_id])
-    return True
+
+    def discard() -> bool:
+        with transaction.atomic(using=document.using):
+            if not PostedProduct.objects.discard(document, product_id):
+                return False
+            jobs.request(document, [product_id])
+            return True
+
+    return persistently(document.using, discard)
 
 
 def job_id(entry: IndexEntry) -> str:

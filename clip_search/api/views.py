@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, QueryDict, UnreadablePostError
 from django.urls import reverse
 from rest_framework.exceptions import ParseError, ValidationError
@@ -98,6 +99,10 @@ def as_answer(exc: Exception) -> Exception:
         return ParseError("The request ended early. Send it again.")
     if isinstance(exc, posting.NoDocument):
         return posting.Unavailable(str(exc))
+    if isinstance(exc, OperationalError | InterfaceError | OSError):
+        # a database that is down, locked for too long or full, a disk or a storage that takes no file
+        logger.error("Cannot answer error=%r", exc)
+        return posting.Unavailable("This cannot be done now. Send it again later: twice does no harm.")
     if isinstance(exc, SearchUnavailable | SurroundingsError | SetupError):
         logger.warning("Cannot answer error=%s", exc)
         return posting.Unavailable("This is unavailable now. Try again later.")
@@ -110,7 +115,10 @@ class ImageView(ApiView):
     """An endpoint that takes an image: its requests may be larger by one."""
 
     def check_body_size(self, request: Request) -> None:
-        if content_length(request) > conf.max_image_bytes + MAX_TEXT_BODY:
+        """Let forms with files be larger; JSON would take twenty times its size in memory."""
+        if not str(request.content_type).lower().startswith("multipart/"):
+            super().check_body_size(request)
+        elif content_length(request) > conf.max_image_bytes + MAX_TEXT_BODY:
             raise ValidationError(too_large())
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import images
-from ..exceptions import BadImage, ClipSearchError, SurroundingsError
+from ..exceptions import BadImage, ClipSearchError, StorageUnavailable
 from ..types import ImageSource, ImageStamp
 from .items import Item, digest
 from .targets import Target
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
 class Stopped(ClipSearchError):
     """The worker was asked to stop; what was not finished is released."""
-
-
-class StorageUnavailable(SurroundingsError):
-    """The storage of an image did not answer. It is tried again."""
 
 
 def decode(item: Item, size: int, decoders: ThreadPoolExecutor) -> None:

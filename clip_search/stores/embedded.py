@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ..exceptions import CollectionMissing, SetupError, StoreBusy, StoreFull, StoreUnavailable
-from ..types import IMAGE, TEXT
+from ..types import IMAGE, TEXT, Point
 from .base import CLIP, RRF_K, Leg, Query, Schema
 from .filters import Dialect
 from .locks import acquire, release
@@ -27,6 +28,13 @@ HONOURED = {"on_disk_payload"}
 UNUSED_INDEXES = {f"{CLIP}.revision", f"{CLIP}.source"}
 """Loading an index takes up to 10 ms an opening at 20,000 points, and no search is by these."""
 
+MIN_FREE_BYTES = 128 * 1024 * 1024
+"""A batch may add three files of 32 MiB at once: vectors of texts, of images, and where a product's begin."""
+WRITERS = 2
+"""How many collections may grow at the same time, each by its own worker."""
+COPIES = 3
+"""Times its own size that a batch takes: in the log, in the log's next file, and in its place."""
+
 
 class EmbeddedStore(QdrantStore):
     """Collections in folders under `path`, for development, demos and shops up to about 20,000 products.
@@ -34,7 +42,7 @@ class EmbeddedStore(QdrantStore):
     A folder can be open only once, so it is opened for each operation under an inter-process lock, and
     whoever waits longer than `lock_timeout` seconds gets StoreBusy. `held` keeps it open. The engine maps
     its files into memory, where a full disk kills the process: with less than `min_free_bytes` free, every
-    operation raises StoreFull before it opens anything.
+    operation raises StoreFull before it opens anything, and writing needs more than that.
 
     Search is exact. Of COLLECTION_OPTIONS it knows `on_disk_payload`; the rest is for servers.
     """
@@ -42,7 +50,7 @@ class EmbeddedStore(QdrantStore):
     shared: ClassVar[bool] = False
 
     def __init__(
-        self, path: str | Path, *, lock_timeout: float = 30.0, min_free_bytes: int = 64 * 1024 * 1024
+        self, path: str | Path, *, lock_timeout: float = 30.0, min_free_bytes: int = MIN_FREE_BYTES
     ) -> None:
         self._path = Path(path)
         self._lock_timeout = lock_timeout
@@ -82,7 +90,7 @@ class EmbeddedStore(QdrantStore):
         folder = self._folder(collection)
         with self._explaining_files():
             self._path.mkdir(parents=True, exist_ok=True)
-        self._check_space()
+        self._check_space(self._growth([]))
         with self._locked(collection):
             if not folder.is_dir():
                 self._make(collection, schema)
@@ -169,6 +177,7 @@ class EmbeddedStore(QdrantStore):
         self._check_exists(collection)
         with self._locked(collection):
             self._check_exists(collection)  # it may have been destroyed while this waited
+            self._check_space()  # and the disk filled
             shard = _asked(self._edge.EdgeShard.load, str(self._folder(collection)))
             try:
                 yield shard
@@ -205,15 +214,27 @@ class EmbeddedStore(QdrantStore):
         if not self.exists(collection):
             raise CollectionMissing
 
-    def _check_space(self) -> None:
+    def _check_space(self, growth: int = 0) -> None:
+        """Raise StoreFull where there is too little space to open a collection and let it grow so much."""
         if not self._path.is_dir():
             return
-        free = shutil.disk_usage(self._path).free
-        if free < self._min_free_bytes:
+        free, needed = shutil.disk_usage(self._path).free, self._min_free_bytes + growth
+        if free < needed:
             raise StoreFull(
-                f"The disk of the embedded store has {free} bytes free, and needs {self._min_free_bytes}. "
+                f"The disk of the embedded store has {free} bytes free, and needs {needed}. "
                 "Free some space; work then resumes by itself."
             )
+
+    def _growth(self, points: Sequence[Point]) -> int:
+        """Return the bytes that writing these points may take beyond `min_free_bytes`, at most."""
+        return (WRITERS - 1) * self._min_free_bytes + COPIES * sum(map(_size, points))
+
+    def _write(self, collection: str, points: Sequence[Point], *, or_equal: bool) -> None:
+        if not points:
+            return
+        with self._shard(collection):
+            self._check_space(self._growth(points))
+            super()._write(collection, points, or_equal=or_equal)
 
     def _retrieve(self, collection: str, ids: list[uuid.UUID], vectors: bool) -> Iterable[Any]:
         with self._shard(collection) as shard:
@@ -269,6 +290,11 @@ class EmbeddedStore(QdrantStore):
     def _count(self, collection: str, where: Any) -> int:
         with self._shard(collection) as shard:
             return int(_asked(shard.count, self._edge.CountRequest(exact=True, filter=where)))
+
+
+def _size(point: Point) -> int:
+    payload = json.dumps(point.payload, default=str, ensure_ascii=False)
+    return len(payload.encode()) + sum(vector.nbytes for vector in point.vectors.values())
 
 
 def _asked(ask: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
