@@ -41,7 +41,7 @@ from clip_search.models import Collection, IndexEntry, PostedProduct
 from clip_search.searching import warm_up
 from clip_search.stores import get_store
 from clip_search.stores.base import Query
-from clip_search.stores.embedded import EmbeddedStore
+from clip_search.stores.openings import Opening
 from clip_search.testing import pause_indexing
 from clip_search.types import POSTED_SOURCE
 from tests.conftest import ROOT, picture_bytes, wait_until
@@ -311,8 +311,10 @@ def test_an_embedded_store_is_opened_once_a_page(configured, tmp_path, document,
     configured(QDRANT={"path": str(tmp_path / "qdrant")})
     products = make(f"{colour} mug" for colour in COLOURS)
     index(document)
-    opened, load = [], EmbeddedStore._opened
-    monkeypatch.setattr(EmbeddedStore, "_opened", lambda self, name: opened.append(name) or load(self, name))
+    get_store().close()
+    opened, open_it = [], Opening._open
+    monkeypatch.setattr(Opening, "_open", lambda self: opened.append(self) or open_it(self))
+    monkeypatch.setattr(Opening, "_is_wanted", lambda self: True)  # another process waits all the time
     assert next(iter(type(document).search("red mug")[:5])) == products[0]
     assert len(opened) == 1
     assert list(type(document).similar_to(products[0])[:5])

@@ -10,9 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -20,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = 24
 WORDS = ("red", "blue", "striped", "small", "wooden", "mug", "lamp", "chair", "garden", "winter", "cotton")
 WARMING_UP = 3
@@ -161,14 +165,37 @@ def rows(bench: Bench, rounds: int) -> list[dict[str, Any]]:
     """Measure. `ratio` is the median of the rounds' ratios, `at_most` what it may be."""
     with bench.engine.held():
         held = [bench.round() for _ in range(rounds + WARMING_UP)][WARMING_UP:]
-    shared = [bench.round() for _ in range(rounds // 4 + WARMING_UP)][WARMING_UP:]
+    alone = [bench.round() for _ in range(rounds // 4 + WARMING_UP)][WARMING_UP:]
+    with neighbour(bench):
+        shared = [bench.round() for _ in range(rounds // 4 + WARMING_UP)][WARMING_UP:]
     return [
         row("text query, warm", held, "warm", ("encode", "engine"), 1.15),
         row("text query, cached", held, "cached", ("engine again",), 1.5),
-        row("text query, warm, store opened for it", shared, "warm", ("encode", "engine")),
-        row("text query, cached, store opened for it", shared, "cached", ("engine again",)),
+        row("text query, warm, not held", alone, "warm", ("encode", "engine")),
+        row("text query, cached, not held", alone, "cached", ("engine again",)),
+        row("text query, warm, shared by two", shared, "warm", ("encode", "engine")),
+        row("text query, cached, shared by two", shared, "cached", ("engine again",)),
         {"figure": "statements of the database a page", "value": bench.statements(), "at_most": 2},
     ]
+
+
+@contextmanager
+def neighbour(bench: Bench) -> Iterator[None]:
+    """Have another process use the store all the time, with a fifth of a second between."""
+    collection, store = bench.engine.collection.name, bench.engine.store
+    code = f"""if True:
+        import time
+        from clip_search.stores.embedded import EmbeddedStore
+        store = EmbeddedStore({str(store._path)!r})
+        while True:
+            store.count({collection!r})
+            time.sleep(0.2)"""
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def row(
