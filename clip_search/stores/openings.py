@@ -33,7 +33,7 @@ class Opening:
     """A collection in this process: closed, in use by one thread, or kept open."""
 
     def __init__(self, path: Path, load: Callable[[], Any], timeout: float) -> None:
-        """`path` is that of the locks, without a suffix; `load` opens the collection once nobody else has it."""
+        """`path` is that of the locks, without a suffix; `load` opens it once nobody else has it."""
         self._turnstile, self._door = (path.parent / f"{path.name}.{name}" for name in ("turn", "lock"))
         self._load, self._timeout = load, timeout
         self._reset()
