@@ -23,7 +23,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import connection
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from tests.shop.models import Product
 
@@ -58,6 +58,10 @@ class Seen:
     """Whether its image is no picture, so that it is found by its text alone, and failed."""
 
 
+def point_id(product_id: str) -> str:
+    return str(uuid.uuid5(NAMESPACE, product_id))
+
+
 # The embedding, a second time.
 
 
@@ -81,7 +85,7 @@ def image_vector(path: Path) -> Vector | None:
     try:
         with Image.open(path) as picture:
             low, high = zip(*picture.convert("RGB").getextrema(), strict=True)
-    except (UnidentifiedImageError, FileNotFoundError):
+    except OSError:  # Pillow's own, and that of a file that is gone
         return None
     assert low == high, "the oracle knows pictures of one colour only"
     name = min(PALETTE, key=lambda n: sum((a - b) ** 2 for a, b in zip(PALETTE[n], low, strict=True)))
@@ -97,10 +101,10 @@ def expected(posted: Collection[str] = ()) -> dict[str, Seen]:
     found = {}
     for product in Product.objects.filter(is_public=True).select_related("category"):
         if str(product.pk) not in posted:
-            found[str(uuid.uuid5(NAMESPACE, str(product.pk)))] = of_row(product)
+            found[point_id(str(product.pk))] = of_row(product)
     for seen in of_posts():
         if seen.product_id in posted:
-            found[str(uuid.uuid5(NAMESPACE, seen.product_id))] = seen
+            found[point_id(seen.product_id)] = seen
     return found
 
 
