@@ -214,6 +214,10 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
             revision=revision + 1, claim=None, claimed_until=None
         )
 
+    def disclaim(self) -> None:
+        """Take every claim away: whoever has one finishes nothing, and the entries are due."""
+        self.exclude(claim=None)._update_in_order(claim=None, claimed_until=None)
+
     def forget_index(self) -> int:
         """Have everything indexed anew: the index that the entries speak of is gone or being replaced."""
         return self.exclude(state=IndexEntry.State.PENDING).update(

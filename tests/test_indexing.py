@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
-from django.db import OperationalError
+from django.db import IntegrityError, OperationalError
 from django.utils import timezone
 
 from clip_search import indexing, reindexing
@@ -19,7 +19,7 @@ from clip_search.documents import registry
 from clip_search.encoder import get_encoder
 from clip_search.exceptions import CollectionMissing, ModelChanged, SetupError, StoreUnavailable
 from clip_search.indexing import pipeline as pipelines
-from clip_search.indexing.writing import LONGEST_DELAY, backoff
+from clip_search.indexing.writing import LONGEST_DELAY, backoff, finish, write
 from clip_search.models import Collection, IndexEntry, IndexEntryQuerySet, PostedProduct
 from clip_search.stores import get_store
 from clip_search.types import IMAGE, TEXT, Point, Report
@@ -819,6 +819,27 @@ def test_a_collection_that_vanishes_under_way_is_made_again():
     list(reports)
     assert get_store().count(collection()) == 6
     assert not IndexEntry.objects.exclude(state=State.INDEXED).exists()
+
+
+def test_who_wrote_to_a_collection_that_then_vanished_does_not_finish():
+    product = Product.objects.create(name="Chair", sku="C")
+    worker = Stalled()
+    goal, items, _ = worker.pipeline._waiting[0]
+    write(goal, items)
+    get_store().destroy(collection())
+    assert indexing.mend_missing(DOCUMENT) == 1
+    finish(goal, items)
+    assert entry(product).state == State.PENDING
+    assert index().embedded == 1
+
+
+def test_a_collection_that_another_process_made_and_lost_is_a_missing_one(monkeypatch):
+    def refuse(self, **values):
+        raise IntegrityError
+
+    monkeypatch.setattr(type(Collection.objects.all()), "create", refuse)
+    with pytest.raises(CollectionMissing):
+        indexing.make_collection(DOCUMENT, get_store(), get_encoder())
 
 
 def test_a_store_that_contradicts_itself_is_not_asked_for_ever(mug):
