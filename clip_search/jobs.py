@@ -183,12 +183,14 @@ def get_queue(name: str) -> Any:
     """Return the django-rq queue of that name, on a connection that fails fast."""
     import django_rq
 
-    connection = _connection(name, json.dumps(settings.RQ_QUEUES[name], default=repr, sort_keys=True))
+    # a digest, because a configuration may hold a password, and error pages show variables
+    config = hash(json.dumps(settings.RQ_QUEUES[name], default=repr, sort_keys=True))
+    connection = _connection(name, config)
     return django_rq.get_queue(name, connection=connection, commit_mode="auto")
 
 
 @lru_cache(maxsize=8)
-def _connection(name: str, _config: str) -> Redis:
+def _connection(name: str, _config: int) -> Redis:
     """Return a connection without retries: with redis-py's own, a save would take 4 s while Redis is down."""
     from django_rq.connection_utils import get_connection
     from redis import ConnectionPool, Redis
