@@ -8,12 +8,15 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
+from clip_search import jobs
 from clip_search.api import urls
 from clip_search.api.described import operation_of
 from clip_search.api.views import ApiView
+from clip_search.exceptions import StoreUnavailable
 from clip_search.models import IndexEntry, PostedProduct
 from tests.conftest import picture_bytes
 
@@ -145,3 +148,28 @@ def test_search_can_be_closed_too(staff, settings, name, method):
     }
     (url,) = {url for other, verb, url in DOORS if (other, verb) == (name, method)}
     assert knock(Client(), method, url) == 401
+
+
+FORGED = "Mug\n2026-11-24 03:00:00 CRITICAL forged"
+
+
+@pytest.mark.parametrize("error", [OperationalError(FORGED), StoreUnavailable(), ValueError(FORGED)])
+def test_nobody_writes_a_line_of_the_log(staff, monkeypatch, caplog, error):
+    """A name with a line break is a name; in the log it is shown as one, and begins no line of its own."""
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    basic = Client(headers={"authorization": "Basic c3RhZmY6c2VjcmV0"}, raise_request_exception=False)
+    fields = {"product_id": "m", "name": FORGED, "description": FORGED, "metadata": FORGED}
+    with monkeypatch.context() as patching:
+        where = (PostedProduct, "content") if isinstance(error, ValueError) else (jobs.indexing, "index_due")
+        patching.setattr(*where, fail)
+        assert basic.post(reverse("clip_search:index-product"), fields).status_code in (400, 503)
+    if isinstance(error, OperationalError):
+        monkeypatch.setattr(jobs, "request", fail)
+        assert basic.post(reverse("clip_search:index-product"), fields).status_code == 503
+    basic.get(reverse("clip_search:search"), {"q": FORGED})
+    ours = [record for record in caplog.records if record.name.startswith("clip_search")]
+    assert ours
+    assert not [record.getMessage() for record in ours if "\n" in record.getMessage()]
