@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import SuspiciousFileOperation, ValidationError
 from django.db import DEFAULT_DB_ALIAS, models
 from django.db import Error as DatabaseError
 from django.db.models.fields.files import FieldFile
@@ -182,7 +182,7 @@ class Document:
         """Return what changes when the file does, without reading it or asking a remote storage."""
         try:
             stat = _local_stat(file)
-        except OSError:
+        except (OSError, ValueError, SuspiciousFileOperation):  # a name may be no path, or lead elsewhere
             return f"{file.name}:missing"
         return f"{file.name}:{stat.st_size}:{stat.st_mtime_ns}" if stat else str(file.name)
 

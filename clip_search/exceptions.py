@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 
+def in_one_line(error: object) -> str:
+    """Return what an error says in one line, for logs: a database's error quotes what clients sent."""
+    printable = "".join(char if char.isprintable() else " " for char in str(error))
+    return " ".join(printable.split())
+
+
 class ClipSearchError(Exception):
     """Something in clip_search failed."""
 

@@ -16,7 +16,7 @@ from django.db import connections, transaction
 from . import indexing, reindexing
 from .conf import conf
 from .documents import Document, registry
-from .exceptions import ClipSearchError, SurroundingsError
+from .exceptions import ClipSearchError, SurroundingsError, in_one_line
 from .models import ROWS_PER_STATEMENT, IndexEntry, RelatedChange
 from .types import MODEL_SOURCE, Report
 
@@ -133,7 +133,7 @@ def index_here(document: Document, product_ids: Iterable[str]) -> None:
         for _ in indexing.index_due(document, product_ids=[*product_ids, *expanded]):
             pass
     except (ClipSearchError, DatabaseError) as error:
-        logger.error("Cannot index document=%s error=%s", document.name, error)
+        logger.error("Cannot index document=%s error=%s", document.name, in_one_line(error))
 
 
 def index_now(document: Document, product_id: str, *, timeout: float = 5.0) -> IndexEntry:
@@ -174,7 +174,9 @@ def wake(document: Document) -> bool:
         )
     except RedisError as error:
         _silent_until[name] = time.monotonic() + PAUSE_AFTER_FAILURE
-        logger.warning("Cannot enqueue, a worker's sweep will find it queue=%s error=%s", name, error)
+        logger.warning(
+            "Cannot enqueue, a worker's sweep will find it queue=%s error=%s", name, in_one_line(error)
+        )
         return False
     return True
 
@@ -183,12 +185,14 @@ def get_queue(name: str) -> Any:
     """Return the django-rq queue of that name, on a connection that fails fast."""
     import django_rq
 
-    connection = _connection(name, json.dumps(settings.RQ_QUEUES[name], default=repr, sort_keys=True))
+    # a digest, because a configuration may hold a password, and error pages show variables
+    config = hash(json.dumps(settings.RQ_QUEUES[name], default=repr, sort_keys=True))
+    connection = _connection(name, config)
     return django_rq.get_queue(name, connection=connection, commit_mode="auto")
 
 
 @lru_cache(maxsize=8)
-def _connection(name: str, _config: str) -> Redis:
+def _connection(name: str, _config: int) -> Redis:
     """Return a connection without retries: with redis-py's own, a save would take 4 s while Redis is down."""
     from django_rq.connection_utils import get_connection
     from redis import ConnectionPool, Redis
@@ -232,7 +236,9 @@ def index_due(document_name: str) -> None:
         logger.info("Stopped, what was under way is given back document=%s", document_name)
         shift.hand_over()
     except (SurroundingsError, DatabaseError) as error:
-        logger.warning("Cannot index now, will try again document=%s error=%s", document_name, error)
+        logger.warning(
+            "Cannot index now, will try again document=%s error=%s", document_name, in_one_line(error)
+        )
     if products := shift.report.products:
         logger.info("Indexed document=%s products=%d seconds=%.2f", document_name, products, shift.seconds)
 
@@ -287,5 +293,5 @@ def _something_is_due(document: Document) -> bool:
     try:
         return IndexEntry.objects.of(document).due().exists() or changes.exists()
     except DatabaseError as error:  # the other documents may live on another database
-        logger.warning("Cannot sweep document=%s error=%s", document.name, error)
+        logger.warning("Cannot sweep document=%s error=%s", document.name, in_one_line(error))
         return False

@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from .documents import Document, clean, normalise
-from .exceptions import ProductError, StorageUnavailable
+from .exceptions import ProductError, StorageUnavailable, in_one_line
 from .types import MODEL_SOURCE, POSTED_SOURCE, Content
 
 if TYPE_CHECKING:
@@ -374,7 +374,7 @@ def discard_image(name: str) -> None:
     try:
         image_storage().delete(name)
     except Exception as error:
-        logger.warning("Cannot delete image=%s error=%s", name, error)
+        logger.warning("Cannot delete image=%s error=%s", name, in_one_line(error))
 
 
 class PostedProductQuerySet(models.QuerySet["PostedProduct"]):

@@ -1,7 +1,7 @@
-"""Many clients at once: `python -m tests.load HOST:PORT SECONDS CLIENTS` posts products with images all the time.
+"""Many clients at once: `python -m tests.load HOST:PORT SECONDS CLIENTS` posts products with images.
 
-Prints JSON: how often each status came, "lost" for a connection without an answer, the latest name of each product
-that was accepted, and the median and longest time of an answer in seconds.
+Prints JSON: how often each status came ("lost": no answer), the latest name of each product that was accepted
+and the median and longest time of an answer in seconds.
 """
 
 from __future__ import annotations

@@ -211,12 +211,27 @@ def test_e012_permission_class(said, key, path):
     assert said(**{key: [path]}) == ["E012"]
 
 
-@pytest.mark.parametrize("classes", [[], ["rest_framework.permissions.AllowAny"]])
+@pytest.mark.parametrize(
+    "classes",
+    [
+        [],
+        ["rest_framework.permissions.AllowAny"],
+        ["rest_framework.permissions.IsAuthenticated"],  # every customer with an account
+        ["rest_framework.permissions.IsAuthenticatedOrReadOnly"],
+    ],
+)
 def test_w002_open_writes(said, classes):
     assert said(API_PERMISSION_CLASSES=classes) == ["W002"]
     staff = "rest_framework.permissions.IsAdminUser"
     assert said(API_PERMISSION_CLASSES=[*classes, staff]) == []
     assert said(API_SEARCH_PERMISSION_CLASSES=classes) == []
+
+
+def test_w007_password_in_an_address(said, settings):
+    assert said(QDRANT={"url": "https://shop:secret@qdrant.example:6333"}) == ["W007"]
+    assert not any("secret" in str(message) for message in checks.check_settings())
+    for fine in ("https://qdrant.example:6333/a@b:c", "http://localhost:6333", "https://shop@qdrant.example"):
+        assert said(QDRANT={"url": fine}) == []
 
 
 @pytest.mark.parametrize("key", ["API_THROTTLE_RATE", "API_SEARCH_THROTTLE_RATE"])

@@ -31,7 +31,7 @@ from tests.conftest import picture_bytes
 from tests.doubles import FaultyStore, down
 from tests.shop.models import Product, ProductImage
 
-pytestmark = [pytest.mark.django_db, pytest.mark.sql]
+pytestmark = pytest.mark.django_db
 
 DOCUMENT = registry.get("product")
 State = IndexEntry.State

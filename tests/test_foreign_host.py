@@ -23,7 +23,7 @@ from tests.oscarshop.models import Category, Product, ProductCategory, ProductIm
 
 COLOURS = ("red", "blue", "green", "yellow")
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.sql]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 # The oracle.
@@ -440,6 +440,7 @@ class Walk:
             shelf.move(parent)
 
 
+@pytest.mark.sql
 @pytest.mark.parametrize("seed", range(3))
 def test_a_random_walk(shop, add_image, seed):
     walk = Walk(seed, add_image)

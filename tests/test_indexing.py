@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
-from django.db import IntegrityError, OperationalError
+from django.db import IntegrityError, OperationalError, connection
 from django.utils import timezone
 
 from clip_search import indexing, reindexing
@@ -253,6 +254,32 @@ def test_a_missing_file_fails_with_its_name():
     Path(image.original.path).unlink()
     assert index() == Report(failed=1)
     assert Path(image.original.name).name in entry(product).error
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../etc/passwd",
+        "/etc/passwd",
+        "http://127.0.0.1:1/a.jpg",
+        "file:///etc/passwd",
+        "€" * 90,
+        ".",
+        "a\nb",
+    ],
+)
+def test_a_name_that_is_no_file_fails_at_once_and_the_text_is_found(name):
+    product = Product.objects.create(name="Chair", sku="C")
+    ProductImage.objects.create(product=product, original=name)
+    assert index() == Report(failed=1)
+    assert list(point(product).vectors) == [TEXT]
+    assert "is missing. Upload it again" in entry(product).error
+    assert str(settings.MEDIA_ROOT) not in entry(product).error
+
+
+@pytest.mark.skipif(connection.vendor == "postgresql", reason="it keeps no NUL")
+def test_a_name_with_a_nul_fails_at_once():
+    test_a_name_that_is_no_file_fails_at_once_and_the_text_is_found("a\0b")
 
 
 def test_a_broken_image_is_tried_again_when_staff_ask(monkeypatch):

@@ -42,7 +42,7 @@ def server(start_process, environment) -> tuple[str, Popen[str]]:
     """Gunicorn in the shape of compose.yaml, two processes of four threads: its address, its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        address = "127.0.0.1:{}".format(probe.getsockname()[1])
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
     shape = ("--workers", "2", "--threads", "4", "--backlog", "1024", "--log-level", "warning")
     server = "django.core.wsgi:get_wsgi_application()"
     process = start_process("-m", "gunicorn", server, "--bind", address, *shape, **environment)
@@ -88,7 +88,7 @@ def check(
     say(
         f"{CLIENTS} clients, {seconds:.0f} s: {count} requests, {facts['statuses']}, "
         f"median {facts['median']:.2f} s, longest {facts['longest']:.2f} s; "
-        f"web processes grew by {max(growth[pid] for pid in web):.1f} MB, the worker by {growth[worker.pid]:.1f} MB"
+        f"web grew by {max(growth[pid] for pid in web):.1f} MB, the worker by {growth[worker.pid]:.1f} MB"
     )
     assert set(facts["statuses"]) == {"202"}
     assert count >= CLIENTS

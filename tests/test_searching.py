@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import os
 import random
 import socket
 import sys
@@ -21,6 +22,7 @@ from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.paginator import Paginator
 from django.db import DatabaseError
+from django.template import Context, Template
 from PIL import Image
 from rest_framework.pagination import LimitOffsetPagination, PageNumberPagination
 from rest_framework.request import Request
@@ -1076,7 +1078,8 @@ def bait(listener, tmp_path) -> Iterator[list[str]]:
     opened: list[str] = []
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" and str(arguments[0]).endswith("secret.png"):
+        # compared as text: what asks for the file behind a path would be an event itself
+        if event == "open" and os.path.abspath(str(arguments[0])) == str(secret):  # noqa: PTH100
             opened.append(str(arguments[0]))
 
     watching.append(watch)
@@ -1107,23 +1110,42 @@ def look_everywhere(texts: list[str], document: Document, client: Any) -> None:
         assert client.get(f"/api/v1/products/{text}/similar").status_code in (404, 301)
         assert client.post("/api/v1/search", {"image_file": text}).status_code == 400
         assert client.get("/admin/shop/product/", {"q": text}).status_code == 200
+        page = "{% load clip_search %}{% clip_search q document='product' as found %}{{ found|length }}"
+        assert int(Template(page).render(Context({"q": text})))
+
+
+def write_everywhere(texts: list[str], document: Document, client: Any) -> None:
+    """Have each text indexed from every entry point, in every field that takes one."""
+    for text in texts:
+        fields = {"name": text, "description": text, "metadata": {"image": text, "image_file": text}}
+        whole = {"product_id": text, **fields}
+        answer = client.post("/api/v1/index-product", whole, content_type="application/json")
+        assert answer.status_code == 200, answer.content
+        form = whole | {"metadata": text, "image_file": SimpleUploadedFile(text, picture_bytes("blue"))}
+        assert client.post("/api/v1/index-product-with-image", form | {"product_id": "p"}).status_code == 202
+        form = form | {"image_file": text}
+        assert client.post("/api/v1/index-product-with-image", form).status_code == 400
+        product = Product.objects.create(name=text, description=text, sku=text[:50])
+        ProductImage.objects.create(product=product, original=text)  # a name in the storage
+        index(document)
+        entry = IndexEntry.objects.of(document).get(product_id=str(product.pk))
+        assert "missing" in entry.error
+        assert not IndexEntry.objects.of(document).filter(state=IndexEntry.State.PENDING).exists()
 
 
 def test_no_request_leaves_and_no_file_is_read(shop, document, bait, admin_client):
     look_everywhere(bait, document, admin_client)
+    write_everywhere(bait, document, admin_client)
 
 
 @pytest.mark.model
-def test_no_request_leaves_and_no_file_is_read_with_a_real_model(
-    document, bait, admin_client, configured, tmp_path
-):
+def test_no_request_leaves_and_no_file_is_read_with_a_real_model(document, bait, admin_client, configured):
     pytest.importorskip("sentence_transformers")
-    from tests.clip_models import save_plain
-
-    configured(ENCODER="clip_search.encoder.ClipEncoder", MODEL=str(save_plain(tmp_path / "model")))
+    configured(ENCODER="clip_search.encoder.ClipEncoder", MODEL=str(ROOT / "example_project" / "demo_model"))
     make(["red mug", "blue mug"])
     index(document)
     look_everywhere(bait, document, admin_client)
+    write_everywhere(bait, document, admin_client)
 
 
 def test_what_is_forbidden_would_be_seen(listener, tmp_path):

@@ -11,12 +11,16 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from django.test import RequestFactory
+from django.views.debug import ExceptionReporter
 
 from clip_search.exceptions import CollectionMissing, ModelChanged, SetupError, StoreUnavailable
+from clip_search.stores import get_store
 from clip_search.stores.base import Query, Schema
 from clip_search.stores.server import ServerStore
 
@@ -212,8 +216,49 @@ def test_no_access_names_the_setting_and_not_the_key(stub: Stub, status: int) ->
 @pytest.mark.parametrize("key", [KEY + "\n", KEY + "é"])
 def test_a_key_that_cannot_be_sent_is_not_shown(key: str) -> None:
     with pytest.raises(SetupError, match="api_key") as caught:
-        ServerStore(url="http://localhost", api_key=key)
+        ServerStore(url="http://localhost", api_key=key).count("shop")
     assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+def ask_with_key(settings: Any, **options: Any) -> type[BaseException]:
+    """Use the store of the settings, which fails, and hold the pages that Django makes of it to secrecy."""
+    settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QDRANT": options | {"api_key": SecretKey.value}}
+    request = RequestFactory().get("/")
+    try:
+        get_store().count("shop")
+    except Exception as error:
+        raised, trace = type(error), error.__traceback__
+        reporter = ExceptionReporter(request, raised, error, trace and trace.tb_next)
+        pages = reporter.get_traceback_html() + reporter.get_traceback_text()
+        assert "get_store" in pages or "count" in pages
+        assert KEY not in pages
+        return raised
+    finally:
+        with suppress(RuntimeWarning):  # of gRPC, which closes what never opened
+            get_store().close()
+    pytest.fail("It did not fail.")
+
+
+class SecretKey:
+    """Holds the key where no frame of a test shows it."""
+
+    value = KEY
+
+
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+@pytest.mark.parametrize("debug", [True, False])
+def test_no_error_page_shows_the_key(
+    stub: Stub, settings: Any, monkeypatch: pytest.MonkeyPatch, debug: bool
+) -> None:
+    settings.DEBUG = debug
+    stub.otherwise = failure(500, "broken")
+    assert ask_with_key(settings, url=stub.url) is StoreUnavailable
+    assert ask_with_key(settings, url="http://127.0.0.1:1") is StoreUnavailable
+    assert ask_with_key(settings, url="http://127.0.0.1:1", prefer_grpc=True, timeout=1) is StoreUnavailable
+    assert ask_with_key(settings, url="http://[::1") is SetupError
+    assert ask_with_key(settings, url=stub.url, nonsense=True) is SetupError
+    monkeypatch.setattr(SecretKey, "value", f"{KEY}\n")
+    assert ask_with_key(settings, url=stub.url) is SetupError
 
 
 def test_another_dimension_is_another_model(stub: Stub, store: ServerStore) -> None:

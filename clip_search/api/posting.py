@@ -15,7 +15,7 @@ from rest_framework.exceptions import APIException, ValidationError
 from .. import jobs
 from ..conf import conf
 from ..documents import Document, registry
-from ..exceptions import SetupError, SurroundingsError
+from ..exceptions import SetupError, SurroundingsError, in_one_line
 from ..models import Collection, IndexEntry, PostedProduct, discard_image, persistently, store_image
 from ..types import POSTED_SOURCE
 
@@ -102,7 +102,10 @@ def index(document: Document, product_id: str) -> int:
         entry = jobs.index_now(document, product_id)
     except (SurroundingsError, SetupError, DatabaseError) as error:
         logger.warning(
-            "Cannot index now document=%s product_id=%r error=%s", document.name, product_id, error
+            "Cannot index now document=%s product_id=%r error=%s",
+            document.name,
+            product_id,
+            in_one_line(error),
         )
         raise Unavailable(_kept(product_id, type(error).__doc__)) from error
     if entry.state == IndexEntry.State.PENDING:

@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 
 from ..conf import conf
 from ..documents import Document
-from ..exceptions import BadImage, SearchUnavailable, SetupError, SurroundingsError
+from ..exceptions import BadImage, SearchUnavailable, SetupError, SurroundingsError, in_one_line
 from ..searching import search, search_by_image, similar_to
 from . import answers, permissions, posting
 from .described import described, inspector
@@ -101,10 +101,10 @@ def as_answer(exc: Exception) -> Exception:
         return posting.Unavailable(str(exc))
     if isinstance(exc, OperationalError | InterfaceError | OSError):
         # a database that is down, locked for too long or full, a disk or a storage that takes no file
-        logger.error("Cannot answer error=%r", exc)
+        logger.error("Cannot answer error=%s", in_one_line(exc))
         return posting.Unavailable("This cannot be done now. Send it again later: twice does no harm.")
     if isinstance(exc, SearchUnavailable | SurroundingsError | SetupError):
-        logger.warning("Cannot answer error=%s", exc)
+        logger.warning("Cannot answer error=%s", in_one_line(exc))
         return posting.Unavailable("This is unavailable now. Try again later.")
     if isinstance(exc, BadImage):  # a damaged body shows only when it is decoded
         return ValidationError({"image_file": [str(exc)[:MAX_MESSAGE]]})

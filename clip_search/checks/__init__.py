@@ -17,11 +17,12 @@ E013 a throttle rate cannot be read
 E014 `QUEUE` is not in `RQ_QUEUES`
 E015 `QUEUE` is set, and django_rq is not installed
 W001 the embedded store is used with `DEBUG = False`
-W002 anybody may write through the endpoints
+W002 anybody, or anybody with an account, may write through the endpoints
 W003 the endpoints are mounted, and which document they feed is not said
 W004 the worker class is not `EmbeddingWorker`
 W005 the queue's jobs are pickled
 W006 SQLite with a queue, without WAL and IMMEDIATE
+W007 the address of Qdrant holds a password
 E101 a document's name cannot be used
 E102 `using` names no database
 E103 a path names a field that its model does not have

@@ -27,7 +27,12 @@ BOTH_LINES: Final = (
 )
 DEVICE: Final = re.compile(r"auto|cpu|mps|(cuda|xpu|npu)(:\d+)?")
 RATE: Final = re.compile(r"\d+/[smhd][a-z]*")
-OPEN: Final = "rest_framework.permissions.AllowAny"
+OPEN: Final = {
+    f"rest_framework.permissions.{name}"
+    for name in ("AllowAny", "IsAuthenticated", "IsAuthenticatedOrReadOnly")
+}
+"""What lets strangers in, or everybody who has an account at the shop."""
+PASSWORD: Final = re.compile(r"//[^/@]*:[^/@]+@")
 
 
 def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
@@ -121,6 +126,9 @@ def _qdrant() -> Iterator[CheckMessage]:
         yield error(5, 'CLIP_SEARCH["QDRANT"] names neither a server nor a folder.', BOTH_LINES)
     elif folder:
         yield from _embedded()
+    if PASSWORD.search(str(qdrant.get("url", ""))):
+        hint = 'Write it as "api_key": error pages and logs show addresses, and hide keys.'
+        yield warning(7, 'CLIP_SEARCH["QDRANT"]["url"] holds a password.', hint)
 
 
 def _embedded() -> Iterator[CheckMessage]:
@@ -213,8 +221,8 @@ def _endpoints_mounted() -> bool:
 def _api_rules() -> Iterator[CheckMessage]:
     for key in ("API_PERMISSION_CLASSES", "API_SEARCH_PERMISSION_CLASSES"):
         yield from _permission_classes(key, usable(key))
-    if all(path == OPEN for path in usable("API_PERMISSION_CLASSES")):
-        message = "Anybody may write to the index through the endpoints."
+    if OPEN.issuperset(usable("API_PERMISSION_CLASSES")):
+        message = "Anybody, or anybody with an account, may write to the index through the endpoints."
         hint = f'Set CLIP_SEARCH["API_PERMISSION_CLASSES"], such as to {DEFAULTS["API_PERMISSION_CLASSES"]}.'
         yield warning(2, message, hint)
     for key in ("API_THROTTLE_RATE", "API_SEARCH_THROTTLE_RATE"):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from django.core.exceptions import SuspiciousFileOperation
 
 from .. import images
 from ..exceptions import BadImage, ClipSearchError, StorageUnavailable
@@ -16,6 +19,9 @@ from .targets import Target
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+NO_SUCH_FILE: Final = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 class Stopped(ClipSearchError):
@@ -63,12 +69,19 @@ def read_image(source: ImageSource) -> bytes:
     try:
         with source.open() as file:
             return images.read(file)
-    except FileNotFoundError as error:
-        raise BadImage(f"The image file {source.name} is missing. Upload it again.") from error
     except BadImage:
         raise
     except Exception as error:  # a remote storage raises whatever its library raises
+        if never_there(error) or "\0" in source.name:
+            raise BadImage(f"The image file {source.name} is missing. Upload it again.") from error
         raise StorageUnavailable(f"Cannot read image {source.name}: {error}") from error
+
+
+def never_there(error: Exception) -> bool:
+    """Say whether a storage has no file of that name, and will have none: waiting would not help."""
+    if isinstance(error, FileNotFoundError | SuspiciousFileOperation):  # or the name leads out of the storage
+        return True
+    return isinstance(error, OSError) and error.errno in NO_SUCH_FILE
 
 
 def embed(goal: Target, items: Sequence[Item], stop: Callable[[], bool]) -> None:

@@ -19,6 +19,7 @@ from ..exceptions import (
     SearchUnavailable,
     SetupError,
     SurroundingsError,
+    in_one_line,
 )
 from ..models import Collection
 from ..stores import get_store
@@ -70,10 +71,10 @@ def answering() -> Iterator[None]:
     try:
         yield
     except ImportError as error:  # a package that is not installed here, or a class that is misspelt
-        logger.warning("Search is unavailable error=%s", error)
+        logger.warning("Search is unavailable error=%s", in_one_line(error))
         raise SearchUnavailable(f"{error}. Run `manage.py check`.") from error
     except (SurroundingsError, SetupError) as error:
-        logger.warning("Search is unavailable error=%s", error)
+        logger.warning("Search is unavailable error=%s", in_one_line(error))
         raise SearchUnavailable(str(error)) from error
 
 
@@ -110,7 +111,7 @@ def _cached(key: str) -> object:
     try:
         return cache.get(key)
     except Exception as error:  # each backend raises its own: without a cache, search is only slower
-        logger.warning("Cannot read from the cache error=%s", error)
+        logger.warning("Cannot read from the cache error=%s", in_one_line(error))
         return None
 
 
@@ -118,4 +119,4 @@ def _keep(key: str, value: bytes) -> None:
     try:
         cache.set(key, value, CACHE_SECONDS)
     except Exception as error:
-        logger.warning("Cannot write to the cache error=%s", error)
+        logger.warning("Cannot write to the cache error=%s", in_one_line(error))

@@ -10,6 +10,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import Q
 
 from ..documents import Document
+from ..exceptions import in_one_line
 from ..models import IndexEntry
 from ..stores.base import Found
 from ..types import MODEL_SOURCE
@@ -49,4 +50,4 @@ def raise_removal(document: Document, gone: Sequence[Found]) -> None:
                 IndexEntry.objects.raise_revision(document, ids.values())
                 logger.info("Raised for removal document=%s products=%d", document.name, len(ids))
     except DatabaseError as error:  # a read-only database still shows its catalogue
-        logger.warning("Cannot raise for removal document=%s error=%s", document.name, error)
+        logger.warning("Cannot raise for removal document=%s error=%s", document.name, in_one_line(error))

@@ -16,7 +16,7 @@ from ..types import IMAGE, TEXT
 from .base import RRF_K, Leg, Query, Schema
 from .filters import Dialect
 from .qdrant import QdrantStore, payload_indexes
-from .server_errors import client_errors, explained
+from .server_errors import client_errors, explained, without_frames
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -38,7 +38,6 @@ class ServerStore(QdrantStore):
     """
 
     def __init__(self, **options: Any) -> None:
-        _check_header("api_key", options.get("api_key"))
         self._options = {"timeout": TIMEOUT, "check_compatibility": False} | options
         self._client: QdrantClient | None = None
         self._connecting = threading.Lock()
@@ -63,15 +62,29 @@ class ServerStore(QdrantStore):
 
         with self._connecting:
             if self._client is None:
-                self._client = QdrantClient(**self._options)
+                self._check_key()
+                try:
+                    self._client = QdrantClient(**self._options)
+                except TypeError as error:
+                    raise SetupError(
+                        f'CLIP_SEARCH["QDRANT"] has an option that is none of the client\'s: {error}.'
+                    ) from without_frames(error)
             return self._client
+
+    def _check_key(self) -> None:
+        """Refuse what cannot be a header here, because the error of whoever sends it would show the value."""
+        # not in a variable, which an error page would show
+        if re.search(r"[^ -~]", str(self._options.get("api_key") or "")):
+            raise SetupError(
+                'CLIP_SEARCH["QDRANT"]["api_key"] has a line break or another character that no key has.'
+            )
 
     @contextmanager
     def _asking(self, collection: str = "") -> Iterator[QdrantClient]:
         try:
             yield self._connected()
         except client_errors() as error:
-            raise explained(error, collection) from error
+            raise explained(error, collection) from without_frames(error)
 
     def close(self) -> None:
         with self._connecting:
@@ -193,14 +206,6 @@ class ServerStore(QdrantStore):
     def _count(self, collection: str, where: Any) -> int:
         with self._asking(collection) as client:
             return client.count(collection, count_filter=where, exact=True).count
-
-
-def _check_header(option: str, value: Any) -> None:
-    """Refuse what cannot be a header here, because the error of whoever sends it would show the value."""
-    if value is not None and not (str(value).isascii() and str(value).isprintable()):
-        raise SetupError(
-            f'CLIP_SEARCH["QDRANT"]["{option}"] has a line break or another character that no key has.'
-        )
 
 
 def _vectors(schema: Schema, on_disk: bool | None) -> dict[str, Any]:

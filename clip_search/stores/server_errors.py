@@ -20,6 +20,18 @@ def client_errors() -> tuple[type[Exception], ...]:
     return ApiException, QdrantException, grpc.RpcError, ValueError, AssertionError, RecursionError
 
 
+def without_frames(error: BaseException) -> BaseException:
+    """Return an error, and what led to it, without where it came from.
+
+    Error pages show the variables of every frame, and in those of the client and below is the key.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        found.__traceback__ = None
+        found = found.__cause__ or found.__context__
+    return error
+
+
 def explained(error: Exception, collection: str) -> ClipSearchError:
     """Return this package's error for one of `client_errors`. Its message holds nothing that was sent."""
     status, said = _status(error)
