@@ -156,12 +156,18 @@ def live_collection() -> str:
 
 
 def embedded_points(folder: Path, collection: str) -> dict[str, Seen]:
-    """Read every point of an embedded store with its own engine, while nobody else has it open."""
+    """Read every point of an embedded store with its own engine, while nobody else has it open.
+
+    Whoever has it open lets go of it when somebody waits at the turnstile.
+    """
     import qdrant_edge as edge
 
     found: dict[str, Seen] = {}
-    with (folder / f"{collection}.lock").open("ab") as lock:
+    turnstile, door = (folder / f"{collection}.{name}" for name in ("turn", "lock"))
+    with turnstile.open("ab") as turn, door.open("ab") as lock:
+        fcntl.flock(turn, fcntl.LOCK_EX)
         fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(turn, fcntl.LOCK_UN)
         shard = edge.EdgeShard.load(str(folder / collection))
         after = None
         try:
