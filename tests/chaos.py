@@ -38,6 +38,7 @@ CONSTANTS = {
     "clip_search.jobs.SECONDS_A_JOB": 2.0,
     "clip_search.indexing.pipeline.LEASE": LEASE,
     "clip_search.indexing.writing.LONGEST_DELAY": 2.0,
+    "clip_search.rebuilding.LEASE": LEASE,
 }
 """What makes a worker do in seconds what takes minutes otherwise."""
 LONGEST_CALM = 90.0
@@ -71,10 +72,14 @@ class Surroundings:
         self.faults = [name for name in sorted(dir(self)) if name.startswith("fault_")]
 
     def start_worker(self) -> None:
+        self.workers.append(self.manage("rqworker", "default", "-v", "0"))
+
+    def manage(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start `manage.py`, as quick as the tests need it."""
         constants = [f"{name}={value}" for name, value in CONSTANTS.items()]
-        line = [sys.executable, "tests/patched.py", *constants, "--", "rqworker", "default", "-v", "0"]
-        with (self.data / "workers.log").open("ab") as log:
-            self.workers.append(subprocess.Popen(line, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT))
+        line = [sys.executable, "tests/patched.py", *constants, "--", *arguments]
+        with (self.data / f"{arguments[0]}.log").open("ab") as log:
+            return subprocess.Popen(line, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
 
     def end(self, keep: bool) -> None:
         for worker in self.workers:
@@ -129,6 +134,16 @@ class Surroundings:
         worker = self.rng.choice(self.workers)
         worker.send_signal(signal.SIGTERM)
         self.after(self.rng.uniform(0, 2), self.replace_dead)
+
+    def fault_command_killed(self) -> None:
+        """Run a command that writes, and kill it unless it is faster."""
+        command = self.manage(self.rng.choice(["clip_rebuild", "clip_reindex", "clip_verify"]), "product")
+
+        def kill() -> None:
+            command.kill()
+            command.wait()
+
+        self.after(self.rng.uniform(1, 8), kill)
 
     # Redis.
 

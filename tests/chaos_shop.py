@@ -76,6 +76,7 @@ class Shopkeeper:
         self.steps: list[Callable[[], Any]] = [
             getattr(self, name) for name in sorted(dir(self)) if name.startswith("do_")
         ]
+        self.steps += [self.do_post_over_a_row, self.do_rename_a_category] * 2
 
     def work(self, over: Callable[[], bool]) -> Counter[str]:
         """Take step after step. Returns how often each was taken."""
@@ -276,7 +277,8 @@ class Shopkeeper:
             self.rng.choice([self.post, self.withdraw, self.save_over, self.delete_over])(str(key))
 
     def save_over(self, product_id: str) -> None:
-        Product(pk=int(product_id), name=self.words(), sku="contested").save()
+        category = Category.objects.order_by("?").first()
+        Product(pk=int(product_id), name=self.words(), sku="contested", category=category).save()
         self.last_word.had(product_id, by_post=False)
 
     def delete_over(self, product_id: str) -> None:

@@ -1047,6 +1047,49 @@ def test_a_posted_product_takes_the_same_path_and_the_shop_s_next_save_takes_it_
     assert index() == Report(removed=1)
 
 
+def post_again(product: Product) -> None:
+    PostedProduct.objects.keep(DOCUMENT, str(product.pk), {"name": "Posted mug"})
+    IndexEntry.objects.raise_revision(DOCUMENT, [str(product.pk)], source="posted")
+
+
+def test_a_related_change_does_not_take_back_what_was_posted(mug):
+    mug.category = Category.objects.create(name="Kitchen", slug="kitchen")
+    mug.save()
+    index()
+    mug.category.save()
+    post_again(mug)
+    reindexing.expand_related(DOCUMENT)
+    index()
+    assert text_of(mug, "Posted mug")
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_is_posted_while_the_nightly_run_compares_has_the_last_word(mug, gone):
+    ProductImage.objects.all().delete()
+    index()
+    rows = Product.objects.filter(pk=mug.pk)
+    rows._raw_delete("default") if gone else rows.update(name="Updated")
+    pages = list(reindexing.walk(DOCUMENT))
+    assert [page.changed for page in pages if page.changed] == [[str(mug.pk)]]
+    post_again(mug)
+    list(reindexing.raise_changed(DOCUMENT, pages))
+    index()
+    assert text_of(mug, "Posted mug")
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_what_is_saved_while_the_nightly_run_compares_has_the_last_word(mug, saved):
+    post_again(mug)
+    index()
+    PostedProduct.objects.update(name="Posted otherwise")
+    pages = list(reindexing.walk(DOCUMENT))
+    if saved:
+        mug.save()
+    list(reindexing.raise_changed(DOCUMENT, pages))
+    index()
+    assert text_of(mug, "Red mug. for tea" if saved else "Posted otherwise")
+
+
 def test_a_product_reads_what_is_committed_when_it_is_claimed(mug):
     category = Category.objects.create(name="Kitchen", slug="kitchen")
     mug.category = category
