@@ -170,7 +170,7 @@ def test_a_worker_stops_in_time_although_the_store_does_not_answer(stub, start_w
     assert time.monotonic() - started < 8
     assert code == 0, output
     assert not IndexEntry.objects.exclude(claim=None).exists()
-    assert IndexEntry.objects.due().count() == 1
+    assert wait_until(lambda: IndexEntry.objects.due().count() == 1, 3)
 
 
 # Workers.
