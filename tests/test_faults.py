@@ -176,7 +176,7 @@ def test_a_worker_stops_in_time_although_the_store_does_not_answer(stub, start_w
 # Workers.
 
 
-@pytest.mark.parametrize(("products", "kills"), [(60, 3), long(1000, 50)])
+@pytest.mark.parametrize(("products", "kills"), [(45, 2), long(1000, 50)])
 def test_a_worker_is_killed_at_random_points(products, kills, start_worker, counts, points, tmp_path):
     rng = random.Random(kills)
     temporary = tmp_path / "tmp"
