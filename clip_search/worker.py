@@ -36,7 +36,7 @@ REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
 
 
 def _drop(signum: int, frame: FrameType | None) -> None:
-    raise indexing.Stopped
+    raise indexing.Stopped  # a store's client may take it for a fault of the store: given back all the same
 
 
 class EmbeddingWorker(SimpleWorker):

@@ -100,8 +100,9 @@ class Surroundings:
 
     def pass_time(self) -> None:
         """Mend what is due to be mended."""
-        due = [mend for moment, mend in self.later if moment <= time.monotonic()]
-        self.later = [(moment, mend) for moment, mend in self.later if moment > time.monotonic()]
+        now = time.monotonic()
+        due = [mend for moment, mend in self.later if moment <= now]
+        self.later = [(moment, mend) for moment, mend in self.later if moment > now]
         for mend in due:
             mend()
 
