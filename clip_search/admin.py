@@ -61,7 +61,9 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
         except SearchUnavailable as error:
             self._say_unavailable(request, error)
             return own
-        return combined(queryset, own[0], near, by_rank=ORDER_VAR not in request.GET), False
+        by_rank = ORDER_VAR not in request.GET
+        request._clip_search_is_ranked = by_rank  # type: ignore[attr-defined]
+        return combined(queryset, own[0], near, by_rank=by_rank), False
 
     def _say_unavailable(self, request: HttpRequest, error: SearchUnavailable) -> None:
         """Say once a request that only words were compared."""
@@ -76,7 +78,7 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         base = super().get_changelist(request, **kwargs)
-        return type("IndexStatusChangeList", (IndexStatusChangeListMixin, base), {})
+        return type("IndexChangeList", (IndexChangeListMixin, base), {})
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
         # Django 6.1 asks where the action is to be shown; before, there was only the list
@@ -104,8 +106,18 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
         return format_html_join(" ", "{}", ((badge(entry),) for entry in entries)) or "–"
 
 
-class IndexStatusChangeListMixin(ChangeList if TYPE_CHECKING else object):  # type: ignore[misc]
-    """Reads the entries of a page's rows together."""
+class IndexChangeListMixin(ChangeList if TYPE_CHECKING else object):  # type: ignore[misc]
+    """Reads the entries of a page's rows together, and marks no column as sorted where rank is the order."""
+
+    is_ranked = False
+
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Rows:
+        found = super().get_queryset(request, *args, **kwargs)
+        self.is_ranked = getattr(request, "_clip_search_is_ranked", False)
+        return found
+
+    def get_ordering_field_columns(self) -> dict[int, str]:
+        return {} if self.is_ranked else super().get_ordering_field_columns()
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from django.core.exceptions import SuspiciousFileOperation, ValidationError
 from django.db import DEFAULT_DB_ALIAS, models
+from django.db import Error as DatabaseError
 from django.db.models.fields.files import FieldFile
 from django.utils.html import strip_tags
 
@@ -123,6 +124,9 @@ class Document:
     filter_fields: Mapping[str, FilterField] = {}
     weights: Mapping[str, float] = {"text": 1.0, "image": 1.0}
     """How much the ranks by text and by image count in a search by words."""
+    query_prompt: str = "a photo of {query}"
+    """What the model is asked in a search by words: CLIP was trained on captions (Radford et al., "Learning
+    transferable visual models from natural language supervision", 2021, section 3.1.4)."""
     related: Mapping[type[models.Model], str | Sequence[str]] = {}
 
     def __init__(self, model: type[models.Model]) -> None:
@@ -235,7 +239,7 @@ class Document:
         """Return the rows that qualify now, by product id: gone and unpublished ones are missing."""
         keys = list(self._keys(product_ids))
         rows = self.rows().filter(**{f"{self.id_field}__in": keys})
-        found = {self.product_id(row): row for row in rows if self.qualifies(row)}
+        found = {self.product_id(row): row for row in rows if self.may_qualify(row)}
         return {product_id: found[product_id] for product_id in product_ids if product_id in found}
 
     def qualifying(self, product_ids: Sequence[str]) -> set[str]:
@@ -250,6 +254,15 @@ class Document:
         if not self.should_index(row):
             return False
         return "index_as" not in self.overridden or self.index_as(row) == row
+
+    def may_qualify(self, row: Any) -> bool:
+        """Say the same, and yes where the host's own method raises: reading the row then says why."""
+        try:
+            return self.qualifies(row)
+        except DatabaseError:
+            raise
+        except Exception:  # the host's code may raise anything
+            return True
 
     def content(self, row: Any) -> Content:
         """Read what a row says and shows now."""

@@ -31,6 +31,8 @@ ROWS_PER_STATEMENT = 1000
 """Below every database's limit of parameters in one statement."""
 
 
+LONGEST_WAIT = timedelta(minutes=10)
+"""Longer than any lease and any delay between two tries."""
 TRIES = 10
 """How often a transaction of ours is tried that gave way to another one, as under REPEATABLE READ."""
 GAVE_WAY = frozenset({"40001", "40P01", 1213})
@@ -128,10 +130,16 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         return rows
 
     def due(self, now: datetime | None = None) -> IndexEntryQuerySet:
-        """Return the entries that a worker may claim now."""
+        """Return the entries that a worker may claim now.
+
+        What was raised and not tried yet is due by any clock: that of the machine that saved may be ahead.
+        A time that is further off than anybody waits was written by a clock that has been set back.
+        """
         now = now or timezone.now()
-        free = Q(claim=None) | Q(claimed_until__lte=now)
-        return self.filter(free, state=IndexEntry.State.PENDING, not_before__lte=now)
+        beyond = now + LONGEST_WAIT
+        free = Q(claim=None) | Q(claimed_until__lte=now) | Q(claimed_until__gt=beyond)
+        over = Q(attempts=0) | Q(not_before__lte=now) | Q(not_before__gt=beyond)
+        return self.filter(free, over, state=IndexEntry.State.PENDING)
 
     @_persistent
     def claim(

@@ -52,7 +52,7 @@ def rebuild(document: Document, *, batch_size: int = indexing.BATCH) -> Iterator
                 if not _hold(collection, token):
                     raise RebuildRunning  # this process stalled, and another one went on
                 yield report
-            if stale.count() == before and not stale.filter(claimed_until__gt=timezone.now()).exists():
+            if stale.count() == before and not stale.exclude(claim=None).exists():
                 raise RebuildIncomplete
             time.sleep(0.1)  # other workers may hold the last of them
         swap(collection, token)

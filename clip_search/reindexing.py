@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.apps import apps
+from django.db import Error as DatabaseError
 from django.db import connections, models, transaction
 from django.utils import timezone
 
@@ -45,7 +46,7 @@ def walk(document: Document, *, only: Sequence[str] | None = None, page: int = P
     Nothing is written, no image is opened and no model loaded. Raises StoreUnavailable, ModelChanged.
     """
     for rows in _pages(_asked(document, only), "pk", page):
-        yield compare(document, [row for row in rows if document.qualifies(row)])
+        yield compare(document, [row for row in rows if document.may_qualify(row)])
     posted = PostedProduct.objects.of(document)
     if only is not None:
         posted = posted.filter(uuid__in=[document.point_id(product_id) for product_id in only])
@@ -172,19 +173,34 @@ def orphans(document: Document, *, page: int = PAGE) -> Iterator[Page]:
 
 
 def expand_related(document: Document, *, goes_on: Callable[[], bool] = lambda: True) -> list[str]:
-    """Raise the products behind every related change of a document, while it goes on. Returns their ids."""
+    """Raise the products behind every related change of a document, while it goes on. Returns their ids.
+
+    A change that cannot be followed, because the host's code raises or its model is gone, stays and is
+    logged each time; it keeps nothing else waiting.
+    """
     changes = RelatedChange.objects.using(document.using).filter(document=document.name)
     raised: list[str] = []
+    broken: list[int] = []
     while goes_on():
         with transaction.atomic(using=document.using):
-            locking = changes.order_by("pk")
-            if connections[document.using].features.has_select_for_update_skip_locked:
-                locking = locking.select_for_update(skip_locked=True)
-            change = locking.first()
+            change = _first_free(changes.exclude(pk__in=broken))
             if change is None:
                 return raised
-            raised += _step(document, change)
+            try:
+                with transaction.atomic(using=document.using):
+                    raised += _step(document, change)
+            except DatabaseError:
+                raise
+            except Exception:
+                logger.exception("Cannot follow a related change, it stays change=%s", change)
+                broken.append(change.pk)
     return raised
+
+
+def _first_free(changes: models.QuerySet[RelatedChange]) -> RelatedChange | None:
+    if connections[changes.db].features.has_select_for_update_skip_locked:
+        changes = changes.select_for_update(skip_locked=True)
+    return changes.order_by("pk").first()
 
 
 def _step(document: Document, change: RelatedChange) -> list[str]:

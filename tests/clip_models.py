@@ -1,4 +1,4 @@
-"""Small CLIP models of random weights, in every layout that CLIP_SEARCH["MODEL"] may name.
+"""CLIP models of random weights, in every layout that CLIP_SEARCH["MODEL"] may name; one is full-size.
 
 They cost nothing and mean nothing: what they show is that files are found, towers loaded and vectors
 computed as sentence-transformers does it.
@@ -24,6 +24,18 @@ def save_plain(folder: Path, *, seed: int = 0, dimension: int = DIMENSION, **ove
     (folder / "preprocessor_config.json").write_text(json.dumps(_processor()))
     torch.manual_seed(seed)
     CLIPModel(CLIPConfig(**_config(folder, dimension) | overrides)).eval().save_pretrained(folder)
+    return folder
+
+
+def save_full_size(folder: Path) -> Path:
+    """Save a ViT-B/32 (151 million parameters): it knows nothing, and costs what a trained one costs."""
+    import torch
+    from transformers import CLIPConfig, CLIPModel
+
+    _save_tokenizer(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(_processor(224)))
+    torch.manual_seed(0)
+    CLIPModel(CLIPConfig()).eval().save_pretrained(folder)
     return folder
 
 
@@ -85,7 +97,7 @@ def _config(folder: Path, dimension: int) -> dict[str, Any]:
     }
 
 
-def _processor() -> dict[str, Any]:
+def _processor(size: int = IMAGE_SIZE) -> dict[str, Any]:
     return {
         "image_processor_type": "CLIPImageProcessor",
         "do_resize": True,
@@ -94,8 +106,8 @@ def _processor() -> dict[str, Any]:
         "image_mean": [0.48145466, 0.4578275, 0.40821073],
         "image_std": [0.26862954, 0.26130258, 0.27577711],
         "resample": 3,
-        "size": {"shortest_edge": IMAGE_SIZE},
-        "crop_size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+        "size": {"shortest_edge": size},
+        "crop_size": {"height": size, "width": size},
     }
 
 

@@ -124,5 +124,10 @@ CLIP_SEARCH = {
 }
 if qdrant_path := os.environ.get("CLIP_SEARCH_TEST_QDRANT_PATH"):
     CLIP_SEARCH["QDRANT"] = {"path": qdrant_path}
+if stub := os.environ.get("CLIP_SEARCH_TEST_QDRANT_STUB"):
+    CLIP_SEARCH["QDRANT"] = {
+        "url": stub,
+        "timeout": int(os.environ.get("CLIP_SEARCH_TEST_QDRANT_TIMEOUT", "1")),
+    }
 if queue := os.environ.get("CLIP_SEARCH_TEST_QUEUE"):
     CLIP_SEARCH["QUEUE"] = queue

@@ -1,8 +1,9 @@
-"""A process that uses an embedded store: `python -m tests.sharing write|search FOLDER SECONDS [FIRST]`."""
+"""A process that uses an embedded store: `python -m tests.sharing WHAT FOLDER SECONDS [DETAIL]`."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from itertools import count
@@ -49,7 +50,24 @@ def hold(store: EmbeddedStore, until: float) -> None:
         time.sleep(max(0, until - time.monotonic()))
 
 
+def use(store: EmbeddedStore, until: float) -> None:
+    """Use the collection once, and go on with something else."""
+    say(store.count(COLLECTION))
+    time.sleep(max(0, until - time.monotonic()))
+
+
+def fork(store: EmbeddedStore, until: float) -> None:
+    """Fork while the collection is kept open; then both write and say how many there are."""
+    store.count(COLLECTION)
+    child = os.fork()
+    store.put(COLLECTION, [product(2)])
+    say(f"{'parent' if child else 'child'} {store.count(COLLECTION)}")
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
 if __name__ == "__main__":
     what, folder, seconds, *rest = sys.argv[1:]
-    tasks = {"write": write, "search": search, "hold": hold}
+    tasks = {"write": write, "search": search, "hold": hold, "use": use, "fork": fork}
     tasks[what](EmbeddedStore(folder), time.monotonic() + float(seconds), *map(int, rest))

@@ -354,6 +354,15 @@ def test_search_keeps_to_the_order_that_staff_clicked_and_to_their_filters(staff
     assert shown == ["red cup", "green lamp"]
 
 
+def test_no_column_is_marked_as_sorted_where_rank_is_the_order(staff, catalogue, monkeypatch):
+    def sorted_columns(query: str) -> list[int]:
+        return list(staff.get(f"{PRODUCTS}?{query}").context["cl"].get_ordering_field_columns())
+
+    monkeypatch.setattr(admin.site._registry[Product], "ordering", ["name"])
+    assert len(sorted_columns("")) == len(sorted_columns("q=red+mug&o=1")) == 1
+    assert sorted_columns("q=red+mug") == []
+
+
 def test_search_is_bounded(staff, catalogue, monkeypatch):
     monkeypatch.setattr(ClipSearchAdminMixin, "clip_search_limit", 2)
     assert len(changelist(staff, "q=a+mug+of+red+colour")[0]) == 2

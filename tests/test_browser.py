@@ -360,11 +360,18 @@ def test_escape_puts_the_photo_panel_away(open_page: Callable[..., Page]) -> Non
 def test_every_page_can_be_read_aloud_and_fits_a_phone(open_page: Callable[..., Page], name: str) -> None:
     page = open_page(PAGES[name], viewport={"width": 360, "height": 740}, has_touch=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate(STICKING_OUT) == []
     assert page.evaluate(BARRIERS) == []
     assert [page.get_by_role(role).count() for role in ("banner", "main", "contentinfo")] == [1, 1, 1]
     assert page.get_by_role("search").count() == 1 and page.get_by_role("navigation").count() >= 1
 
 
+STICKING_OUT = """() => {
+    const edge = (element) => Math.round(element.getBoundingClientRect().right);
+    const inside = (row) => [...row.querySelectorAll("*")].filter((one) => one.checkVisibility());
+    const out = (row) => inside(row).filter((one) => edge(one) > edge(row));
+    return [...document.querySelectorAll(".masthead__row")].flatMap(out).map((one) => one.outerHTML);
+}"""
 BARRIERS = """() => {
     const found = [];
     const all = (selector) => [...document.querySelectorAll(selector)];

@@ -464,6 +464,11 @@ def test_e112_weights(weights):
     assert said_of(weights=weights) == ["E112"]
 
 
+@pytest.mark.parametrize("prompt", ["a photo of", "a photo of {}", "", None])
+def test_e113_query_prompt(prompt):
+    assert said_of(query_prompt=prompt) == ["E113"]
+
+
 def test_w101_relation_that_nobody_watches():
     assert said_of(image_field="images.original") == ["W101"]
     assert said_of(text_fields=["category.name", "category.slug", "tags.name"]) == ["W101", "W101"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,10 +18,11 @@ from typing import Any
 import pytest
 
 from clip_search.exceptions import CollectionMissing, SetupError, StoreBusy, StoreFull, StoreUnavailable
-from clip_search.stores import locks
+from clip_search.stores import locks, openings
 from clip_search.stores.base import Schema
 from clip_search.stores.embedded import EmbeddedStore
 
+from .conftest import wait_until
 from .sharing import BATCH, COLLECTION
 from .store_contract import DIMENSION, product
 
@@ -116,7 +118,9 @@ def test_who_gave_up_keeps_no_lock(folder: Path) -> None:
             with in_thread(lambda: impatient.count(COLLECTION)) as outcome:
                 pass
             assert isinstance(outcome[0], StoreBusy)
-    assert store.count(COLLECTION) == impatient.count(COLLECTION) == 0
+    store.close()
+    assert impatient.count(COLLECTION) == 0
+    impatient.close()
     deadline = time.monotonic() + 5
     while waiters() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -152,12 +156,95 @@ def test_threads_take_turns(folder: Path) -> None:
     hold.__enter__()
     with in_thread(lambda: store.count(COLLECTION)) as outcome:
         store.put(COLLECTION, [product(1)])
-        while not waiters():
-            time.sleep(0.01)
+        time.sleep(0.1)
         store.put(COLLECTION, [product(2)])
         assert outcome == []
         hold.__exit__(None, None, None)
     assert outcome == [2]
+
+
+# Kept open.
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the collections that were opened, one for each time."""
+    found: list[str] = []
+    load = EmbeddedStore._load
+    monkeypatch.setattr(EmbeddedStore, "_load", lambda self, name: (found.append(name), load(self, name))[1])
+    return found
+
+
+def is_free(folder: Path) -> bool:
+    return not locks.is_wanted(folder / f"{COLLECTION}.lock")
+
+
+def test_what_nobody_else_wants_stays_open(folder: Path, loads: list[str]) -> None:
+    store = EmbeddedStore(folder)
+    for number in range(3):
+        store.put(COLLECTION, [product(number)])
+        assert store.count(COLLECTION) == number + 1
+    assert loads == [COLLECTION]
+    assert not is_free(folder)
+    store.close()
+    assert is_free(folder)
+
+
+def test_what_nobody_uses_is_closed_after_a_while(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openings, "IDLE_SECONDS", 0.05)
+    store = EmbeddedStore(folder)
+    assert store.count(COLLECTION) == 0
+    assert wait_until(lambda: is_free(folder), 5)
+    assert store.count(COLLECTION) == 0
+
+
+def test_what_another_process_wants_is_handed_over(folder: Path, loads: list[str]) -> None:
+    impatient = EmbeddedStore(folder, lock_timeout=3)
+    with process("use", folder, 60) as user:
+        assert first_line(user) == 0
+        impatient.put(COLLECTION, [product(1)])
+        assert loads == [COLLECTION]
+        assert user.poll() is None
+
+
+def test_two_of_one_process_hand_over_too(folder: Path, loads: list[str]) -> None:
+    one, two = EmbeddedStore(folder, lock_timeout=3), EmbeddedStore(folder, lock_timeout=3)
+    for number in range(3):
+        one.put(COLLECTION, [product(number)])
+        assert two.count(COLLECTION) == number + 1
+    assert len(loads) == 6
+
+
+def test_what_is_kept_open_can_be_destroyed_and_made_anew(folder: Path) -> None:
+    store = EmbeddedStore(folder)
+    store.put(COLLECTION, [product(1)])
+    EmbeddedStore(folder, lock_timeout=3).destroy(COLLECTION)
+    with pytest.raises(CollectionMissing):
+        store.count(COLLECTION)
+    store.create(COLLECTION, Schema(dimension=DIMENSION))
+    assert store.count(COLLECTION) == 0
+
+
+def test_a_forked_process_opens_its_own(folder: Path) -> None:
+    EmbeddedStore(folder).put(COLLECTION, [product(1)])
+    with process("fork", folder, 60) as parent:
+        assert sorted(lines(parent)) == ["child 2", "parent 2"]
+
+
+def test_a_folder_that_is_gone_is_let_go(folder: Path) -> None:
+    store = EmbeddedStore(folder)
+    assert store.count(COLLECTION) == 0
+    shutil.rmtree(folder)
+    with pytest.raises(StoreUnavailable):
+        store.count(COLLECTION)
+    assert wait_until(lambda: not keepers(), 5)
+
+
+def keepers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "clip_search-keeper"]
+
+
+# Errors.
 
 
 def test_an_error_while_held_lets_go(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from django.core.files.storage import FileSystemStorage
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from clip_search import indexing
+from clip_search import indexing, reindexing
 from clip_search.documents import registry
 from clip_search.encoder import get_encoder
 from clip_search.exceptions import CollectionMissing, ModelChanged, SetupError, StoreUnavailable
@@ -317,12 +318,39 @@ def test_content_that_raises_fails_and_the_rest_of_the_batch_goes_on(monkeypatch
     assert index().embedded == 1
 
 
+@pytest.mark.parametrize("hook", ["should_index", "index_as"])
+def test_asking_whether_to_index_may_raise_and_the_rest_of_the_batch_goes_on(monkeypatch, hook):
+    answer = {"should_index": lambda product: True, "index_as": lambda product: product}[hook]
+
+    def ask(product):
+        if product.sku == "B":
+            raise LookupError("no warehouse")
+        return answer(product)
+
+    a, b, c = (Product.objects.create(name=f"Thing {sku}", sku=sku) for sku in "ABC")
+    monkeypatch.setattr(DOCUMENT, hook, ask)
+    monkeypatch.setitem(DOCUMENT.__dict__, "overridden", frozenset({hook}))
+    assert index() == Report(embedded=2, failed=1, without_image=2)
+    assert (entry(a).state, entry(b).state, entry(c).state) == (State.INDEXED, State.FAILED, State.INDEXED)
+    assert "LookupError: no warehouse" in entry(b).error
+    pages = list(reindexing.walk(DOCUMENT))
+    assert {product_id for page in pages for product_id in page.changed} == {str(b.pk)}
+
+
 def nest(levels: int) -> list:
     return [nest(levels - 1)] if levels > 1 else []
 
 
 @pytest.mark.parametrize(
-    "payload", [{"when": object()}, {"price": float("nan")}, {"name": "\ud800"}, {"nest": nest(51)}, "text"]
+    "payload",
+    [
+        {"when": object()},
+        {"price": float("nan")},
+        {"views": 10**400},
+        {"name": "\ud800"},
+        {"nest": nest(51)},
+        "text",
+    ],
 )
 def test_a_payload_that_is_no_json_fails_and_the_rest_of_the_batch_goes_on(monkeypatch, payload):
     monkeypatch.setattr(DOCUMENT, "get_payload", lambda product: payload if product.sku == "B" else {})
@@ -488,6 +516,27 @@ def test_an_error_that_nobody_foresaw_does_not_keep_others_waiting(monkeypatch):
     assert entry(good).state == State.INDEXED
     assert all(entry(product).state == State.PENDING for product in bad)
     assert "index out of range" in entry(bad[0]).error
+
+
+def test_the_one_at_fault_for_an_error_that_nobody_foresaw_is_soon_alone(monkeypatch):
+    bad, *_ = (Product.objects.create(name=f"{n} chairs", sku="C") for n in range(8))
+    embed_texts = get_encoder().embed_texts
+
+    def embed(texts):
+        if bad.name in texts:
+            raise RuntimeError("index out of range in self")
+        return embed_texts(texts)
+
+    monkeypatch.setattr(get_encoder(), "embed_texts", embed)
+    with pytest.raises(RuntimeError):
+        index()
+    while moment := IndexEntry.objects.filter(state=State.PENDING).exclude(pk=entry(bad).pk).first():
+        IndexEntry.objects.filter(not_before__lte=moment.not_before).update(not_before=timezone.now())
+        with suppress(RuntimeError):
+            index()
+        assert entry(bad).attempts < 10
+    assert entry(bad).state == State.PENDING
+    assert IndexEntry.objects.filter(state=State.INDEXED).count() == 7
 
 
 def test_a_consumer_that_goes_away_gives_the_claims_back():

@@ -236,7 +236,7 @@ def test_the_sweep_wakes_for_a_related_change(queue):
 def test_the_sweep_leaves_alone_what_is_not_due(queue):
     Product.objects.create(name="Mug", sku="M")
     queue.empty()
-    IndexEntry.objects.update(not_before=timezone.now() + timedelta(minutes=1))
+    IndexEntry.objects.update(not_before=timezone.now() + timedelta(minutes=1), attempts=1)
     assert jobs.sweep() == 0
     IndexEntry.objects.update(not_before=timezone.now())
     IndexEntry.objects.of(DOCUMENT).claim(10, indexing.LEASE)
@@ -278,6 +278,19 @@ def test_a_related_change_is_expanded_by_the_job(queue):
     (name,) = get_store()._collections
     assert get_store().get(name, [key])[key].payload["category"] == "cookware"
     assert not RelatedChange.objects.exists()
+
+
+def test_a_related_change_that_cannot_be_followed_keeps_nothing_else_waiting(queue, caplog):
+    Product.objects.create(name="Mug", sku="M")
+    gone = {"document": "product", "model": "shop.discontinued", "object_id": "1", "path": "products"}
+    RelatedChange.objects.create(**gone)
+    category = Category.objects.create(name="Kitchen", slug="kitchen")
+    RelatedChange.objects.filter(model="shop.category").delete()
+    category.save()
+    jobs.index_due("product")
+    assert states() == {INDEXED}
+    assert [change.model for change in RelatedChange.objects.all()] == ["shop.discontinued"]
+    assert "product: shop.discontinued 1" in caplog.text
 
 
 def test_a_large_related_change_is_expanded_in_steps(queue, monkeypatch):

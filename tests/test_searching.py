@@ -43,7 +43,7 @@ from clip_search.models import Collection, IndexEntry, PostedProduct
 from clip_search.searching import warm_up
 from clip_search.stores import get_store
 from clip_search.stores.base import Query
-from clip_search.stores.embedded import EmbeddedStore
+from clip_search.stores.openings import Opening
 from clip_search.testing import pause_indexing
 from clip_search.types import POSTED_SOURCE
 from tests.conftest import ROOT, picture_bytes, wait_until
@@ -313,8 +313,10 @@ def test_an_embedded_store_is_opened_once_a_page(configured, tmp_path, document,
     configured(QDRANT={"path": str(tmp_path / "qdrant")})
     products = make(f"{colour} mug" for colour in COLOURS)
     index(document)
-    opened, load = [], EmbeddedStore._opened
-    monkeypatch.setattr(EmbeddedStore, "_opened", lambda self, name: opened.append(name) or load(self, name))
+    get_store().close()
+    opened, open_it = [], Opening._open
+    monkeypatch.setattr(Opening, "_open", lambda self: opened.append(self) or open_it(self))
+    monkeypatch.setattr(Opening, "_is_wanted", lambda self: True)  # another process waits all the time
     assert next(iter(type(document).search("red mug")[:5])) == products[0]
     assert len(opened) == 1
     assert list(type(document).similar_to(products[0])[:5])
@@ -880,9 +882,18 @@ def test_the_same_words_are_embedded_once(counting, shop, document):
     counting()
     for text in ("a  red mug", " a red mug\n", "a red mug"):
         type(document).search(text)[:5].hits()
-    assert counting() == ["a red mug"]
+    assert counting() == ["a photo of a red mug"]
     type(document).search("A red mug")[:5].hits()
-    assert counting() == ["A red mug"]
+    assert counting() == ["a photo of A red mug"]
+
+
+def test_the_prompt_is_around_what_is_asked_whatever_it_is(counting, few, document, monkeypatch):
+    counting()
+    assert keys(type(document).search("RED  mug")[:1]) == [few[0].pk]
+    assert counting() == ["a photo of RED mug"]
+    monkeypatch.setattr(type(document), "query_prompt", "{query}, sold here")
+    type(document).search("{query} {0} mug")[:1].hits()
+    assert counting() == ["{query} {0} mug, sold here"]
 
 
 def test_another_model_has_its_own_vectors(counting, shop, document, monkeypatch):
@@ -891,7 +902,7 @@ def test_another_model_has_its_own_vectors(counting, shop, document, monkeypatch
     monkeypatch.setattr(type(encoder.get_encoder()), "fingerprint", "another")
     Collection.objects.update(fingerprint="another")
     type(document).search("a red mug").hits()
-    assert counting() == ["a red mug"]
+    assert counting() == ["a photo of a red mug"]
 
 
 @pytest.mark.parametrize("value", [b"", b"\x00" * 12, "text", None])

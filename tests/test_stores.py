@@ -14,6 +14,7 @@ from clip_search.stores.embedded import EmbeddedStore
 from clip_search.stores.memory import MemoryStore
 from clip_search.stores.server import ServerStore
 
+from .qdrant_stub import serving
 from .store_contract import StoreContract
 
 SERVER = os.environ.get("CLIP_SEARCH_TEST_QDRANT_URL")
@@ -47,6 +48,24 @@ class TestServerInMemory(StoreContract):
         store = ServerStore(location=":memory:")
         yield store
         store.close()
+
+
+@pytest.fixture(scope="module")
+def over_http() -> Iterator[ServerStore]:
+    with serving() as stub:
+        store = ServerStore(url=stub.url)
+        yield store
+        store.close()
+
+
+class TestServerOverHttp(StoreContract):
+    """What is between the store and a server, too: requests and answers on the wire."""
+
+    @pytest.fixture
+    def store(self, over_http: ServerStore) -> Store:
+        for collection in over_http._connected().get_collections().collections:
+            over_http.destroy(collection.name)
+        return over_http
 
 
 @pytest.mark.skipif(not SERVER, reason="CLIP_SEARCH_TEST_QDRANT_URL is not set")

@@ -35,6 +35,7 @@ E109 `product_id()` is overridden alone
 E110 `id_field` is no unique field
 E111 an attribute has a value of the wrong type
 E112 `weights` are not of "text" and "image"
+E113 `query_prompt` does not say where the words go
 W101 a path crosses a relation whose changes nobody notices
 ==== =====================================================================
 """

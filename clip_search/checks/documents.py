@@ -100,6 +100,13 @@ def _weights(document: Document) -> Iterator[CheckMessage]:
         yield error(112, f"{_label(document, 'weights')} cannot be used.", hint, document)
 
 
+def _query_prompt(document: Document) -> Iterator[CheckMessage]:
+    prompt: Any = document.query_prompt
+    if not isinstance(prompt, str) or "{query}" not in prompt:
+        hint = 'Say where the words go, as in "a photo of {query}"; "{query}" is no prompt at all.'
+        yield error(113, f"{_label(document, 'query_prompt')} has no {{query}}.", hint, document)
+
+
 # Hooks.
 
 
@@ -234,5 +241,5 @@ def _kin(one: Any, other: Any) -> bool:
     return issubclass(first, second) or issubclass(second, first)
 
 
-PLAIN: Final = (_name, _using, _max_images, _weights, _queryset, _ids)
+PLAIN: Final = (_name, _using, _max_images, _weights, _query_prompt, _queryset, _ids)
 DECLARED: Final = (_paths, _content, _filter_keys, _related, _unnoticed)

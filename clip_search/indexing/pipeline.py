@@ -11,8 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import timedelta
 
+from django.db import Error as DatabaseError
+
 from ..documents import Document
-from ..exceptions import ClipSearchError, CollectionMissing, SetupError
+from ..exceptions import CollectionMissing, SetupError, SurroundingsError
 from ..models import ROWS_PER_STATEMENT, IndexEntry
 from ..types import Report
 from .embedding import Stopped, decode, embed, needs_text
@@ -130,10 +132,11 @@ def released_on_error(document: Document, entries: Sequence[IndexEntry]) -> Iter
     except Exception as error:
         if isinstance(error, CollectionMissing | SetupError | Stopped):
             queryset.release(entries)
-        else:  # what nobody foresaw is due later too, or it would keep all others waiting
-            delay = backoff(max(entry.attempts for entry in entries))
-            said = str(error) if isinstance(error, ClipSearchError) else f"{type(error).__name__}: {error}"
-            queryset.release(entries, delay, said)
+        elif isinstance(error, SurroundingsError | DatabaseError):
+            queryset.release(entries, backoff(max(entry.attempts for entry in entries)), str(error))
+        else:  # one of them may be the cause: with a delay of its own it is soon claimed without the rest
+            for entry in entries:
+                queryset.release([entry], backoff(entry.attempts), f"{type(error).__name__}: {error}")
         raise
     except BaseException:
         queryset.release(entries)

@@ -7,6 +7,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from django.db import Error as DatabaseError
@@ -61,12 +62,18 @@ def read_contents(document: Document, entries: Iterable[IndexEntry]) -> dict[uui
     rows = document.resolve([entry.product_id for entry in owned]) if owned else {}
     for entry in owned:
         if entry.product_id in rows:
-            found[entry.uuid] = content_or_fault(document.content, rows[entry.product_id])
+            found[entry.uuid] = content_or_fault(partial(content_of, document), rows[entry.product_id])
     if posted:
         keys = [entry.uuid for entry in posted]
         for product in PostedProduct.objects.of(document).filter(uuid__in=keys):
             found[product.uuid] = content_or_fault(product.content, document)
     return found
+
+
+def content_of(document: Document, row: Any) -> Content:
+    """Read a row that was found to qualify, unless it was found so because asking raised: then raise that."""
+    document.qualifies(row)
+    return document.content(row)
 
 
 def content_or_fault(read_content: Callable[[Any], Content], argument: Any) -> Content | str:
@@ -89,12 +96,19 @@ def checked(content: Content) -> Content:
     try:
         content.text.encode()
         written = json.dumps(dict(content.payload), allow_nan=False, ensure_ascii=False)
-        payload = json.loads(written.encode())
-    except (TypeError, ValueError, RecursionError) as error:
+        payload = json.loads(written.encode(), parse_int=whole_number)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ProductError(f"The text or payload cannot be written as JSON: {error}.") from error
     if depth(payload) > MAX_DEPTH:
         raise ProductError(f"The payload is nested deeper than {MAX_DEPTH} levels. Make it flatter.")
     return replace(content, payload=payload)
+
+
+def whole_number(digits: str) -> int:
+    """Read an integer. Raises OverflowError where a store could not hold it even as a float."""
+    number = int(digits)
+    float(number)
+    return number
 
 
 def depth(value: Any) -> int:

@@ -51,7 +51,7 @@ def about_text(document: Document, text: str, conditions: Sequence[Condition], w
     shares = checked_weights({**document.weights, **weights})
 
     def legs(engine: Engine) -> list[Leg]:
-        vector = text_vector(engine, words)
+        vector = text_vector(engine, document.query_prompt.replace("{query}", words))
         return [Leg(using=name, vector=vector, weight=share) for name, share in shares.items() if share]
 
     if not words:

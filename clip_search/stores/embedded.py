@@ -10,7 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from ..exceptions import CollectionMissing, SetupError, StoreBusy, StoreFull, St
 from ..types import IMAGE, TEXT, Point
 from .base import CLIP, RRF_K, Leg, Query, Schema
 from .filters import Dialect
-from .locks import acquire, release
+from .openings import Opening
 from .qdrant import QdrantStore, payload_indexes, refused
 
 logger = logging.getLogger("clip_search")
@@ -39,10 +39,10 @@ COPIES = 3
 class EmbeddedStore(QdrantStore):
     """Collections in folders under `path`, for development, demos and shops up to about 20,000 products.
 
-    A folder can be open only once, so it is opened for each operation under an inter-process lock, and
-    whoever waits longer than `lock_timeout` seconds gets StoreBusy. `held` keeps it open. The engine maps
-    its files into memory, where a full disk kills the process: with less than `min_free_bytes` free, every
-    operation raises StoreFull before it opens anything, and writing needs more than that.
+    A folder can be open only once, so processes take turns on it, and whoever waits longer than
+    `lock_timeout` seconds gets StoreBusy. It stays open until another process wants it; `held` keeps it
+    longer. The engine maps its files into memory, where a full disk kills the process: with less than
+    `min_free_bytes` free, every operation raises StoreFull before it opens anything, and writing needs more.
 
     Search is exact. Of COLLECTION_OPTIONS it knows `on_disk_payload`; the rest is for servers.
     """
@@ -55,7 +55,8 @@ class EmbeddedStore(QdrantStore):
         self._path = Path(path)
         self._lock_timeout = lock_timeout
         self._min_free_bytes = min_free_bytes
-        self._mine = threading.local()
+        self._openings: dict[str, Opening] = {}
+        self._making = threading.Lock()
 
     @cached_property
     def _edge(self) -> Any:
@@ -158,40 +159,40 @@ class EmbeddedStore(QdrantStore):
         with self._shard(collection):
             yield
 
+    def close(self) -> None:
+        for opening in list(self._openings.values()):
+            opening.close()
+
     @contextmanager
     def _shard(self, collection: str) -> Iterator[Any]:
         self._check_space()
-        shards: dict[str, Any] = self._mine.__dict__.setdefault("shards", {})
-        if collection in shards:
-            yield shards[collection]
-            return
-        with self._opened(collection) as shard:
-            shards[collection] = shard
-            try:
-                yield shard
-            finally:
-                del shards[collection]
-
-    @contextmanager
-    def _opened(self, collection: str) -> Iterator[Any]:
         self._check_exists(collection)
-        with self._locked(collection):
-            self._check_exists(collection)  # it may have been destroyed while this waited
-            self._check_space()  # and the disk filled
-            shard = _asked(self._edge.EdgeShard.load, str(self._folder(collection)))
-            try:
-                yield shard
-            finally:
-                _asked(shard.close)
+        opening = self._opening(collection)
+        with self._explaining_files():
+            shard = opening.enter()
+        try:
+            yield shard
+        except BaseException:
+            opening.leave(failed=True)
+            raise
+        opening.leave()
+
+    def _opening(self, collection: str) -> Opening:
+        with self._making:
+            if collection not in self._openings:
+                lock, load = self._path / collection, partial(self._load, collection)
+                self._openings[collection] = Opening(lock, load, self._lock_timeout)
+            return self._openings[collection]
+
+    def _load(self, collection: str) -> Any:
+        self._check_exists(collection)  # it may have been destroyed while this waited
+        self._check_space()  # and the disk filled
+        return _asked(self._edge.EdgeShard.load, str(self._folder(collection)))
 
     @contextmanager
     def _locked(self, collection: str) -> Iterator[None]:
-        with self._explaining_files():
-            lock = acquire(self._path / f"{collection}.lock", self._lock_timeout)
-        try:
+        with self._explaining_files(), self._opening(collection).closed():
             yield
-        finally:
-            release(lock)
 
     @contextmanager
     def _explaining_files(self) -> Iterator[None]:

@@ -50,6 +50,19 @@ def acquire(path: Path, timeout: float) -> IO[bytes]:
     return handle
 
 
+def is_wanted(path: Path) -> bool:
+    """Say whether somebody holds the lock of a file. Raises OSError."""
+    with path.open("ab") as handle:
+        try:
+            portalocker.lock(handle, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        except portalocker.AlreadyLocked:
+            return True
+        except portalocker.LockException as error:
+            raise OSError(f"cannot lock: {error}") from error
+        portalocker.unlock(handle)
+    return False
+
+
 def _wait(handle: IO[bytes], timeout: float) -> None:
     waiter = _Waiter(handle)
     waiter.start()

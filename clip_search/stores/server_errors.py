@@ -17,7 +17,7 @@ def client_errors() -> tuple[type[Exception], ...]:
     from qdrant_client.common.client_exceptions import QdrantException
     from qdrant_client.http.exceptions import ApiException
 
-    return ApiException, QdrantException, grpc.RpcError, ValueError, AssertionError
+    return ApiException, QdrantException, grpc.RpcError, ValueError, AssertionError, RecursionError
 
 
 def without_frames(error: BaseException) -> BaseException:
@@ -40,7 +40,7 @@ def explained(error: Exception, collection: str) -> ClipSearchError:
     # Only what names the collection: a proxy without a route answers 404 as well.
     if status == 404 and collection and collection in said:
         return CollectionMissing()
-    if status in (400, 409, 422):
+    if status in (400, 409, 422) and said:  # without Qdrant's own words it was something in between
         return refused(said)
     reason = f"status {status}" if status else type(getattr(error, "source", error)).__name__
     return StoreUnavailable(
@@ -69,7 +69,7 @@ def _is_ours(error: Exception) -> bool:
     """Say whether the client refused what it was asked, rather than stumbled over the answer."""
     if isinstance(error, AssertionError):
         return "Unknown arguments" in str(error)
-    return isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError)
+    return isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
 
 
 def _said(error: Any) -> str:

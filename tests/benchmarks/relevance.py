@@ -2,8 +2,10 @@
 
 The products are drawn by the tests' second renderer, which the demo model was not trained on, and speak as
 the demo catalogue does, in English; the queries are sentences held out of training, in English and French. A
-product is right if it is of the kind and the colour that was asked for. Everything runs through the package's
-encoder and its embedded store; what the package does not do (BM25) is computed here, to be compared with.
+product is right if it is of the kind and the colour that was asked for. Shops' texts often leave to the
+picture what it shows, so all is measured a second time with the colour struck out of every second text.
+Everything runs through the package's encoder and its embedded store; what the package does not do (BM25) is
+computed here, to be compared with.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,9 @@ QUERIES = 432
 """A sample of the sentences in each language; all of them take four times as long and say the same."""
 PATTERNS = ("plain", "striped")
 WITHOUT_IMAGE = 0.3
+COMPLETE, TERSE = "complete texts", "terse texts"
+PROMPTS = ("{query}", "photo: {query}", "a product: {query}", "a photo of a {query}")
+"""What the default, a document's own, is compared with."""
 CONSTANTS = (1, 2, 5, 10, 60)
 """Of reciprocal rank fusion. Cormack, Clarke and Büttcher (2009) use 60."""
 
@@ -97,6 +102,19 @@ def set_up(seed: int, folder: str) -> Bench:
         embed=encoder.embed_texts,
         store=get_store(),
     )
+
+
+def tersely(bench: Bench) -> Bench:
+    """Return the same products, the colour struck out of every second one's text."""
+    products = [
+        replace(product, text=without_colour(product)) if number % 2 else product
+        for number, product in enumerate(bench.products)
+    ]
+    return replace(bench, products=products, texts=bench.embed([product.text for product in products]))
+
+
+def without_colour(product: Shown) -> str:
+    return " ".join(word for word in product.text.split() if product.colour not in word.lower())
 
 
 def collection(bench: Bench, name: str, without_image: set[int] = frozenset()) -> dict:
@@ -171,11 +189,16 @@ def bm25(bench: Bench, k1: float = 1.2, b: float = 0.75) -> Callable:
     return rank
 
 
-def measure(bench: Bench, rank: Callable, language: str, template: str = "{}", only: set[int] | None = None):
+def measure(
+    bench: Bench, rank: Callable, language: str, prompt: str = "", only: set[int] | None = None
+) -> tuple[float, float]:
     """Return recall@10 and nDCG@10, means over the queries; `only` counts just these products as right."""
+    from clip_search import Document
+
+    prompt = prompt or Document.query_prompt
     recalls, gains = [], []
     queries = bench.queries[language]
-    vectors = bench.embed([template.format(query.text) for query in queries])
+    vectors = bench.embed([prompt.replace("{query}", query.text) for query in queries])
     for query, vector in zip(queries, vectors, strict=True):
         right = bench.right(query) if only is None else bench.right(query) & only
         if not right:
@@ -189,31 +212,39 @@ def measure(bench: Bench, rank: Callable, language: str, template: str = "{}", o
 
 def rows(bench: Bench, seed: int) -> list[dict]:
     """Measure every variant."""
-    places = collection(bench, "all")
+    places, terse = collection(bench, "all"), tersely(bench)
+    terse_places = collection(terse, "terse")
     with bench.store.held("all"):
-        return measured(bench, places) + without_images(bench, places, seed)
+        found = measured(bench, "all", places)
+    with bench.store.held("terse"):
+        found += [row | {"texts": TERSE} for row in measured(terse, "terse", terse_places)]
+    with bench.store.held("all"):
+        return found + without_images(bench, places, seed)
 
 
-def measured(bench: Bench, places: dict) -> list[dict]:
+def measured(bench: Bench, collected: str, places: dict) -> list[dict]:
     """Measure every way of ranking."""
     from clip_search.stores.base import RRF_K
 
+    def by(weights: Mapping[str, float], k: int | None = None) -> Callable:
+        return engine(bench, collected, places, weights, k)
+
     equal = {"text": 1.0, "image": 1.0}
     legs = [near(bench.texts), near(bench.images)]
-    variants = {
-        "text only": (engine(bench, "all", places, {"text": 1}), "{}"),
-        "image only": (engine(bench, "all", places, {"image": 1}), "{}"),
-        **{f"fused, k = {k}": (engine(bench, "all", places, equal, k), "{}") for k in CONSTANTS},
-        "default, text 2 : image 1": (engine(bench, "all", places, {"text": 2, "image": 1}), "{}"),
-        "default, text 1 : image 2": (engine(bench, "all", places, {"text": 1, "image": 2}), "{}"),
-        'default, "a photo of {query}"': (engine(bench, "all", places, equal), "a photo of {}"),
-        "BM25 only": (bm25(bench), "{}"),
-        "default with BM25": (with_bm25(bench, RRF_K, [*legs, bm25(bench)]), "{}"),
+    variants: dict[str, tuple[Callable, str]] = {
+        "text only": (by({"text": 1}), ""),
+        "image only": (by({"image": 1}), ""),
+        **{f"fused, k = {k}": (by(equal, k), "") for k in CONSTANTS},
+        "default, text 2 : image 1": (by({"text": 2, "image": 1}), ""),
+        "default, text 1 : image 2": (by({"text": 1, "image": 2}), ""),
+        **{f'default, "{prompt}"': (by(equal), prompt) for prompt in PROMPTS},
+        "BM25 only": (bm25(bench), ""),
+        "default with BM25": (with_bm25(bench, RRF_K, [*legs, bm25(bench)]), ""),
     }
     found = []
-    for name, (rank, template) in variants.items():
+    for name, (rank, prompt) in variants.items():
         for language in bench.queries:
-            recall, gain = measure(bench, rank, language, template)
+            recall, gain = measure(bench, rank, language, prompt)
             found.append({"variant": name, "language": language, "recall@10": recall, "nDCG@10": gain})
     return found
 
@@ -250,9 +281,19 @@ def main() -> None:
         return
     asked = ", ".join(f"{len(queries)} {language}" for language, queries in bench.queries.items())
     print(f"{len(bench.products)} products, {asked} queries, seed {options.seed}\n")
-    print(f"{'variant':40} {'language':9} {'recall@10':>9} {'nDCG@10':>9}")
+    show(found)
+
+
+def show(found: Sequence[Mapping]) -> None:
+    """Print a line per variant and language: both catalogues side by side."""
+    lines: dict[tuple[str, str], dict[str, str]] = {}
     for row in found:
-        print(f"{row['variant']:40} {row['language']:9} {row['recall@10']:9.3f} {row['nDCG@10']:9.3f}")
+        figures = f"{row['recall@10']:9.3f} {row['nDCG@10']:7.3f}"
+        lines.setdefault((row["variant"], row["language"]), {})[row.get("texts", COMPLETE)] = figures
+    print(f"{'':42} {COMPLETE:>17}   {TERSE:>17}")
+    print(f"{'variant':33} {'language':8}" + 2 * f" {'recall@10':>9} {'nDCG@10':>7}  ")
+    for (variant, language), figures in lines.items():
+        print(f"{variant:33} {language:8} {figures[COMPLETE]}   {figures.get(TERSE, '')}".rstrip())
 
 
 if __name__ == "__main__":

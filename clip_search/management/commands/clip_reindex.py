@@ -10,7 +10,6 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from clip_search import indexing, jobs, reindexing
 from clip_search.conf import conf
@@ -110,7 +109,7 @@ class Command(DocumentCommand):
         patience = time.monotonic() + 1.2 * indexing.LEASE.total_seconds()
         while True:
             yield from indexing.index_due(document, product_ids=ids, limit=batch_size)
-            held = self.pending(document, ids).filter(claimed_until__gt=timezone.now())
+            held = self.pending(document, ids).exclude(claim=None)  # or were, a moment ago
             if not held.exists() or time.monotonic() > patience:
                 return
             time.sleep(0.2)
