@@ -13,7 +13,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -149,16 +149,20 @@ def shrink(data: bytes, size: int) -> NDArray[np.uint8]:
     Its shorter side is resized to `size`, bicubic, and its middle cut out, as CLIP's own processor does.
     Raises BadImage.
     """
+    with ExitStack() as held:  # until the picture is gone: the next one is decoded in its place
+        return _shrunk(data, size, held)
+
+
+def _shrunk(data: bytes, size: int, held: ExitStack) -> NDArray[np.uint8]:
     import numpy as np
 
     with _opened(io.BytesIO(data)) as image:
         whole = _weight(image)
         image.draft(None, (DRAFT_FACTOR * size, DRAFT_FACTOR * size))
         # A progressive one is held whole by its decoder, whatever comes out of it.
-        pixels = whole if image.info.get("progressive") else _weight(image)
-        with _budget.taken(pixels):
-            image.load()
-            small = _square(_as_rgb(image), size)
+        held.enter_context(_budget.taken(whole if image.info.get("progressive") else _weight(image)))
+        image.load()
+        small = _square(_as_rgb(image), size)
         turn = _TRANSPOSE.get(_orientation(image))
         return np.asarray(small if turn is None else small.transpose(turn))
 
