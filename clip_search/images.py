@@ -32,6 +32,8 @@ AT_ONCE: Final = 20_000_000
 """Pixels that all threads of a process decode at the same time: they cost 50 to 200 MB, by format."""
 WEIGHTS: Final = {"WEBP": 1.6}
 """How many pixels one of a format counts for: the decoder of WEBP holds four copies of its picture."""
+BLOCK: Final = 64 * 1024 * 1024
+"""Bytes: from 32 MiB on, glibc asks the system for each piece of memory and returns it."""
 ROWS: Final = 256
 """Rows of a transparent image that are laid on white at a time."""
 DRAFT_FACTOR: Final = 2
@@ -96,6 +98,14 @@ class Budget:
 
 
 _budget = Budget(AT_ONCE)
+
+
+def give_memory_back() -> None:
+    """Have Pillow take the memory of a large picture in one piece, which the system gets back with it.
+
+    Of its usual pieces of 16 MiB much stays with the process. For our own processes: it is Pillow's global.
+    """
+    Image.core.set_block_size(BLOCK)  # type: ignore[attr-defined]
 
 
 def read(source: IO[bytes]) -> bytes:

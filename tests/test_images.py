@@ -576,3 +576,13 @@ def test_the_next_image_waits_until_the_memory_of_the_last_one_is_free(monkeypat
         list(threads.map(lambda data: images.shrink(data, SIZE), [FORMATS["PNG"]] * 12))
 
     assert max(most) == 1
+
+
+def test_a_worker_s_large_pictures_are_in_one_piece():
+    usual = Image.core.get_block_size()
+    try:
+        images.give_memory_back()
+        assert Image.core.get_block_size() > 32 * 1024 * 1024
+        assert images.shrink(FORMATS["PNG"], SIZE).shape == (SIZE, SIZE, 3)
+    finally:
+        Image.core.set_block_size(usual)
