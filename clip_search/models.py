@@ -80,26 +80,40 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         return self.using(document.using).filter(document=document.name)
 
     def raise_revision(
-        self, document: Document, product_ids: Iterable[str], *, source: str = MODEL_SOURCE
+        self,
+        document: Document,
+        product_ids: Iterable[str],
+        *,
+        source: str = MODEL_SOURCE,
+        take: bool = True,
     ) -> int:
-        """Say that these products need indexing, in few statements for any number. Returns how many."""
+        """Say that these products need indexing, in few statements for any number. Returns how many.
+
+        Whoever raises a product has the last word of what it is made from, unless he says `take=False`: what
+        has another source then is left to who raised it, be it since he looked.
+        """
         ids = sorted({document.point_id(product_id): product_id for product_id in product_ids}.items())
-        self.of(document)._raise_all(document, ids, source)
+        self.of(document)._raise_all(document, ids, source, take)
         return len(ids)
 
     @_persistent
-    def _raise_all(self, document: Document, ids: list[tuple[uuid.UUID, str]], source: str) -> None:
+    def _raise_all(
+        self, document: Document, ids: list[tuple[uuid.UUID, str]], source: str, take: bool
+    ) -> None:
         with transaction.atomic(using=self.db, savepoint=False):
             for chunk in _chunks(ids, ROWS_PER_STATEMENT):
-                self._raise_chunk(document, dict(chunk), source)
+                self._raise_chunk(document, dict(chunk), source, take)
 
-    def _raise_chunk(self, document: Document, ids: dict[uuid.UUID, str], source: str) -> None:
+    def _raise_chunk(self, document: Document, ids: dict[uuid.UUID, str], source: str, take: bool) -> None:
         entries = [
             IndexEntry(uuid=key, document=document.name, product_id=product_id, source=source)
             for key, product_id in ids.items()
         ]
         now = timezone.now()
-        self._with_missing(entries).update(
+        rows = self._with_missing(entries)
+        if not take:
+            rows = rows.filter(Q(source=source) | Q(state=IndexEntry.State.REMOVED))
+        rows.update(
             revision=F("revision") + 1,
             state=IndexEntry.State.PENDING,
             source=source,
@@ -213,6 +227,10 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         self.held([entry]).filter(revision=F("claimed_revision"))._update_in_order(
             revision=revision + 1, claim=None, claimed_until=None
         )
+
+    def disclaim(self) -> None:
+        """Take every claim away: whoever has one finishes nothing, and the entries are due."""
+        self.exclude(claim=None)._update_in_order(claim=None, claimed_until=None)
 
     def forget_index(self) -> int:
         """Have everything indexed anew: the index that the entries speak of is gone or being replaced."""

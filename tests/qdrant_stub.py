@@ -41,6 +41,7 @@ class StubQdrant(ThreadingHTTPServer):
         self.working = threading.Lock()
         self.over = threading.Event()
         self.share = 0.0
+        self.kinds = FAULTS
         self.rng = random.Random(seed)
         self.met: Counter[str] = Counter()
         """How many requests met which fault, "" for those that met none."""
@@ -61,7 +62,7 @@ class StubQdrant(ThreadingHTTPServer):
         """Draw what goes wrong with a request, "" for nothing, and whether its work is done all the same."""
         with self.working:
             wrong = self.rng.random() < self.share
-            kind = self.rng.choice(FAULTS) if wrong else ""
+            kind = self.rng.choice(self.kinds) if wrong else ""
             self.met[kind] += 1
             return kind, not kind or self.rng.random() < 0.5
 

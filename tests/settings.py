@@ -116,7 +116,7 @@ RQ_QUEUES = {
     },
 }
 RQ = {"WORKER_CLASS": "clip_search.worker.EmbeddingWorker"}
-CLIP_SEARCH = {
+CLIP_SEARCH: dict[str, object] = {
     "QDRANT": {"backend": "clip_search.testing.MemoryStore"},
     "ENCODER": os.environ.get("CLIP_SEARCH_TEST_ENCODER", "clip_search.testing.HashingEncoder"),
     "API_DOCUMENT": "product",

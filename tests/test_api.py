@@ -22,7 +22,7 @@ from clip_search import jobs
 from clip_search.api import metadata, posting, serializers, views
 from clip_search.documents import registry
 from clip_search.exceptions import ModelUnavailable, SearchUnavailable, StoreUnavailable
-from clip_search.models import IndexEntry, PostedProduct
+from clip_search.models import Collection, IndexEntry, PostedProduct
 from clip_search.types import MODEL_SOURCE, POSTED_SOURCE
 from tests.conftest import picture_bytes
 from tests.shop.models import Product
@@ -174,6 +174,20 @@ def test_sync_503_when_a_worker_keeps_holding_it(client, monkeypatch):
     answer = client.post(SYNC, FIELDS)
     assert answer.status_code == 503
     assert "busy" in answer.json()["detail"]
+
+
+def test_sync_503_when_the_collection_has_just_vanished(client, monkeypatch):
+    index_now = jobs.index_now
+
+    def index_and_lose(*args):
+        entry = index_now(*args)
+        Collection.objects.all().delete()
+        return entry
+
+    monkeypatch.setattr(jobs, "index_now", index_and_lose)
+    answer = client.post(SYNC, FIELDS)
+    assert answer.status_code == 503
+    assert "test-123 is kept and will be indexed" in answer.json()["detail"]
 
 
 def test_sync_409_when_it_was_deleted_meanwhile(client, document, monkeypatch):

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -78,10 +79,11 @@ def test_two_write_while_one_searches(folder: Path) -> None:
     assert seconds[-1] < 5
 
 
-def test_a_killed_writer_loses_nothing_that_it_acknowledged(folder: Path) -> None:
-    rng = random.Random(1)
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.soak)])
+def test_a_killed_writer_loses_nothing_that_it_acknowledged(folder: Path, kills: int) -> None:
+    rng = random.Random(kills)
     acknowledged: set[str] = set()
-    for first in (0, 10**6, 2 * 10**6):
+    for first in range(0, kills * 10**6, 10**6):
         with process("write", folder, 60, first) as writer:
             end = first_line(writer)
             threading.Timer(rng.uniform(0.05, 0.4), writer.kill).start()
@@ -125,6 +127,25 @@ def test_who_gave_up_keeps_no_lock(folder: Path) -> None:
     while waiters() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert waiters() == []
+
+
+def test_who_is_broken_off_while_waiting_keeps_no_lock(folder: Path) -> None:
+    def break_off(*args: object) -> None:
+        raise ZeroDivisionError
+
+    before = signal.signal(signal.SIGALRM, break_off)
+    store = EmbeddedStore(folder)
+    with process("hold", folder, 60) as holder:
+        assert first_line(holder) == "held"
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            with pytest.raises(ZeroDivisionError):
+                store.count(COLLECTION)
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        holder.kill()
+        holder.wait(10)
+        assert EmbeddedStore(folder, lock_timeout=5).count(COLLECTION) == store.count(COLLECTION) == 0
 
 
 def waiters() -> list[threading.Thread]:
@@ -181,13 +202,24 @@ def is_free(folder: Path) -> bool:
 
 def test_what_nobody_else_wants_stays_open(folder: Path, loads: list[str]) -> None:
     store = EmbeddedStore(folder)
-    for number in range(3):
-        store.put(COLLECTION, [product(number)])
-        assert store.count(COLLECTION) == number + 1
+    for _ in range(3):
+        assert store.count(COLLECTION) == 0
     assert loads == [COLLECTION]
     assert not is_free(folder)
     store.close()
     assert is_free(folder)
+
+
+def test_what_was_written_to_is_closed_at_once(folder: Path, loads: list[str]) -> None:
+    store = EmbeddedStore(folder)
+    assert store.count(COLLECTION) == 0
+    store.put(COLLECTION, [product(1)])
+    assert is_free(folder)
+    with store.held(COLLECTION):
+        assert store.count(COLLECTION) == 1
+        store.put(COLLECTION, [product(2)])
+    assert not is_free(folder)
+    assert loads == [COLLECTION, COLLECTION]
 
 
 def test_what_nobody_uses_is_closed_after_a_while(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
-from django.db import OperationalError, connection
+from django.db import IntegrityError, OperationalError, connection
 from django.utils import timezone
 
 from clip_search import indexing, reindexing
@@ -20,7 +20,7 @@ from clip_search.documents import registry
 from clip_search.encoder import get_encoder
 from clip_search.exceptions import CollectionMissing, ModelChanged, SetupError, StoreUnavailable
 from clip_search.indexing import pipeline as pipelines
-from clip_search.indexing.writing import LONGEST_DELAY, backoff
+from clip_search.indexing.writing import LONGEST_DELAY, backoff, finish, write
 from clip_search.models import Collection, IndexEntry, IndexEntryQuerySet, PostedProduct
 from clip_search.stores import get_store
 from clip_search.types import IMAGE, TEXT, Point, Report
@@ -848,6 +848,27 @@ def test_a_collection_that_vanishes_under_way_is_made_again():
     assert not IndexEntry.objects.exclude(state=State.INDEXED).exists()
 
 
+def test_who_wrote_to_a_collection_that_then_vanished_does_not_finish():
+    product = Product.objects.create(name="Chair", sku="C")
+    worker = Stalled()
+    goal, items, _ = worker.pipeline._waiting[0]
+    write(goal, items)
+    get_store().destroy(collection())
+    assert indexing.mend_missing(DOCUMENT) == 1
+    finish(goal, items)
+    assert entry(product).state == State.PENDING
+    assert index().embedded == 1
+
+
+def test_a_collection_that_another_process_made_and_lost_is_a_missing_one(monkeypatch):
+    def refuse(self, **values):
+        raise IntegrityError
+
+    monkeypatch.setattr(type(Collection.objects.all()), "create", refuse)
+    with pytest.raises(CollectionMissing):
+        indexing.make_collection(DOCUMENT, get_store(), get_encoder())
+
+
 def test_a_store_that_contradicts_itself_is_not_asked_for_ever(mug):
     """It has the collection, and says of every use that it has not."""
     mug.save()
@@ -1024,6 +1045,49 @@ def test_a_posted_product_takes_the_same_path_and_the_shop_s_next_save_takes_it_
     IndexEntry.objects.raise_revision(DOCUMENT, ["p-1"], source="posted")
     PostedProduct.objects.discard(DOCUMENT, "p-1")
     assert index() == Report(removed=1)
+
+
+def post_again(product: Product) -> None:
+    PostedProduct.objects.keep(DOCUMENT, str(product.pk), {"name": "Posted mug"})
+    IndexEntry.objects.raise_revision(DOCUMENT, [str(product.pk)], source="posted")
+
+
+def test_a_related_change_does_not_take_back_what_was_posted(mug):
+    mug.category = Category.objects.create(name="Kitchen", slug="kitchen")
+    mug.save()
+    index()
+    mug.category.save()
+    post_again(mug)
+    reindexing.expand_related(DOCUMENT)
+    index()
+    assert text_of(mug, "Posted mug")
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_is_posted_while_the_nightly_run_compares_has_the_last_word(mug, gone):
+    ProductImage.objects.all().delete()
+    index()
+    rows = Product.objects.filter(pk=mug.pk)
+    rows._raw_delete("default") if gone else rows.update(name="Updated")
+    pages = list(reindexing.walk(DOCUMENT))
+    assert [page.changed for page in pages if page.changed] == [[str(mug.pk)]]
+    post_again(mug)
+    list(reindexing.raise_changed(DOCUMENT, pages))
+    index()
+    assert text_of(mug, "Posted mug")
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_what_is_saved_while_the_nightly_run_compares_has_the_last_word(mug, saved):
+    post_again(mug)
+    index()
+    PostedProduct.objects.update(name="Posted otherwise")
+    pages = list(reindexing.walk(DOCUMENT))
+    if saved:
+        mug.save()
+    list(reindexing.raise_changed(DOCUMENT, pages))
+    index()
+    assert text_of(mug, "Red mug. for tea" if saved else "Posted otherwise")
 
 
 def test_a_product_reads_what_is_committed_when_it_is_claimed(mug):

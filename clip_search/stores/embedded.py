@@ -40,9 +40,10 @@ class EmbeddedStore(QdrantStore):
     """Collections in folders under `path`, for development, demos and shops up to about 20,000 products.
 
     A folder can be open only once, so processes take turns on it, and whoever waits longer than
-    `lock_timeout` seconds gets StoreBusy. It stays open until another process wants it; `held` keeps it
-    longer. The engine maps its files into memory, where a full disk kills the process: with less than
-    `min_free_bytes` free, every operation raises StoreFull before it opens anything, and writing needs more.
+    `lock_timeout` seconds gets StoreBusy. After a search it stays open until another process wants it;
+    `held` keeps it open longer. The engine maps its files into memory, where a full disk kills the process:
+    with less than `min_free_bytes` free, every operation raises StoreFull before it opens anything, and
+    writing needs more.
 
     Search is exact. Of COLLECTION_OPTIONS it knows `on_disk_payload`; the rest is for servers.
     """
@@ -164,7 +165,8 @@ class EmbeddedStore(QdrantStore):
             opening.close()
 
     @contextmanager
-    def _shard(self, collection: str) -> Iterator[Any]:
+    def _shard(self, collection: str, *, stay: bool = False) -> Iterator[Any]:
+        """Have the collection open; it may `stay` open afterwards, while nobody else wants it."""
         self._check_space()
         self._check_exists(collection)
         opening = self._opening(collection)
@@ -173,9 +175,9 @@ class EmbeddedStore(QdrantStore):
         try:
             yield shard
         except BaseException:
-            opening.leave(failed=True)
+            opening.leave(stay=stay, failed=True)
             raise
-        opening.leave()
+        opening.leave(stay=stay)
 
     def _opening(self, collection: str) -> Opening:
         with self._making:
@@ -261,7 +263,7 @@ class EmbeddedStore(QdrantStore):
         request = self._edge.QueryRequest(
             limit=limit, offset=offset, filter=where, with_payload=True, **self._search(query, where)
         )
-        with self._shard(collection) as shard:
+        with self._shard(collection, stay=True) as shard:
             hits: list[Any] = _asked(shard.query, request)
         return hits
 
@@ -284,12 +286,12 @@ class EmbeddedStore(QdrantStore):
 
     def _facet(self, collection: str, key: str, where: Any, limit: int) -> Iterable[Any]:
         request = self._edge.FacetRequest(key=key, limit=limit, exact=True, filter=where)
-        with self._shard(collection) as shard:
+        with self._shard(collection, stay=True) as shard:
             hits: list[Any] = _asked(shard.facet, request).hits
         return hits
 
     def _count(self, collection: str, where: Any) -> int:
-        with self._shard(collection) as shard:
+        with self._shard(collection, stay=True) as shard:
             return int(_asked(shard.count, self._edge.CountRequest(exact=True, filter=where)))
 
 

@@ -66,7 +66,13 @@ def is_wanted(path: Path) -> bool:
 def _wait(handle: IO[bytes], timeout: float) -> None:
     waiter = _Waiter(handle)
     waiter.start()
-    if not waiter.done.wait(timeout) and waiter.abandon():
+    try:
+        in_time = waiter.done.wait(timeout)
+    except BaseException:  # whoever waits here may be broken off, and must not be left with the lock
+        if not waiter.abandon():
+            release(handle)
+        raise
+    if not in_time and waiter.abandon():
         raise TimeoutError
     if waiter.error:
         handle.close()

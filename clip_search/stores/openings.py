@@ -1,9 +1,11 @@
 """Who has an embedded collection open: one process at a time, for as long as nobody else wants it.
 
-Opening takes a quarter of a second at 20,000 products, and a search 10 ms. So a process keeps open what it
-has used, until another one asks or a while has passed. Who wants a collection waits at its turnstile, one
-after the other, and only the first of them at its door: that somebody stands at the turnstile is all that
-whoever is inside need look at.
+Opening takes a quarter of a second at 20,000 products, and a search 10 ms. So a process that searched keeps
+the collection open, until another one asks or a while has passed. One that wrote closes it at once: its next
+step may take long, a paused process hands nothing over, and closing brings all to the disk.
+
+Who wants a collection waits at its turnstile, one after the other, and only the first of them at its door:
+that somebody stands at the turnstile is all that whoever is inside need look at.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from .locks import acquire, is_wanted, release
 logger = logging.getLogger("clip_search")
 
 IDLE_SECONDS: Final = 5.0
-"""How long a collection that nobody uses stays open. What a power failure would take is written by then."""
+"""How long a collection that nobody uses stays open."""
 LOOK_SECONDS: Final = 0.01
 """How often it is looked whether somebody waits for it."""
 
@@ -42,6 +44,7 @@ class Opening:
     def _reset(self) -> None:
         self._mine = threading.RLock()
         self._uses = 0
+        self._may_stay = False
         self._shard: Any = None
         self._lock: IO[bytes] | None = None
         self._keeper: threading.Thread | None = None
@@ -62,14 +65,16 @@ class Opening:
         self._uses += 1
         return self._shard
 
-    def leave(self, *, failed: bool = False) -> None:
-        """Let others in; after an error the collection is closed in any case."""
+    def leave(self, *, stay: bool, failed: bool = False) -> None:
+        """Let others in. After an error, and where nothing that was done said `stay`, it is closed."""
         try:
             self._uses -= 1
             self._used_at = time.monotonic()
+            self._may_stay = stay or self._may_stay
             if self._uses:
                 return
-            if failed or self._is_wanted():
+            stay, self._may_stay = self._may_stay, False
+            if failed or not stay or self._is_wanted():
                 self._close()
             elif self._keeper is None:
                 self._keeper = threading.Thread(target=self._keep, name="clip_search-keeper", daemon=True)
