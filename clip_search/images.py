@@ -13,7 +13,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -32,6 +32,8 @@ AT_ONCE: Final = 20_000_000
 """Pixels that all threads of a process decode at the same time: they cost 50 to 200 MB, by format."""
 WEIGHTS: Final = {"WEBP": 1.6}
 """How many pixels one of a format counts for: the decoder of WEBP holds four copies of its picture."""
+BLOCK: Final = 64 * 1024 * 1024
+"""Bytes: from 32 MiB on, glibc asks the system for each piece of memory and returns it."""
 ROWS: Final = 256
 """Rows of a transparent image that are laid on white at a time."""
 DRAFT_FACTOR: Final = 2
@@ -98,6 +100,14 @@ class Budget:
 _budget = Budget(AT_ONCE)
 
 
+def give_memory_back() -> None:
+    """Have Pillow take the memory of a large picture in one piece, which the system gets back with it.
+
+    Of its usual pieces of 16 MiB much stays with the process. For our own processes: it is Pillow's global.
+    """
+    Image.core.set_block_size(BLOCK)  # type: ignore[attr-defined]
+
+
 def read(source: IO[bytes]) -> bytes:
     """Return the file's bytes. Raises BadImage where it is missing, empty or too large.
 
@@ -149,16 +159,20 @@ def shrink(data: bytes, size: int) -> NDArray[np.uint8]:
     Its shorter side is resized to `size`, bicubic, and its middle cut out, as CLIP's own processor does.
     Raises BadImage.
     """
+    with ExitStack() as held:  # until the picture is gone: the next one is decoded in its place
+        return _shrunk(data, size, held)
+
+
+def _shrunk(data: bytes, size: int, held: ExitStack) -> NDArray[np.uint8]:
     import numpy as np
 
     with _opened(io.BytesIO(data)) as image:
         whole = _weight(image)
         image.draft(None, (DRAFT_FACTOR * size, DRAFT_FACTOR * size))
         # A progressive one is held whole by its decoder, whatever comes out of it.
-        pixels = whole if image.info.get("progressive") else _weight(image)
-        with _budget.taken(pixels):
-            image.load()
-            small = _square(_as_rgb(image), size)
+        held.enter_context(_budget.taken(whole if image.info.get("progressive") else _weight(image)))
+        image.load()
+        small = _square(_as_rgb(image), size)
         turn = _TRANSPOSE.get(_orientation(image))
         return np.asarray(small if turn is None else small.transpose(turn))
 

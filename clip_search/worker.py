@@ -20,7 +20,7 @@ from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.worker import WorkerStatus
 
-from . import indexing, jobs
+from . import images, indexing, jobs
 from .encoder import get_encoder
 from .exceptions import SetupError
 
@@ -67,6 +67,7 @@ class EmbeddingWorker(SimpleWorker):
     def work(self, *args: Any, **kwargs: Any) -> bool:
         """Load the model, then work. Where the set-up is at fault: one line with the remedy, status 1."""
         jobs.stopping.reset()
+        images.give_memory_back()
         try:
             get_encoder().warm_up()
             worked = super().work(*args, **kwargs)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,10 @@ class Disk:
 
     def fill(self, leave: int = 0) -> None:
         self.clear()
-        with self._ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, self.free - leave)
+        for _ in range(100):  # others may write meanwhile
+            with suppress(OSError), self._ballast.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, self.free - leave)
+                return
 
     def clear(self) -> None:
         self._ballast.unlink(missing_ok=True)

@@ -6,13 +6,14 @@ import random
 import struct
 import threading
 import time
+import weakref
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
 
 from clip_search import images
 from clip_search.exceptions import BadImage
@@ -555,3 +556,33 @@ def test_a_failed_image_gives_its_share_back():
             1 / 0  # noqa: B018
     with budget.taken(10):
         pass
+
+
+def test_the_next_image_waits_until_the_memory_of_the_last_one_is_free(monkeypatch):
+    """Each is as large as all that may be decoded at once, so never are two of them there."""
+    seen, most = [], []
+    load = ImageFile.ImageFile.load
+
+    def noted(image):
+        seen.append(weakref.ref(image))
+        most.append(len({id(alive) for alive in (one() for one in seen) if alive is not None}))
+        return load(image)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", noted)
+    monkeypatch.setattr(images, "_budget", images.Budget(300 * 200))
+    transpose = images._orientation
+    monkeypatch.setattr(images, "_orientation", lambda image: time.sleep(0.01) or transpose(image))
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda data: images.shrink(data, SIZE), [FORMATS["PNG"]] * 12))
+
+    assert max(most) == 1
+
+
+def test_a_worker_s_large_pictures_are_in_one_piece():
+    usual = Image.core.get_block_size()
+    try:
+        images.give_memory_back()
+        assert Image.core.get_block_size() > 32 * 1024 * 1024
+        assert images.shrink(FORMATS["PNG"], SIZE).shape == (SIZE, SIZE, 3)
+    finally:
+        Image.core.set_block_size(usual)
