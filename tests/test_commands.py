@@ -246,6 +246,15 @@ def test_a_store_that_is_away_is_an_error_and_nothing_is_lost():
     assert "2 embedded" in run("clip_reindex")
 
 
+@pytest.mark.parametrize("command", ["clip_reindex", "clip_verify"])
+def test_a_collection_that_was_lost_is_made_again(command):
+    make(3)
+    run("clip_reindex")
+    get_store().destroy(collection())
+    assert "3 embedded" in run(command)
+    assert get_store().count(collection()) == 3
+
+
 def test_a_model_that_was_changed_is_an_error_with_the_remedy(settings):
     make(1)
     run("clip_reindex")

@@ -19,6 +19,7 @@ import pytest
 from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
 from django.core.paginator import Paginator
 from django.db import DatabaseError
 from PIL import Image
@@ -27,7 +28,7 @@ from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
 from clip_search import SearchUnavailable, encoder, indexing, rebuilding, searching
-from clip_search.documents import Document, registry
+from clip_search.documents import Document, Keyword, registry
 from clip_search.exceptions import (
     BadImage,
     CollectionMissing,
@@ -540,6 +541,24 @@ def test_facets_count_under_the_filters(any_store, document):
             names = [name for name in rows.values_list(column, flat=True) if name]
             assert results.facet(key) == {name: names.count(name) for name in names}
     assert len(type(document).search("mug").facet("category", limit=2)) == 2
+
+
+@pytest.mark.parametrize("command", ["clip_reindex", "clip_verify"])
+def test_a_filter_that_is_declared_later_gets_its_index(any_store, document, monkeypatch, command):
+    make(["red mug", "blue mug"], description="acme")
+    index(document)
+    brand = {**document.filter_fields, "brand": Keyword("description")}
+    monkeypatch.setattr(type(document), "filter_fields", brand)
+    if any_store != "server":  # qdrant-client's own engine counts without an index
+        with pytest.raises(SearchUnavailable, match="clip_reindex"):
+            type(document).search("mug").facet("brand")
+    made = []
+    create = get_store().create
+    monkeypatch.setattr(get_store(), "create", lambda name, s: made.append(s.filters) or create(name, s))
+    call_command(command, "product", stdout=io.StringIO())
+    assert [filters["brand"] for filters in made] == ["keyword"]
+    assert type(document).search("mug").facet("brand") == {"acme": 2}
+    assert type(document).search("mug", filters={"brand": "acme"}).count() == 2
 
 
 @pytest.mark.parametrize("key", ["price", "colour"])

@@ -130,7 +130,9 @@ class MemoryStore(Store):
         self, collection: str, key: str, *, conditions: Sequence[Condition] = (), limit: int = 100
     ) -> dict[str, int]:
         if self._of(collection).schema.filters.get(key) != "keyword":
-            raise SetupError(f"{key!r} is no keyword of the collection: its values cannot be counted.")
+            raise SetupError(
+                f"The collection has no index of the keyword {key!r}. Run `manage.py clip_reindex`."
+            )
         points = self._alive(collection, conditions)
         counts = Counter(str(value) for point in points for value in set(_values(point, key)))
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit])
