@@ -11,6 +11,7 @@ from clip_search.api import described, finding
 from clip_search.exceptions import StoreUnavailable
 from clip_search.models import IndexEntry
 from clip_search.stores.memory import MemoryStore
+from clip_search.testing import pause_indexing
 from tests.conftest import picture_bytes
 from tests.shop.models import Category, Product, ProductImage
 
@@ -48,6 +49,22 @@ def test_a_page_has_hits_facets_and_what_it_is_a_page_of(client, products):
     assert body["facets"] == {"category": {"kitchen": 2}, "tag": {}}
     assert body["results"][0]["payload"]["price"] == 10.0
     assert "_clip" not in body["results"][0]["payload"]
+
+
+def test_what_is_gone_is_not_shown_and_raised_for_removal(client, products, admin_client):
+    posted = {"product_id": "posted", "name": "Red jug"}
+    assert admin_client.post("/api/v1/index-product", posted).status_code == 200
+    Product.objects.filter(pk=products["mug"].pk).update(is_public=False)
+    gone = {str(products[name].pk) for name in ("mug", "hat")}
+    with pause_indexing():
+        products["hat"].delete()
+    answer = client.get(SEARCH, {"q": "red mug"})
+    assert set(ids(answer)) == {str(products["pot"].pk), "posted"}
+    assert answer.json()["count"] == 2
+    pending = IndexEntry.objects.filter(state=IndexEntry.State.PENDING)
+    assert {entry.product_id for entry in pending} == gone
+    photographed = ids(client.post(SEARCH, {"image_file": photo()}))
+    assert photographed == ids(client.get("/api/v1/products/posted/similar")) == [str(products["pot"].pk)]
 
 
 @pytest.mark.parametrize(

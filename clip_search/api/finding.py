@@ -62,10 +62,13 @@ def check_value(value: str) -> None:
 
 
 def page_of(results: SearchResults, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is answered for a page of results, all of it from one opening of the store."""
+    """Return what is answered for a page of results, all of it from one opening of the store.
+
+    The rows are looked at, and not shown: what is unpublished must not be found meanwhile.
+    """
     page, size = asked["page"], asked["page_size"]
     with results.held():
-        hits = results[(page - 1) * size : page * size].hits()
+        hits = results[(page - 1) * size : page * size].hits(with_rows=True)
         count = results.count()
         facets = {key: results.facet(key) for key in asked.get("facets", ())}
     shown = [shown_as(hit) for hit in hits]
