@@ -6,6 +6,8 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.urls import reverse
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from clip_search.api import described, finding
 from clip_search.exceptions import StoreUnavailable
@@ -146,6 +148,19 @@ def test_an_id_that_ends_like_the_address_can_be_deleted(admin_client):
 
 def test_deleting_at_the_address_of_a_search_needs_the_right_to_write(client, products):
     assert client.delete(f"/api/v1/products/{products['mug'].pk}/similar").status_code in (401, 403)
+
+
+def test_a_cache_that_is_down_is_no_error(client, products, settings, caplog):
+    options = {"retry": Retry(NoBackoff(), 0), "socket_connect_timeout": 1}
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": "redis://127.0.0.1:1",
+            "OPTIONS": options,
+        }
+    }
+    assert ids(client.get(SEARCH, {"q": "red mug"}))[0] == str(products["mug"].pk)
+    assert "Cannot count requests" in caplog.text
 
 
 def test_a_store_that_is_down_is_a_503(client, products, monkeypatch):

@@ -1042,6 +1042,26 @@ def test_a_swap_in_between_is_not_noticed(shop, document):
     assert results.count() == 60
 
 
+def test_a_swap_while_the_model_is_asked_is_not_noticed(configured, tmp_path, document, monkeypatch):
+    pytest.importorskip("qdrant_edge")
+    configured(QDRANT={"path": str(tmp_path / "qdrant")})
+    products = make(f"{colour} mug" for colour in COLOURS)
+    index(document)
+    embed, before = type(encoder.get_encoder()).embed_texts, Collection.objects.get()
+
+    def swapping(self, texts):
+        if "a photo of a red mug" in texts and Collection.objects.filter(pk=before.pk, state="live"):
+            for _report in rebuilding.rebuild(document):
+                pass
+        return embed(self, texts)
+
+    monkeypatch.setattr(type(encoder.get_encoder()), "embed_texts", swapping)
+    results = type(document).search("a red mug")
+    with results.held():
+        assert (results[:1].hits()[0].product_id, results.count()) == (str(products[0].pk), 6)
+    assert not get_store().exists(before.name)
+
+
 def test_a_collection_that_is_lost_is_said(shop, document):
     get_store().destroy(Collection.objects.get().name)
     with pytest.raises(SearchUnavailable, match="clip_reindex"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -76,10 +76,13 @@ class Ranking:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep the collection open for several questions."""
-        with answering():
-            self._prepare()
-            with self._live.held():
-                yield
+        with answering(), ExitStack() as stack:
+            self._asked(lambda: self._enter(stack))
+            yield
+
+    def _enter(self, stack: ExitStack) -> None:
+        self._prepare()
+        stack.enter_context(self._live.held())
 
     def _asked(self, ask: Callable[[], Answer]) -> Answer:
         """Ask, and ask once more where a rebuild put another collection in the place of ours meanwhile."""
