@@ -401,12 +401,19 @@ def clean(value: Any) -> str:
     return " ".join(html.unescape(text).split())
 
 
+_LETTERS = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ı": "i"})
+"""What shoppers type for letters that Unicode does not take apart."""
+
+
 def normalise(value: str) -> str:
-    """Return the form in which exact words are compared: no case, accents or punctuation between words."""
+    """Return the form in which exact words are compared: without case, accents, spaces and punctuation.
+
+    A + or # that follows a letter or digit stays: C is not C#, nor is a Galaxy S20 a Galaxy S20+.
+    """
     folded = unicodedata.normalize("NFKD", value).casefold()
-    decomposed = unicodedata.normalize("NFKD", folded)
+    decomposed = unicodedata.normalize("NFKD", folded).translate(_LETTERS)
     bare = "".join(char for char in decomposed if not unicodedata.combining(char))
-    return " ".join(re.findall(r"\w+", bare))
+    return "".join(re.findall(r"[^\W_]+[+#]*", bare))
 
 
 class Registry:
