@@ -557,6 +557,25 @@ def test_facets_count_under_the_filters(any_store, document):
     assert len(type(document).search("mug").facet("category", limit=2)) == 2
 
 
+def test_facets_count_what_is_found(any_store, document):
+    products = make(f"{colour} mug" for colour in COLOURS)
+    with_pictures(products[:2], COLOURS)
+    Product.objects.update(category=Category.objects.create(name="Kitchen", slug="kitchen"))
+    index(document)
+    results = {
+        "words": type(document).search("a mug"),
+        "pictures": type(document).search("a mug", weights={"text": 0}),
+        "photo": type(document).search_by_image(picture_bytes("blue")),
+        "nothing": type(document).search(""),
+        "similar": type(document).similar_to(products[0]),
+        "similar to one without a picture": type(document).similar_to(products[5]),
+        "unknown": type(document).similar_to("unknown"),
+    }
+    counted = {by: found.facet("category").get("kitchen", 0) for by, found in results.items()}
+    assert counted == {by: found.count() for by, found in results.items()}
+    assert list(counted.values()) == [6, 2, 2, 6, 5, 5, 0]
+
+
 @pytest.mark.parametrize("command", ["clip_reindex", "clip_verify"])
 def test_a_filter_that_is_declared_later_gets_its_index(any_store, document, monkeypatch, command):
     make(["red mug", "blue mug"], description="acme")

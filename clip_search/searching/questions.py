@@ -39,6 +39,8 @@ class Question:
     legs: Callable[[Engine], Sequence[Leg] | None]
     embeds: bool = True
     """Whether `legs` asks a model, which takes its time: it is then called before the store is held."""
+    using: Sequence[str] = ()
+    """Names of the vectors that it is asked by, as far as they are known before `legs` is called."""
     conditions: Sequence[Condition] = ()
     without: Sequence[uuid.UUID] = ()
     exact: str = ""
@@ -56,7 +58,8 @@ def about_text(document: Document, text: str, conditions: Sequence[Condition], w
 
     if not words:
         return Question(legs=lambda engine: (), embeds=False, conditions=conditions)
-    return Question(legs=legs, conditions=conditions, exact=normalise(words))
+    using = [name for name, share in shares.items() if share]
+    return Question(legs=legs, using=using, conditions=conditions, exact=normalise(words))
 
 
 def checked_weights(weights: Shares) -> dict[str, float]:
@@ -83,7 +86,7 @@ def about_image(image: Any, conditions: Sequence[Condition], min_score: float | 
         pixels = images.shrink(data, encoder.image_size)
         return [Leg(using=IMAGE, vector=encoder.embed_images([pixels])[0])]
 
-    return Question(legs=legs, conditions=conditions, min_score=checked_score(min_score))
+    return Question(legs=legs, using=(IMAGE,), conditions=conditions, min_score=checked_score(min_score))
 
 
 def image_bytes(image: Any) -> bytes:

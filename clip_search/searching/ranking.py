@@ -66,12 +66,8 @@ class Ranking:
         return max(self._total - len(self._gone), 0)
 
     def facet(self, key: str, limit: int) -> dict[str, int]:
-        """Count what meets the conditions, per value of a keyword."""
-        return self._asked(
-            lambda: self._live.store.facet(
-                self._live.collection.name, key, conditions=self.question.conditions, limit=limit
-            )
-        )
+        """Count what may be found, per value of a keyword. No model is asked: `min_score` is none of it."""
+        return self._asked(lambda: self._facet(key, limit))
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -157,6 +153,18 @@ class Ranking:
     def _query(self, query: Query) -> list[Found]:
         without = [*self.question.without, *query.without]
         return self._live.store.query(self._live.collection.name, replace(query, without=without))
+
+    def _facet(self, key: str, limit: int) -> dict[str, int]:
+        question, store = self.question, self._live.store
+        with self._live.held():
+            legs = () if question.embeds else self._vectors()
+            if legs is None:
+                return {}
+            using = {*question.using, *(leg.using for leg in legs)}
+            having = [Condition(key=name, operator="has_vector", value=True) for name in using]
+            conditions = [*question.conditions, *(having if len(having) == 1 else ())]
+            name, without = self._live.collection.name, question.without
+            return store.facet(name, key, conditions=conditions, without=without, limit=limit)
 
     def _count(self) -> int:
         self._prepare()

@@ -123,10 +123,16 @@ class QdrantStore(Store):
         return sorted((_found(hit, query) for hit in hits), key=lambda found: (-found.score, found.id))
 
     def facet(
-        self, collection: str, key: str, *, conditions: Sequence[Condition] = (), limit: int = 100
+        self,
+        collection: str,
+        key: str,
+        *,
+        conditions: Sequence[Condition] = (),
+        without: Sequence[uuid.UUID] = (),
+        limit: int = 100,
     ) -> dict[str, int]:
         # Tombstones have no value to be counted by.
-        hits = self._facet(collection, key, matching(self.dialect, conditions), limit)
+        hits = self._facet(collection, key, matching(self.dialect, conditions, without=without), limit)
         counts = {str(hit.value): int(hit.count) for hit in hits}
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
