@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 DocumentClass = TypeVar("DocumentClass", bound="type[Document]")
 
 HOOKS = ("get_queryset", "should_index", "get_text", "get_images", "get_payload", "get_exact", "index_as")
-RESERVED_KEYS = frozenset({"_clip", "metadata", "name", "description"})
-"""Top-level payload keys that are not for filters: the package's own, and those of posted products."""
+RESERVED_KEYS = frozenset(
+    {"_clip", "metadata", "name", "description"}
+    | {"q", "image_file", "facets", "page", "page_size", "min_score"}
+    | {"text", "product", "document", "limit"}
+)
+"""Keys that no filter can have: those of payloads, and what endpoints and template tags take themselves."""
 
 
 class FilterField:

@@ -10,6 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from clip_search.api import described, finding
+from clip_search.documents import Keyword, registry
 from clip_search.exceptions import StoreUnavailable
 from clip_search.models import IndexEntry
 from clip_search.stores.memory import MemoryStore
@@ -84,6 +85,15 @@ def test_filters(client, products, filters, expected):
     answer = client.get(SEARCH, {"q": "red", **filters})
     assert set(ids(answer)) == {str(products[name].pk) for name in expected}
     assert answer.json()["count"] == len(expected)
+
+
+def test_a_filter_may_be_called_format(client, products, monkeypatch):
+    document = type(registry.get("product"))
+    monkeypatch.setattr(document, "filter_fields", {"format": Keyword("description")})
+    Product.objects.filter(pk=products["mug"].pk).update(description="paperback")
+    document.reindex(Product.objects.all())
+    for params in ({"format": "paperback"}, {"format__in": "paperback,json"}):
+        assert ids(client.get(SEARCH, {"q": "red", **params})) == [str(products["mug"].pk)]
 
 
 @pytest.mark.parametrize(

@@ -843,8 +843,11 @@ def test_min_score_cuts_and_is_counted(shop, document):
     scores = [hit.score for hit in everything.hits()]
     reds = type(document).search_by_image(picture_bytes("red"), min_score=0.5)
     assert reds.count() == len(list(reds)) == sum(score >= 0.5 for score in scores) == 5
-    with pytest.raises(ValueError, match="min_score"):
-        type(document).search_by_image(picture_bytes("red"), min_score=float("nan"))
+    for score in (float("nan"), 50, -1.1, "high", []):
+        with pytest.raises(ValueError, match="min_score"):
+            type(document).search_by_image(picture_bytes("red"), min_score=score)
+        with pytest.raises(ValueError, match="min_score"):
+            type(document).similar_to(shop[0], min_score=score)
 
 
 # More like this

@@ -15,7 +15,7 @@ from django.db.models import Model
 from .. import images
 from ..documents import Document, normalise
 from ..encoder import TEXT_LIMIT
-from ..exceptions import BadImage
+from ..exceptions import BadFilterValue, BadImage
 from ..stores.base import Condition, Leg
 from ..types import IMAGE, TEXT
 from .engine import Engine, text_vector
@@ -156,11 +156,17 @@ def product_id_of(document: Document, product: Any) -> str | None:
     return document.product_id(stands_for)
 
 
-def checked_score(score: float | None) -> float | None:
-    """Return the lowest cosine that is wanted. Raises ValueError."""
-    if score is not None and not math.isfinite(score):
-        raise ValueError(f"min_score is {score}. Give a cosine, from -1 to 1.")
-    return score
+def checked_score(score: Any) -> float | None:
+    """Return the lowest cosine that is wanted, None where any will do. Raises BadFilterValue."""
+    if score is None:
+        return None
+    try:
+        lowest = float(score)
+    except (TypeError, ValueError):
+        lowest = math.nan
+    if not -1 <= lowest <= 1:
+        raise BadFilterValue(f"min_score is {score!r:.99}. Give a cosine, from -1 to 1.")
+    return lowest
 
 
 def _first_row(vector: NDArray[np.float32]) -> NDArray[np.float32]:
