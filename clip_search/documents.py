@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from django.core.exceptions import ValidationError
-from django.db import DEFAULT_DB_ALIAS, models
+from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db import Error as DatabaseError
 from django.db.models.fields.files import FieldFile
 from django.utils.html import strip_tags
@@ -314,9 +314,11 @@ class Document:
             field = field.target_field
         for product_id in product_ids:
             try:
-                yield field.clean(product_id, None)
+                key = field.to_python(product_id)
             except ValidationError:
                 continue  # an id that the model cannot have, such as a posted "test-123"
+            if _can_be_asked(field, key, self.using):
+                yield key
 
     def declared_paths(self) -> list[tuple[str, str]]:
         """Return every path that is declared, each with the attribute that declares it."""
@@ -380,6 +382,17 @@ def _compares_columns(value: Any) -> bool:
     return any(
         hasattr(v, "resolve_expression") for v in (value if isinstance(value, paths.LISTS) else [value])
     )
+
+
+def _can_be_asked(field: Any, key: Any, using: str) -> bool:
+    """Say whether a database can be asked for a key: some raise for an integer that they could not hold.
+
+    The field's validators are for forms: rows from before them, or that came past them, are to be found.
+    """
+    if not isinstance(field, models.IntegerField):
+        return True
+    lowest, highest = connections[using].ops.integer_field_range(field.get_internal_type())
+    return bool(lowest <= key <= highest)
 
 
 def _local_stat(file: FieldFile) -> os.stat_result | None:

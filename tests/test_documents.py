@@ -11,6 +11,7 @@ from decimal import Decimal
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage
+from django.core.validators import validate_slug
 from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Now
 
@@ -350,6 +351,23 @@ def test_resolve_of_ids_that_the_model_cannot_have(document, odd):
     assert document.resolve([odd]) == {}
     assert document.qualifying([odd]) == set()
     assert set(document.resolve([odd, "1"])) == {"1"}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("id_field", "ids", "expected"),
+    [
+        ("pk", ["5", "test-123", "", "1.5", "9" * 30, "-" + "9" * 30], [5]),
+        ("views", ["0", "-1", "9" * 30], [0]),
+        ("price", ["1.50", "1e500", "NaN", "x"], [Decimal("1.50"), Decimal("1e500")]),
+        ("sku", ["A B/1", "", "x" * 200], ["A B/1", "", "x" * 200]),
+    ],
+)
+def test_ids_are_keys_wherever_a_database_can_be_asked_for_them(monkeypatch, id_field, ids, expected):
+    monkeypatch.setattr(Product._meta.get_field("sku"), "validators", [validate_slug])
+    document = declare(id_field=id_field)
+    assert list(document._keys(ids)) == expected
+    assert document.resolve(ids) == {}
 
 
 @pytest.mark.django_db

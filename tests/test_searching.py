@@ -21,6 +21,7 @@ from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.core.paginator import Paginator
+from django.core.validators import validate_slug
 from django.db import DatabaseError
 from PIL import Image
 from rest_framework.pagination import LimitOffsetPagination, PageNumberPagination
@@ -703,6 +704,17 @@ def test_a_page_stays_full_when_more_than_a_spare_is_gone(document):
     Product.objects.filter(pk__in=order[:250]).update(is_public=False)
     assert keys(type(document).search("the red mug")[:10]) == order[250:260]
     assert len(products) == 300
+
+
+def test_a_row_is_found_that_its_own_validators_would_refuse(document, monkeypatch):
+    monkeypatch.setattr(Product._meta.get_field("sku"), "validators", [validate_slug])
+    monkeypatch.setattr(type(document), "id_field", "sku")
+    products = Product.objects.bulk_create(
+        [Product(name="red mug", sku="A B/1"), Product(name="mug", sku="B")]
+    )
+    index(document)
+    assert list(type(document).search("the red mug")) == products
+    assert type(document).search("the red mug")[:1].hits()[0].product_id == "A B/1"
 
 
 def test_what_is_gone_is_raised_once_and_then_removed(ranked, document):
