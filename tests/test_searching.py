@@ -204,7 +204,7 @@ def test_a_page_beyond_the_last_is_empty(shop, document):
     assert list(type(document).search("mug")[999:]) == []
 
 
-@pytest.mark.parametrize("window", [slice(1000, 1024), slice(1000, None), slice(5000, 5001), slice(0, 1001)])
+@pytest.mark.parametrize("window", [slice(1001, 1024), slice(1000, None), slice(5000, 5001), slice(0, 1001)])
 def test_too_deep_is_an_error_that_says_so(shop, document, window):
     with pytest.raises(SearchTooDeep, match="end at 1000"):
         type(document).search("mug")[window]
@@ -213,6 +213,8 @@ def test_too_deep_is_an_error_that_says_so(shop, document, window):
 def test_the_last_window_of_a_pager_may_reach_over(shop, document):
     assert list(type(document).search("mug")[990:1014]) == []
     assert list(type(document).search("mug")[1000:1000]) == []
+    last = type(document).search("mug")[1000:1024]
+    assert (list(last), last.hits(), last.count(), bool(last)) == ([], [], 0, False)
     with pytest.raises(SearchTooDeep):
         type(document).search("mug")[900:][100:]
 
@@ -230,8 +232,10 @@ def test_one_by_one(shop, document):
         results[-1]
     with pytest.raises(IndexError):
         results[60]
-    with pytest.raises(SearchTooDeep):
+    with pytest.raises(IndexError):
         results[1000]
+    with pytest.raises(SearchTooDeep):
+        results[1001]
 
 
 def test_slices_of_slices_stay_within(shop, document):
@@ -256,6 +260,16 @@ def test_rest_framework_pages(shop, document, pagination, query):
     page = paginator.paginate_queryset(type(document).search("red mug"), request)
     assert keys(page) == keys(type(document).search("red mug")[7:14])
     assert paginator.get_paginated_response([]).data["count"] == 60
+
+
+def test_rest_framework_asks_for_a_page_behind_the_last(document):
+    class Paged(LimitOffsetPagination):
+        default_limit, max_limit = 7, 50
+
+    make(f"mug {n}" for n in range(1001))
+    index(document)
+    request = Request(APIRequestFactory().get("/?offset=1000"))
+    assert Paged().paginate_queryset(type(document).search("mug"), request) == []
 
 
 # What iterating gives, and what it costs
@@ -354,6 +368,17 @@ def test_weights_of_the_document_are_the_default(shop, document, asked, monkeypa
     monkeypatch.setattr(type(document), "weights", {"text": 3})
     type(document).search("a red mug")[:5].hits()
     assert {leg.using: leg.weight for leg in asked[-1].legs} == {"text": 3.0}
+
+
+@pytest.mark.parametrize("weights", [{"text": 2, "image": 1}, {"text": 5, "image": 5}, {"text": 0, "image": 9}])
+def test_scores_are_in_rank_order_whatever_the_weights(any_store, document, weights):
+    other, named = make(["a red mug red mug", "red mug"])
+    with_pictures([other], ["red"])
+    index(document)
+    hits = type(document).search("RED mug", weights=weights).hits()
+    assert [hit.product_id for hit in hits] == [str(named.pk), str(other.pk)]
+    assert hits[0].score >= hits[1].score
+    assert hits[0].score >= 1
 
 
 @pytest.mark.parametrize(

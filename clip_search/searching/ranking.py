@@ -22,6 +22,14 @@ with the page, 1,000 points in pages of 24 showed only 555 distinct ones. Nothin
 Answer = TypeVar("Answer")
 
 
+def highest(legs: Sequence[Leg]) -> float:
+    """Return the score of what is called what was typed: no lower than any that the legs can give.
+
+    A leg gives what is first in it a half where it weighs 1, and less than 1 whatever it weighs.
+    """
+    return 2.0 if len(legs) > 1 and any(leg.weight > 1 for leg in legs) else 1.0
+
+
 class Ranking:
     """Exact names first, then by meaning. What holds for every page is found out once and kept.
 
@@ -117,7 +125,7 @@ class Ranking:
             legs = self._vectors()
             if legs is None:
                 return []
-            named = self._called(end)
+            named = [replace(found, score=highest(legs)) for found in self._called(end)]
             missing = end - max(start, len(named))
             if missing <= 0:
                 return named[start:end]
@@ -127,7 +135,7 @@ class Ranking:
     def _called(self, end: int) -> list[Found]:
         """Return the first `end` products that are called what was typed, in the order of ids.
 
-        A filter finds them, so they need no vector, and each of them has the score 1.0.
+        A filter finds them, so they need no vector.
         """
         known, reach = self._named
         if self.question.exact and reach < end and len(known) == reach:

@@ -153,9 +153,10 @@ class SearchResults:
 def _check_depth(start: int, stop: int | None) -> None:
     """Raise SearchTooDeep where a window lies too deep, or is larger than there are results.
 
-    One that begins before DEPTH ends there, as `count()` does: the last one of a pager may reach over.
+    One that begins before DEPTH ends there, as `count()` does: the last one of a pager may reach over. One
+    that begins just there is empty: DRF asks for it where the offset is the count.
     """
-    deep = start >= DEPTH and (stop is None or stop > start)
+    deep = start >= DEPTH if stop is None else stop > start > DEPTH
     if deep or (stop is not None and stop - start > DEPTH):
         raise SearchTooDeep(f"Results end at {DEPTH}: {start} to {stop} was asked for. Filter instead.")
 
