@@ -96,6 +96,15 @@ def test_a_filter_may_be_called_format(client, products, monkeypatch):
         assert ids(client.get(SEARCH, {"q": "red", **params})) == [str(products["mug"].pk)]
 
 
+@pytest.mark.parametrize("names", [("Smith, Sons", "other"), ("Smith, Sons", "Smith, Sons")])
+def test_values_with_commas_are_whole_where_the_parameter_is_repeated(client, names):
+    Category.objects.create(name="Smith", slug="Smith, Sons")
+    mug = Product.objects.create(name="Red mug", sku="M-1", category=Category.objects.get())
+    Product.objects.create(name="Red hat", sku="H-1")
+    assert ids(client.get(SEARCH, {"q": "red", "category__in": names})) == [str(mug.pk)]
+    assert ids(client.get(SEARCH, {"q": "red", "category__in": "Smith, Sons"})) == []
+
+
 @pytest.mark.parametrize(
     ("params", "field"),
     [

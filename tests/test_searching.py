@@ -23,6 +23,7 @@ from django.core.management import call_command
 from django.core.paginator import Paginator
 from django.core.validators import validate_slug
 from django.db import DatabaseError
+from django.utils.translation import gettext_lazy
 from PIL import Image
 from rest_framework.pagination import LimitOffsetPagination, PageNumberPagination
 from rest_framework.request import Request
@@ -303,6 +304,9 @@ def test_a_page_is_loaded_once(shop, document, asked, django_assert_num_queries)
         assert list(page) == list(page)
         assert (len(page), len(page.hits())) == (5, 5)
         assert page.hits(with_rows=True)[0].instance == shop[0]
+        assert [page[rank] for rank in range(5)] == list(page)
+        with pytest.raises(IndexError):
+            page[5]
     assert len([query for query in asked if query.legs]) == 1
 
 
@@ -370,7 +374,9 @@ def test_weights_of_the_document_are_the_default(shop, document, asked, monkeypa
     assert {leg.using: leg.weight for leg in asked[-1].legs} == {"text": 3.0}
 
 
-@pytest.mark.parametrize("weights", [{"text": 2, "image": 1}, {"text": 5, "image": 5}, {"text": 0, "image": 9}])
+@pytest.mark.parametrize(
+    "weights", [{"text": 2, "image": 1}, {"text": 5, "image": 5}, {"text": 0, "image": 9}]
+)
 def test_scores_are_in_rank_order_whatever_the_weights(any_store, document, weights):
     other, named = make(["a red mug red mug", "red mug"])
     with_pictures([other], ["red"])
@@ -600,6 +606,16 @@ def test_facets_count_what_is_found(any_store, document):
     counted = {by: found.facet("category").get("kitchen", 0) for by, found in results.items()}
     assert counted == {by: found.count() for by, found in results.items()}
     assert list(counted.values()) == [6, 2, 2, 6, 5, 5, 0]
+
+
+def test_an_empty_value_is_no_facet(any_store, document, monkeypatch):
+    with pause_indexing():
+        for product, slug in zip(make(["mug"] * 6), ["", "", "", "a", "a", "b"], strict=True):
+            product.category = Category.objects.create(name="c", slug=slug)
+            product.save()
+    index(document)
+    assert type(document).search("a mug").facet("category") == {"a": 2, "b": 1}
+    assert type(document).search("a mug").facet("category", limit=1) == {"a": 2}
 
 
 @pytest.mark.parametrize("command", ["clip_reindex", "clip_verify"])
@@ -1026,6 +1042,12 @@ def test_a_shop_comes_up_without_its_model(configured, caplog):
     assert not warm_up()
 
 
+def test_a_shop_comes_up_without_memory_for_its_model(monkeypatch, caplog):
+    monkeypatch.setattr("clip_search.testing.HashingEncoder.warm_up", fail_with(RuntimeError("CUDA out of")))
+    assert not warm_up()
+    assert "CUDA out of" in caplog.text
+
+
 # When it cannot answer
 
 USES: dict[str, Callable[[Any], Any]] = {
@@ -1067,6 +1089,28 @@ def test_no_use_of_results_is_empty_when_the_model_fails(few, document, monkeypa
     for results in (type(document).search("mug"), type(document).search_by_image(picture_bytes())):
         with pytest.raises(SearchUnavailable, match='CLIP_SEARCH\\["MODEL"\\]'):
             USES[use](results)
+
+
+def test_a_model_that_fails_is_unavailable(few, document, monkeypatch, client):
+    failure = fail_with(RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB."))
+    for method in ("embed_texts", "embed_images"):
+        monkeypatch.setattr(f"clip_search.testing.HashingEncoder.{method}", failure)
+    for results in (type(document).search("a mug"), type(document).search_by_image(picture_bytes())):
+        with pytest.raises(SearchUnavailable, match="CUDA out of memory"):
+            results.count()
+    assert client.get("/api/v1/search?q=a+mug").status_code == 503
+
+
+@pytest.mark.parametrize("text", [None, 5, b"mug", ["mug"]])
+def test_what_is_no_text_is_refused(document, text):
+    with pytest.raises(TypeError, match="Search for text"):
+        type(document).search(text)
+    with pytest.raises(TypeError, match="not None"):
+        type(document).similar_to(None)
+
+
+def test_text_may_be_lazy(few, document):
+    assert list(type(document).search(gettext_lazy("red mug"))[:1]) == few[:1]
 
 
 @pytest.mark.parametrize("use", USES)

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from django.core.files.base import File
 from django.db.models import Model
+from django.utils.functional import Promise
 
 from .. import images
 from ..documents import Document, normalise
@@ -18,7 +19,7 @@ from ..encoder import TEXT_LIMIT
 from ..exceptions import BadFilterValue, BadImage
 from ..stores.base import Condition, Leg
 from ..types import IMAGE, TEXT
-from .engine import Engine, text_vector
+from .engine import Engine, embedding, text_vector
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,8 +49,10 @@ class Question:
 
 
 def about_text(document: Document, text: str, conditions: Sequence[Condition], weights: Shares) -> Question:
-    """Ask by words. Raises ValueError where the weights are none."""
-    words = " ".join(text[:TEXT_LIMIT].split())
+    """Ask by words. Raises ValueError where the weights are none, TypeError where the text is."""
+    if not isinstance(text, str | Promise):
+        raise TypeError(f"Search for text, not for {type(text).__name__}.")
+    words = " ".join(str(text)[:TEXT_LIMIT].split())
     shares = checked_weights({**document.weights, **weights})
 
     def legs(engine: Engine) -> list[Leg]:
@@ -84,7 +87,9 @@ def about_image(image: Any, conditions: Sequence[Condition], min_score: float | 
     def legs(engine: Engine) -> list[Leg]:
         encoder = engine.encoder
         pixels = images.shrink(data, encoder.image_size)
-        return [Leg(using=IMAGE, vector=encoder.embed_images([pixels])[0])]
+        with embedding():
+            vector = encoder.embed_images([pixels])[0]
+        return [Leg(using=IMAGE, vector=vector)]
 
     return Question(legs=legs, using=(IMAGE,), conditions=conditions, min_score=checked_score(min_score))
 
@@ -145,6 +150,8 @@ def about_product(
 
 def product_id_of(document: Document, product: Any) -> str | None:
     """Return the id of the point that stands for a row, or that is meant by an id; None where none does."""
+    if product is None:
+        raise TypeError("Give a product or its id, not None.")
     if not isinstance(product, Model):
         return str(product)
     concrete = document.model._meta.concrete_model or document.model
