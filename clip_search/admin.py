@@ -44,8 +44,9 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
     """How many products a search by meaning finds beside those that match by `search_fields`."""
 
     def get_search_fields(self, request: HttpRequest) -> Sequence[str]:
-        """Return the host's `search_fields`; where there are none, what is searched exactly."""
-        return super().get_search_fields(request) or exact_columns(self.model)
+        """Return the host's `search_fields`, else what is searched exactly: without any there is no box."""
+        key = ["pk"] if documents_of(self.model) else []
+        return super().get_search_fields(request) or exact_columns(self.model) or key
 
     def get_search_results(self, request: HttpRequest, queryset: Rows, search_term: str) -> tuple[Rows, bool]:
         """Find what Django's own search finds, then what is near in meaning, within the list filters.

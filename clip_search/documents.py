@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from django.core.exceptions import SuspiciousFileOperation, ValidationError
-from django.db import DEFAULT_DB_ALIAS, models
+from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db import Error as DatabaseError
 from django.db.models.fields.files import FieldFile
 from django.utils.html import strip_tags
@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 DocumentClass = TypeVar("DocumentClass", bound="type[Document]")
 
 HOOKS = ("get_queryset", "should_index", "get_text", "get_images", "get_payload", "get_exact", "index_as")
-RESERVED_KEYS = frozenset({"_clip", "metadata", "name", "description"})
-"""Top-level payload keys that are not for filters: the package's own, and those of posted products."""
+RESERVED_KEYS = frozenset(
+    {"_clip", "metadata", "name", "description"}
+    | {"q", "image_file", "facets", "page", "page_size", "min_score"}
+    | {"text", "product", "document", "limit"}
+)
+"""Keys that no filter can have: those of payloads, and what endpoints and template tags take themselves."""
 
 
 class FilterField:
@@ -310,9 +314,11 @@ class Document:
             field = field.target_field
         for product_id in product_ids:
             try:
-                yield field.clean(product_id, None)
+                key = field.to_python(product_id)
             except ValidationError:
                 continue  # an id that the model cannot have, such as a posted "test-123"
+            if _can_be_asked(field, key, self.using):
+                yield key
 
     def declared_paths(self) -> list[tuple[str, str]]:
         """Return every path that is declared, each with the attribute that declares it."""
@@ -378,6 +384,17 @@ def _compares_columns(value: Any) -> bool:
     )
 
 
+def _can_be_asked(field: Any, key: Any, using: str) -> bool:
+    """Say whether a database can be asked for a key: some raise for an integer that they could not hold.
+
+    The field's validators are for forms: rows from before them, or that came past them, are to be found.
+    """
+    if not isinstance(field, models.IntegerField):
+        return True
+    lowest, highest = connections[using].ops.integer_field_range(field.get_internal_type())
+    return bool(lowest <= key <= highest)
+
+
 def _local_stat(file: FieldFile) -> os.stat_result | None:
     try:
         return Path(file.path).stat()
@@ -401,12 +418,19 @@ def clean(value: Any) -> str:
     return " ".join(html.unescape(text).split())
 
 
+_LETTERS = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ı": "i"})
+"""What shoppers type for letters that Unicode does not take apart."""
+
+
 def normalise(value: str) -> str:
-    """Return the form in which exact words are compared: no case, accents or punctuation between words."""
+    """Return the form in which exact words are compared: without case, accents, spaces and punctuation.
+
+    A + or # that follows a letter or digit stays: C is not C#, nor is a Galaxy S20 a Galaxy S20+.
+    """
     folded = unicodedata.normalize("NFKD", value).casefold()
-    decomposed = unicodedata.normalize("NFKD", folded)
+    decomposed = unicodedata.normalize("NFKD", folded).translate(_LETTERS)
     bare = "".join(char for char in decomposed if not unicodedata.combining(char))
-    return " ".join(re.findall(r"\w+", bare))
+    return "".join(re.findall(r"[^\W_]+[+#]*", bare))
 
 
 class Registry:

@@ -68,6 +68,10 @@ class UnknownFilter(ClipSearchError, ValueError):
     """The document does not declare this filter. Add it to `filter_fields`."""
 
 
+class BadFilterValue(UnknownFilter):
+    """The filter exists, and can have no such value."""
+
+
 class SearchUnavailable(ClipSearchError):
     """Search cannot answer now. The cause, and what to do about it, is in this error's message."""
 

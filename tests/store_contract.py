@@ -554,6 +554,24 @@ class StoreContract:
             == list(found.items())[:1]
         )
 
+    def test_facet_without_some(self, store: Store, filled: list[Point], collection: str) -> None:
+        expected = [p.payload.get("category") for p in filled[10:]]
+        found = store.facet(collection, "category", without=[point.id for point in filled[:10]])
+        assert found == {value: expected.count(value) for value in expected if value}
+
+    @pytest.mark.parametrize("negated", [False, True])
+    def test_who_has_a_vector(
+        self, store: Store, filled: list[Point], collection: str, negated: bool
+    ) -> None:
+        has_image = Condition(key=IMAGE, operator="has_vector", value=True, negated=negated)
+        expected = [p for p in filled if (IMAGE in p.vectors) != negated]
+        found = store.query(collection, Query(conditions=[has_image], limit=100))
+        assert ids_of(found) == sorted(point.id for point in expected)
+        assert store.count(collection, conditions=[has_image]) == len(expected)
+        names = [point.payload.get("category") for point in expected]
+        counted = store.facet(collection, "category", conditions=[has_image])
+        assert counted == {value: names.count(value) for value in names if value}
+
     def test_facet_of_nothing(self, store: Store, collection: str) -> None:
         assert store.facet(collection, "category") == {}
         assert store.count(collection) == 0

@@ -419,6 +419,14 @@ def test_search_fields_are_the_host_s_or_those_of_exact_words(rf):
     assert admin_of(Category).get_search_fields(rf.get("/")) in ((), [])
 
 
+def test_a_list_has_a_search_box_also_without_exact_words(staff, catalogue, document, monkeypatch):
+    monkeypatch.setattr(type(document), "exact_fields", ())
+    assert b'id="searchbar"' in staff.get(PRODUCTS).content
+    assert changelist(staff, "q=a+red+mug+of+clay")[0][0] == "red mug"
+    key = catalogue["blue vase"].pk
+    assert changelist(staff, f"q={key}")[0][0] == "blue vase"
+
+
 def test_a_model_without_a_document_is_searched_as_ever(rf, admin_user):
     Category.objects.create(name="Kitchen", slug="k")
     request = rf.get("/")

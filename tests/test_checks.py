@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from django.db import OperationalError
 from PIL import Image
 
 from clip_search import Bool, Document, Keyword, checks
+from clip_search.api import serializers
 from clip_search.checks import configuration
 from clip_search.checks.documents import check_document
 from clip_search.checks.queue import WORKER
 from clip_search.conf import DEFAULTS
 from clip_search.documents import registry
+from clip_search.templatetags import clip_search as tags
 from clip_search.worker import EmbeddingWorker
 from tests.shop.models import Article, Book, Category, Product, ProductImage, SaleProduct, Tag
 
@@ -380,6 +383,16 @@ def test_e104_nothing_to_search_by():
 @pytest.mark.parametrize("key", ["_clip", "name", "price__lte", "a.b", "_a", "", "é"])
 def test_e105_filter_key(key):
     assert said_of(filter_fields={key: Keyword("sku")}) == ["E105"]
+
+
+def test_e105_what_endpoints_and_template_tags_take_themselves():
+    taken = {*serializers.SearchSerializer().fields, *serializers.PhotoSerializer().fields}
+    for tag in (tags.clip_search, tags.similar_products):
+        taken |= set(inspect.signature(tag).parameters) - {"filters"}
+    assert taken >= {"q", "page", "limit"}
+    for key in taken:
+        assert said_of(filter_fields={key: Keyword("sku")}) == ["E105"], key
+    assert said_of(filter_fields={"format": Keyword("sku")}) == []
 
 
 @pytest.mark.parametrize(

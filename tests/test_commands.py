@@ -16,7 +16,7 @@ from django.core.management import CommandError, call_command, load_command_clas
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from clip_search import indexing, jobs, rebuilding
+from clip_search import documents, indexing, jobs, rebuilding
 from clip_search.documents import registry
 from clip_search.encoder import get_encoder
 from clip_search.exceptions import StoreUnavailable
@@ -148,7 +148,7 @@ def test_ids_limits_the_run():
     assert "2 products: 2 embedded" in run(
         "clip_reindex", "product", "--ids", str(made[1].pk), str(made[3].pk)
     )
-    assert names_in(collection()) == {"c 1", "c 3"}
+    assert names_in(collection()) == {"c1", "c3"}
 
 
 def test_ids_finds_what_is_gone_and_refuses_what_never_was():
@@ -244,6 +244,25 @@ def test_a_store_that_is_away_is_an_error_and_nothing_is_lost():
     FaultyStore.faults = down(1)
     assert "Qdrant did not answer" in complain("clip_reindex")
     assert "2 embedded" in run("clip_reindex")
+
+
+def test_exact_words_that_were_written_in_another_form_are_written_anew(monkeypatch):
+    make(3)
+    with monkeypatch.context() as patched:
+        patched.setattr(documents, "normalise", str.upper)
+        run("clip_reindex")
+    assert names_in(collection()) == {"C-0", "C-1", "C-2"}
+    assert "3 payload only" in run("clip_reindex")
+    assert names_in(collection()) == {"c0", "c1", "c2"}
+
+
+@pytest.mark.parametrize("command", ["clip_reindex", "clip_verify"])
+def test_a_collection_that_was_lost_is_made_again(command):
+    make(3)
+    run("clip_reindex")
+    get_store().destroy(collection())
+    assert "3 embedded" in run(command)
+    assert get_store().count(collection()) == 3
 
 
 def test_a_model_that_was_changed_is_an_error_with_the_remedy(settings):
@@ -547,10 +566,10 @@ def test_what_is_saved_during_a_rebuild_is_in_both_collections():
     for _ in indexing.index_due(DOCUMENT):
         pass
     building = Collection.objects.get(state=Collection.State.BUILDING).name
-    assert {"c 9", "c 5"} <= names_in(old) & names_in(building)
+    assert {"c9", "c5"} <= names_in(old) & names_in(building)
     list(running)
     assert collection() == building
-    assert names_in(building) == {f"c {n}" for n in (0, 2, 3, 4, 5, 9)}
+    assert names_in(building) == {f"c{n}" for n in (0, 2, 3, 4, 5, 9)}
     assert not get_store().exists(old)
 
 

@@ -629,7 +629,7 @@ def test_a_discarded_product_without_an_image(document):
 def test_posted_content(document, picture):
     posted = keep(document, picture(), description="<b>Red</b>", metadata={"price": "3", "colour": "red"})
     content = posted.content(document)
-    assert (content.text, content.exact) == ("Mug. Red", ("mug", "p 1"))
+    assert (content.text, content.exact) == ("Mug. Red", ("mug", "p1"))
     assert content.payload == {
         "price": 3.0,
         "name": "Mug",

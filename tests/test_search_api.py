@@ -6,11 +6,15 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.urls import reverse
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from clip_search.api import described, finding
+from clip_search.documents import Keyword, registry
 from clip_search.exceptions import StoreUnavailable
 from clip_search.models import IndexEntry
 from clip_search.stores.memory import MemoryStore
+from clip_search.testing import pause_indexing
 from tests.conftest import picture_bytes
 from tests.shop.models import Category, Product, ProductImage
 
@@ -50,6 +54,22 @@ def test_a_page_has_hits_facets_and_what_it_is_a_page_of(client, products):
     assert "_clip" not in body["results"][0]["payload"]
 
 
+def test_what_is_gone_is_not_shown_and_raised_for_removal(client, products, admin_client):
+    posted = {"product_id": "posted", "name": "Red jug"}
+    assert admin_client.post("/api/v1/index-product", posted).status_code == 200
+    Product.objects.filter(pk=products["mug"].pk).update(is_public=False)
+    gone = {str(products[name].pk) for name in ("mug", "hat")}
+    with pause_indexing():
+        products["hat"].delete()
+    answer = client.get(SEARCH, {"q": "red mug"})
+    assert set(ids(answer)) == {str(products["pot"].pk), "posted"}
+    assert answer.json()["count"] == 2
+    pending = IndexEntry.objects.filter(state=IndexEntry.State.PENDING)
+    assert {entry.product_id for entry in pending} == gone
+    photographed = ids(client.post(SEARCH, {"image_file": photo()}))
+    assert photographed == ids(client.get("/api/v1/products/posted/similar")) == [str(products["pot"].pk)]
+
+
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [
@@ -65,6 +85,24 @@ def test_filters(client, products, filters, expected):
     answer = client.get(SEARCH, {"q": "red", **filters})
     assert set(ids(answer)) == {str(products[name].pk) for name in expected}
     assert answer.json()["count"] == len(expected)
+
+
+def test_a_filter_may_be_called_format(client, products, monkeypatch):
+    document = type(registry.get("product"))
+    monkeypatch.setattr(document, "filter_fields", {"format": Keyword("description")})
+    Product.objects.filter(pk=products["mug"].pk).update(description="paperback")
+    document.reindex(Product.objects.all())
+    for params in ({"format": "paperback"}, {"format__in": "paperback,json"}):
+        assert ids(client.get(SEARCH, {"q": "red", **params})) == [str(products["mug"].pk)]
+
+
+@pytest.mark.parametrize("names", [("Smith, Sons", "other"), ("Smith, Sons", "Smith, Sons")])
+def test_values_with_commas_are_whole_where_the_parameter_is_repeated(client, names):
+    Category.objects.create(name="Smith", slug="Smith, Sons")
+    mug = Product.objects.create(name="Red mug", sku="M-1", category=Category.objects.get())
+    Product.objects.create(name="Red hat", sku="H-1")
+    assert ids(client.get(SEARCH, {"q": "red", "category__in": names})) == [str(mug.pk)]
+    assert ids(client.get(SEARCH, {"q": "red", "category__in": "Smith, Sons"})) == []
 
 
 @pytest.mark.parametrize(
@@ -129,6 +167,19 @@ def test_an_id_that_ends_like_the_address_can_be_deleted(admin_client):
 
 def test_deleting_at_the_address_of_a_search_needs_the_right_to_write(client, products):
     assert client.delete(f"/api/v1/products/{products['mug'].pk}/similar").status_code in (401, 403)
+
+
+def test_a_cache_that_is_down_is_no_error(client, products, settings, caplog):
+    options = {"retry": Retry(NoBackoff(), 0), "socket_connect_timeout": 1}
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": "redis://127.0.0.1:1",
+            "OPTIONS": options,
+        }
+    }
+    assert ids(client.get(SEARCH, {"q": "red mug"}))[0] == str(products["mug"].pk)
+    assert "Cannot count requests" in caplog.text
 
 
 def test_a_store_that_is_down_is_a_503(client, products, monkeypatch):

@@ -79,6 +79,33 @@ def test_the_page_is_shown_when_search_is_unavailable(shop, monkeypatch):
         assert rendered(source, product=shop[0]) == "Qdrant is &lt;down&gt;.: nothing"
 
 
+@pytest.mark.parametrize("value", ["abc", "1e999", "nan"])
+def test_a_value_that_stood_in_the_address_shows_nothing_and_why(shop, value):
+    shown = "{{ products.invalid }}: " + SHOWN
+    source = "{% clip_search 'mug' document='product' price__lte=value as products %}" + shown
+    assert rendered(source, value=value).startswith("&#x27;price__lte&#x27; cannot be filtered by")
+    source = "{% similar_products product min_score=value as products %}" + shown
+    assert rendered(source, value=value, product=shop[0]).startswith(f"min_score is &#x27;{value}&#x27;.")
+    assert rendered(source, value=value, product=shop[0]).endswith(": nothing")
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [("2", 2), (2, 2), ("", 3), (None, 3), ("abc", 3), (5000, 3), (0, 0), (-1, 0), ("9" * 5000, 3)],
+)
+def test_a_limit_may_be_whatever_stood_in_the_address(shop, limit, expected):
+    source = "{% similar_products product limit=limit as products %}{{ products|length }}"
+    assert rendered(source, product=shop[0], limit=limit) == str(expected)
+    source = "{% clip_search q document='product' limit=limit as products %}{{ products|length }}"
+    assert rendered(source, q=5, limit=limit) == str({3: 4}.get(expected, expected))
+
+
+def test_similar_products_take_a_lowest_score(shop):
+    source = "{% similar_products product min_score=lowest as products %}" + SHOWN
+    assert rendered(source, product=shop[0], lowest="0.99") == "nothing"
+    assert rendered(source, product=shop[0], lowest="").count("|") == 3
+
+
 def test_mistakes_are_told(shop):
     with pytest.raises(TemplateSyntaxError, match=r"article, product|product, article"):
         rendered("{% clip_search 'mug' %}")

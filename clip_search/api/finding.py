@@ -36,12 +36,15 @@ def filters_of(document: Document, params: QueryDict, known: Collection[str]) ->
 
 
 def value_of(document: Document, name: str, values: list[Any]) -> Any:
-    """Return a parameter's value, or a list for the lookup `in`. Raises UnknownFilter."""
+    """Return a parameter's value, or a list for the lookup `in`. Raises UnknownFilter.
+
+    A list is one parameter, joined by commas, or several, whose values may hold commas.
+    """
     if not all(isinstance(value, str) for value in values):
         raise UnknownFilter("This is a file. Send the image as image_file.")
     _field, lookup = lookups(document).get(name, (None, ""))
     if lookup == "in":
-        values = [item for value in values for item in value.split(",")]
+        values = values[0].split(",") if len(values) == 1 else values
     elif len(values) > 1:
         raise UnknownFilter(f"It is given {len(values)} times. For several values, use the lookup in.")
     for value in values:
@@ -62,10 +65,13 @@ def check_value(value: str) -> None:
 
 
 def page_of(results: SearchResults, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is answered for a page of results, all of it from one opening of the store."""
+    """Return what is answered for a page of results, all of it from one opening of the store.
+
+    The rows are looked at, and not shown: what is unpublished must not be found meanwhile.
+    """
     page, size = asked["page"], asked["page_size"]
     with results.held():
-        hits = results[(page - 1) * size : page * size].hits()
+        hits = results[(page - 1) * size : page * size].hits(with_rows=True)
         count = results.count()
         facets = {key: results.facet(key) for key in asked.get("facets", ())}
     shown = [shown_as(hit) for hit in hits]

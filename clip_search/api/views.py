@@ -11,6 +11,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, QueryDict, UnreadablePostError
 from django.urls import reverse
 from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.renderers import JSONRenderer
@@ -48,10 +49,18 @@ MAX_TEXT_BODY = 2_621_440
 """Bytes of a request beside its image: Django's own default of DATA_UPLOAD_MAX_MEMORY_SIZE."""
 
 
+class Negotiation(DefaultContentNegotiation):
+    """By the Accept header alone: `format` may be a filter, as of books."""
+
+    def filter_renderers(self, renderers: Sequence[Any], format: str) -> Sequence[Any]:
+        return renderers
+
+
 class ApiView(APIView):
     """What all endpoints share: JSON out, strict parsers, no 5xx for bad input, honest 503s."""
 
     schema = inspector()
+    content_negotiation_class = Negotiation
     renderer_classes = (JSONRenderer,)
     parser_classes: Sequence[type[BaseParser]] = (MultiPartParser, FormParser, JSONParser)
     throttle_classes: Sequence[type[ApiThrottle]] = (WriteThrottle,)
@@ -221,8 +230,8 @@ class SearchView(ApiView):
         """Return the parameters, checked; those that are no other are `filters`. Raises ValidationError."""
         serializer = serializer_class(data=params, context={"document": document})
         serializer.is_valid(raise_exception=True)
-        known = {*serializer.fields, self.settings.URL_FORMAT_OVERRIDE}
-        return {**serializer.validated_data, "filters": filters_of(document, params, known)}
+        filters = filters_of(document, params, known=serializer.fields)
+        return {**serializer.validated_data, "filters": filters}
 
 
 class Search(SearchView, ImageView):

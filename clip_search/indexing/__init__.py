@@ -13,7 +13,7 @@ from .embedding import Stopped
 from .items import Item, same
 from .pipeline import BATCH, LEASE, Pipeline, index_due
 from .reading import content_or_fault, read
-from .targets import Target, make_collection, mend_missing, target
+from .targets import Target, make_collection, mend, mend_missing, target
 
 __all__ = [
     "BATCH",
@@ -25,6 +25,7 @@ __all__ = [
     "content_or_fault",
     "index_due",
     "make_collection",
+    "mend",
     "mend_missing",
     "read",
     "same",

@@ -64,13 +64,7 @@ def make_collection(
 ) -> Collection:
     """Make a collection in the store, then its row; where another process was first, return that one's."""
     name = f"{document.name}-{generation}-{uuid.uuid4().hex[:8]}"
-    schema = Schema(
-        dimension=encoder.dimension,
-        multiple_images=document.max_images > 1,
-        filters={key: filter_field.kind for key, filter_field in document.filter_fields.items()},
-        options=conf.collection_options,
-    )
-    store.create(name, schema)
+    store.create(name, schema(document, encoder.dimension))
     try:
         with transaction.atomic(using=document.using):
             return Collection.objects.using(document.using).create(
@@ -87,6 +81,27 @@ def make_collection(
         if theirs is None:  # found missing in the store meanwhile
             raise CollectionMissing from None
         return theirs
+
+
+def schema(document: Document, dimension: int) -> Schema:
+    """Return what a collection of the document is made for."""
+    return Schema(
+        dimension=dimension,
+        multiple_images=document.max_images > 1,
+        filters={key: filter_field.kind for key, filter_field in document.filter_fields.items()},
+        options=conf.collection_options,
+    )
+
+
+def mend(document: Document) -> None:
+    """Make what the store lacks: collections that it lost, and indexes of filters that are declared since.
+
+    Raises StoreUnavailable, ModelChanged.
+    """
+    mend_missing(document)
+    goal = target(document)
+    for collection in goal.collections:
+        goal.store.create(collection.name, schema(document, collection.dimension))
 
 
 def mend_missing(document: Document) -> int:

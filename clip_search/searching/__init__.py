@@ -59,7 +59,7 @@ def search_by_image(
     """Find products by a photo: an open file, an upload, bytes or a Pillow image, never a path.
 
     Raises UnknownFilter, and BadImage: at once for what is no image, on use for one whose body is damaged.
-    `min_score` is the lowest cosine of a product's picture, from -1 to 1.
+    `min_score` is the lowest cosine of a product's picture, from -1 to 1; another one is a ValueError.
     """
     question = about_image(image, parse_filters(document, filters), min_score)
     return SearchResults(Ranking(document, question))

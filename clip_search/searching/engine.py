@@ -16,6 +16,7 @@ from ..encoder import Encoder, get_encoder
 from ..exceptions import (
     CollectionMissing,
     ModelChanged,
+    ModelUnavailable,
     SearchUnavailable,
     SetupError,
     SurroundingsError,
@@ -78,6 +79,18 @@ def answering() -> Iterator[None]:
         raise SearchUnavailable(str(error)) from error
 
 
+@contextmanager
+def embedding() -> Iterator[None]:
+    """Turn what a loaded model fails with, such as a GPU that is out of memory, into ModelUnavailable."""
+    try:
+        yield
+    except RuntimeError as error:  # torch has no narrower one
+        reason = next(iter(str(error).splitlines()), "")
+        raise ModelUnavailable(
+            f"The model failed: {reason}. See its device, or restart this process."
+        ) from error
+
+
 def warm_up() -> bool:
     """Load what a search by words needs, so that no shopper waits for it: the text tower, not the other.
 
@@ -85,7 +98,7 @@ def warm_up() -> bool:
     all: what is wrong is logged, and False returned.
     """
     try:
-        with answering():
+        with answering(), embedding():
             get_encoder().warm_up(images=False)
     except SearchUnavailable:
         return False
@@ -102,7 +115,8 @@ def text_vector(engine: Engine, text: str) -> NDArray[np.float32]:
     cached = _cached(key)
     if isinstance(cached, bytes) and len(cached) == FLOAT32_BYTES * engine.collection.dimension:
         return np.frombuffer(cached, dtype=np.float32)
-    vector: NDArray[np.float32] = encoder.embed_texts([text])[0]
+    with embedding():
+        vector: NDArray[np.float32] = encoder.embed_texts([text])[0]
     _keep(key, vector.tobytes())
     return vector
 

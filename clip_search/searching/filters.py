@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.db.models import Model
 
 from ..documents import Bool, Document, FilterField
-from ..exceptions import UnknownFilter
+from ..exceptions import BadFilterValue, UnknownFilter
 from ..stores.base import Condition, Operator
 
 Filters = Mapping[str, Any]
@@ -70,7 +70,7 @@ def _condition(document: Document, name: str, value: Any) -> Condition:
     try:
         return Condition(key=key, operator=OPERATORS[lookup], value=_value(field, lookup, value))
     except (TypeError, ValueError, OverflowError) as error:
-        raise UnknownFilter(f"{name!r} cannot be filtered by {value!r:.200}: {error}") from error
+        raise BadFilterValue(f"{name!r} cannot be filtered by {value!r:.200}: {error}") from error
 
 
 def _split(document: Document, name: str) -> tuple[str, str]:

@@ -11,14 +11,15 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from django.core.files.base import File
 from django.db.models import Model
+from django.utils.functional import Promise
 
 from .. import images
 from ..documents import Document, normalise
 from ..encoder import TEXT_LIMIT
-from ..exceptions import BadImage
+from ..exceptions import BadFilterValue, BadImage
 from ..stores.base import Condition, Leg
 from ..types import IMAGE, TEXT
-from .engine import Engine, text_vector
+from .engine import Engine, embedding, text_vector
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +40,8 @@ class Question:
     legs: Callable[[Engine], Sequence[Leg] | None]
     embeds: bool = True
     """Whether `legs` asks a model, which takes its time: it is then called before the store is held."""
+    using: Sequence[str] = ()
+    """Names of the vectors that it is asked by, as far as they are known before `legs` is called."""
     conditions: Sequence[Condition] = ()
     without: Sequence[uuid.UUID] = ()
     exact: str = ""
@@ -46,8 +49,10 @@ class Question:
 
 
 def about_text(document: Document, text: str, conditions: Sequence[Condition], weights: Shares) -> Question:
-    """Ask by words. Raises ValueError where the weights are none."""
-    words = " ".join(text[:TEXT_LIMIT].split())
+    """Ask by words. Raises ValueError where the weights are none, TypeError where the text is."""
+    if not isinstance(text, str | Promise):
+        raise TypeError(f"Search for text, not for {type(text).__name__}.")
+    words = " ".join(str(text)[:TEXT_LIMIT].split())
     shares = checked_weights({**document.weights, **weights})
 
     def legs(engine: Engine) -> list[Leg]:
@@ -56,7 +61,8 @@ def about_text(document: Document, text: str, conditions: Sequence[Condition], w
 
     if not words:
         return Question(legs=lambda engine: (), embeds=False, conditions=conditions)
-    return Question(legs=legs, conditions=conditions, exact=normalise(words))
+    using = [name for name, share in shares.items() if share]
+    return Question(legs=legs, using=using, conditions=conditions, exact=normalise(words))
 
 
 def checked_weights(weights: Shares) -> dict[str, float]:
@@ -81,9 +87,11 @@ def about_image(image: Any, conditions: Sequence[Condition], min_score: float | 
     def legs(engine: Engine) -> list[Leg]:
         encoder = engine.encoder
         pixels = images.shrink(data, encoder.image_size)
-        return [Leg(using=IMAGE, vector=encoder.embed_images([pixels])[0])]
+        with embedding():
+            vector = encoder.embed_images([pixels])[0]
+        return [Leg(using=IMAGE, vector=vector)]
 
-    return Question(legs=legs, conditions=conditions, min_score=checked_score(min_score))
+    return Question(legs=legs, using=(IMAGE,), conditions=conditions, min_score=checked_score(min_score))
 
 
 def image_bytes(image: Any) -> bytes:
@@ -142,6 +150,8 @@ def about_product(
 
 def product_id_of(document: Document, product: Any) -> str | None:
     """Return the id of the point that stands for a row, or that is meant by an id; None where none does."""
+    if product is None:
+        raise TypeError("Give a product or its id, not None.")
     if not isinstance(product, Model):
         return str(product)
     concrete = document.model._meta.concrete_model or document.model
@@ -153,11 +163,17 @@ def product_id_of(document: Document, product: Any) -> str | None:
     return document.product_id(stands_for)
 
 
-def checked_score(score: float | None) -> float | None:
-    """Return the lowest cosine that is wanted. Raises ValueError."""
-    if score is not None and not math.isfinite(score):
-        raise ValueError(f"min_score is {score}. Give a cosine, from -1 to 1.")
-    return score
+def checked_score(score: Any) -> float | None:
+    """Return the lowest cosine that is wanted, None where any will do. Raises BadFilterValue."""
+    if score is None:
+        return None
+    try:
+        lowest = float(score)
+    except (TypeError, ValueError):
+        lowest = math.nan
+    if not -1 <= lowest <= 1:
+        raise BadFilterValue(f"min_score is {score!r:.99}. Give a cosine, from -1 to 1.")
+    return lowest
 
 
 def _first_row(vector: NDArray[np.float32]) -> NDArray[np.float32]:

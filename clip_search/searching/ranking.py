@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -20,6 +20,14 @@ DEPTH: Final = 1000
 with the page, 1,000 points in pages of 24 showed only 555 distinct ones. Nothing lies deeper."""
 
 Answer = TypeVar("Answer")
+
+
+def highest(legs: Sequence[Leg]) -> float:
+    """Return the score of what is called what was typed: no lower than any that the legs can give.
+
+    A leg gives what is first in it a half where it weighs 1, and less than 1 whatever it weighs.
+    """
+    return 2.0 if len(legs) > 1 and any(leg.weight > 1 for leg in legs) else 1.0
 
 
 class Ranking:
@@ -66,20 +74,19 @@ class Ranking:
         return max(self._total - len(self._gone), 0)
 
     def facet(self, key: str, limit: int) -> dict[str, int]:
-        """Count what meets the conditions, per value of a keyword."""
-        return self._asked(
-            lambda: self._live.store.facet(
-                self._live.collection.name, key, conditions=self.question.conditions, limit=limit
-            )
-        )
+        """Count what may be found, per value of a keyword. No model is asked: `min_score` is none of it."""
+        return self._asked(lambda: self._facet(key, limit))
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep the collection open for several questions."""
-        with answering():
-            self._prepare()
-            with self._live.held():
-                yield
+        with answering(), ExitStack() as stack:
+            self._asked(lambda: self._enter(stack))
+            yield
+
+    def _enter(self, stack: ExitStack) -> None:
+        self._prepare()
+        stack.enter_context(self._live.held())
 
     def _asked(self, ask: Callable[[], Answer]) -> Answer:
         """Ask, and ask once more where a rebuild put another collection in the place of ours meanwhile."""
@@ -118,7 +125,7 @@ class Ranking:
             legs = self._vectors()
             if legs is None:
                 return []
-            named = self._called(end)
+            named = [replace(found, score=highest(legs)) for found in self._called(end)]
             missing = end - max(start, len(named))
             if missing <= 0:
                 return named[start:end]
@@ -128,7 +135,7 @@ class Ranking:
     def _called(self, end: int) -> list[Found]:
         """Return the first `end` products that are called what was typed, in the order of ids.
 
-        A filter finds them, so they need no vector, and each of them has the score 1.0.
+        A filter finds them, so they need no vector.
         """
         known, reach = self._named
         if self.question.exact and reach < end and len(known) == reach:
@@ -154,6 +161,18 @@ class Ranking:
     def _query(self, query: Query) -> list[Found]:
         without = [*self.question.without, *query.without]
         return self._live.store.query(self._live.collection.name, replace(query, without=without))
+
+    def _facet(self, key: str, limit: int) -> dict[str, int]:
+        question, store = self.question, self._live.store
+        with self._live.held():
+            legs = () if question.embeds else self._vectors()
+            if legs is None:
+                return {}
+            using = {*question.using, *(leg.using for leg in legs)}
+            having = [Condition(key=name, operator="has_vector", value=True) for name in using]
+            conditions = [*question.conditions, *(having if len(having) == 1 else ())]
+            name, without = self._live.collection.name, question.without
+            return store.facet(name, key, conditions=conditions, without=without, limit=limit)
 
     def _count(self) -> int:
         self._prepare()

@@ -55,8 +55,9 @@ class SearchResults:
             return self._slice(key)
         if key < 0:
             raise ValueError("Negative indexing is not supported: the end of a ranking is not known.")
-        for instance in self._slice(slice(key, key + 1)):
-            return instance
+        hits = self._slice(slice(key, key + 1))._resolved() if self._shown is None else self._shown[key:]
+        if hits and hits[0].instance is not None:
+            return hits[0].instance
         raise IndexError("No product is at this rank.")
 
     def __len__(self) -> int:
@@ -93,13 +94,14 @@ class SearchResults:
         return [_hit(found) for found in self._raw()]
 
     def facet(self, key: str, *, limit: int = 100) -> dict[str, int]:
-        """Count the products that meet the filters, per value of a keyword, most frequent first.
+        """Count the products that are found, per value of a keyword, the `limit` most frequent first.
 
-        Raises UnknownFilter.
+        An empty value is none. Raises UnknownFilter.
         """
         if key not in (known := keyword_fields(self.document)):
             raise UnknownFilter(f"{key!r} is no keyword filter. There are: {', '.join(known) or 'none'}.")
-        return self._ranking.facet(key, limit)
+        counts = self._ranking.facet(key, limit + 1)  # one of them may be ""
+        return dict([(value, count) for value, count in counts.items() if value][:limit])
 
     def held(self) -> AbstractContextManager[None]:
         """Ask for a page, the count and facets at the cost of opening an embedded store once."""
@@ -153,9 +155,10 @@ class SearchResults:
 def _check_depth(start: int, stop: int | None) -> None:
     """Raise SearchTooDeep where a window lies too deep, or is larger than there are results.
 
-    One that begins before DEPTH ends there, as `count()` does: the last one of a pager may reach over.
+    One that begins before DEPTH ends there, as `count()` does: the last one of a pager may reach over. One
+    that begins just there is empty: DRF asks for it where the offset is the count.
     """
-    deep = start >= DEPTH and (stop is None or stop > start)
+    deep = start >= DEPTH if stop is None else stop > start > DEPTH
     if deep or (stop is not None and stop - start > DEPTH):
         raise SearchTooDeep(f"Results end at {DEPTH}: {start} to {stop} was asked for. Filter instead.")
 

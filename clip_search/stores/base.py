@@ -29,7 +29,7 @@ Ranks count from 0, as in Qdrant; a leg of weight w counts as 1 / (RRF_K - 1 + (
 """
 
 Kind = Literal["keyword", "number", "bool", "date"]
-Operator = Literal["eq", "in", "gt", "gte", "lt", "lte", "isnull"]
+Operator = Literal["eq", "in", "gt", "gte", "lt", "lte", "isnull", "has_vector"]
 
 INDEXED: Mapping[str, Literal["keyword", "integer", "bool"]] = {
     f"{CLIP}.revision": "integer",
@@ -57,7 +57,7 @@ class Condition:
     A string, bool or number is compared as what it is. Dates are ISO strings or datetimes, in UTC where
     they name no zone, with gt, gte, lt and lte; eq and in need a datetime, because a string is a keyword.
     `isnull` is true of what is missing, null or an empty list. What is missing meets no other operator,
-    and so meets each of them negated.
+    and so meets each of them negated. `has_vector` is true of a point that has the vector `key`.
     """
 
     key: str
@@ -172,7 +172,13 @@ class Store(ABC):
 
     @abstractmethod
     def facet(
-        self, collection: str, key: str, *, conditions: Sequence[Condition] = (), limit: int = 100
+        self,
+        collection: str,
+        key: str,
+        *,
+        conditions: Sequence[Condition] = (),
+        without: Sequence[uuid.UUID] = (),
+        limit: int = 100,
     ) -> dict[str, int]:
         """Count the points per value of a keyword, most frequent first."""
 

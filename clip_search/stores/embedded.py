@@ -80,6 +80,7 @@ class EmbeddedStore(QdrantStore):
             numbers=edge.RangeFloat,
             dates=edge.RangeDateTime,
             has_id=lambda ids: edge.HasIdCondition(set(ids)),
+            has_vector=edge.HasVectorCondition,
         )
 
     def _match(self, value: bool | str) -> Any:

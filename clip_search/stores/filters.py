@@ -24,6 +24,7 @@ class Dialect:
     numbers: Callable[..., Any]
     dates: Callable[..., Any]
     has_id: Callable[[Sequence[uuid.UUID]], Any]
+    has_vector: Callable[[str], Any]
 
 
 def instant(value: str | date) -> datetime:
@@ -77,6 +78,8 @@ def _test(dialect: Dialect, condition: Condition) -> Any:
     key, value = condition.key, condition.value
     if condition.operator == "isnull":
         return dialect.models.FieldCondition(key=key, is_empty=True)
+    if condition.operator == "has_vector":
+        return dialect.has_vector(key)
     if condition.operator == "eq":
         return _equals(dialect, key, value)
     if condition.operator == "in":

@@ -127,11 +127,19 @@ class MemoryStore(Store):
         return _fused([ranked[: query.depth] for ranked in lists], [leg.weight for leg in query.legs])
 
     def facet(
-        self, collection: str, key: str, *, conditions: Sequence[Condition] = (), limit: int = 100
+        self,
+        collection: str,
+        key: str,
+        *,
+        conditions: Sequence[Condition] = (),
+        without: Sequence[uuid.UUID] = (),
+        limit: int = 100,
     ) -> dict[str, int]:
         if self._of(collection).schema.filters.get(key) != "keyword":
-            raise SetupError(f"{key!r} is no keyword of the collection: its values cannot be counted.")
-        points = self._alive(collection, conditions)
+            raise SetupError(
+                f"The collection has no index of the keyword {key!r}. Run `manage.py clip_reindex`."
+            )
+        points = [point for point in self._alive(collection, conditions) if point.id not in set(without)]
         counts = Counter(str(value) for point in points for value in set(_values(point, key)))
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit])
 
@@ -193,6 +201,8 @@ def _values(point: Point, key: str) -> list[Any]:
 
 
 def _meets(point: Point, condition: Condition) -> bool:
+    if condition.operator == "has_vector":
+        return (condition.key in point.vectors) != condition.negated
     values = _values(point, condition.key)
     if condition.operator == "isnull":
         return (not values) == (bool(condition.value) != condition.negated)

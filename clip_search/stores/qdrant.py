@@ -33,6 +33,8 @@ def refused(message: str) -> SetupError:
     """Return the error for a request that the engine understood and would not do."""
     if "dimension" in message.lower():
         return ModelChanged(f"{message.strip()}. Run `manage.py clip_rebuild`, or restore the model.")
+    if "index" in message.lower():  # the filter was declared after the collection was made
+        return SetupError(f"Qdrant refused the request: {message.strip()}. Run `manage.py clip_reindex`.")
     return SetupError(f"Qdrant refused the request: {message.strip()}. Run `manage.py check`.")
 
 
@@ -121,10 +123,16 @@ class QdrantStore(Store):
         return sorted((_found(hit, query) for hit in hits), key=lambda found: (-found.score, found.id))
 
     def facet(
-        self, collection: str, key: str, *, conditions: Sequence[Condition] = (), limit: int = 100
+        self,
+        collection: str,
+        key: str,
+        *,
+        conditions: Sequence[Condition] = (),
+        without: Sequence[uuid.UUID] = (),
+        limit: int = 100,
     ) -> dict[str, int]:
         # Tombstones have no value to be counted by.
-        hits = self._facet(collection, key, matching(self.dialect, conditions), limit)
+        hits = self._facet(collection, key, matching(self.dialect, conditions, without=without), limit)
         counts = {str(hit.value): int(hit.count) for hit in hits}
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 

@@ -55,6 +55,7 @@ class ServerStore(QdrantStore):
             numbers=models.Range,
             dates=models.DatetimeRange,
             has_id=lambda ids: models.HasIdCondition(has_id=list(ids)),
+            has_vector=lambda name: models.HasVectorCondition(has_vector=name),
         )
 
     def _connected(self) -> QdrantClient:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django import template
@@ -9,27 +10,31 @@ from django.db.models import Model
 
 from .. import searching
 from ..documents import Document, registry
-from ..exceptions import SearchUnavailable
+from ..exceptions import BadFilterValue, SearchUnavailable
 
 register = template.Library()
 
 
 @register.simple_tag
-def clip_search(text: str | None, document: str = "", limit: int = 24, **filters: Any) -> Products:
+def clip_search(text: str | None, document: str = "", limit: Any = 24, **filters: Any) -> Products:
     """Find products by words: `{% clip_search q limit=12 category="kitchen" as products %}`.
 
     `document` may be left out where only one is registered. A filter without a value filters nothing.
     """
-    return _shown(searching.search(_document(document), text or "", filters=_given(filters)), limit)
+    found = _document(document)
+    return _shown(lambda: searching.search(found, str(text or ""), filters=_given(filters)), _size(limit, 24))
 
 
 @register.simple_tag
-def similar_products(product: Model | None, limit: int = 8, document: str = "", **filters: Any) -> Products:
+def similar_products(
+    product: Model | None, limit: Any = 8, document: str = "", min_score: Any = None, **filters: Any
+) -> Products:
     """Find products like this one: `{% similar_products product limit=8 as items %}`."""
     if not isinstance(product, Model):
         return Products()  # a variable that is missing is "" or None
     found = _document(document, type(product))
-    return _shown(searching.similar_to(found, product, filters=_given(filters)), limit)
+    options = {"filters": _given(filters), **_given({"min_score": min_score})}
+    return _shown(lambda: searching.similar_to(found, product, **options), _size(limit, 8))
 
 
 def _given(filters: dict[str, Any]) -> dict[str, Any]:
@@ -37,21 +42,34 @@ def _given(filters: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in filters.items() if value not in (None, "")}
 
 
+def _size(limit: Any, default: int) -> int:
+    """Return how many to show: like a value of a filter, it may be whatever stood in the address."""
+    try:
+        return min(max(int(limit), 0), searching.DEPTH)
+    except (TypeError, ValueError):
+        return default
+
+
 class Products(list[Any]):
-    """Products in rank order; `unavailable` says why there are none while search cannot answer.
+    """Products in rank order; where there are none, it may say why.
 
     The rest of the page is worth showing then: `{% if items.unavailable %}…{% endif %}`.
     """
 
     unavailable = ""
+    """Why search cannot answer now."""
+    invalid = ""
+    """Which value, of a filter or of `min_score`, nothing can have."""
 
 
-def _shown(results: searching.SearchResults, limit: int) -> Products:
+def _shown(ask: Callable[[], searching.SearchResults], limit: int) -> Products:
     products = Products()
     try:
-        products += results[:limit]
+        products += ask()[:limit]
     except SearchUnavailable as error:
         products.unavailable = str(error)
+    except BadFilterValue as error:
+        products.invalid = str(error)
     return products
 
 

@@ -173,13 +173,13 @@ def bm25(bench: Bench, k1: float = 1.2, b: float = 0.75) -> Callable:
     """Return a ranking by BM25 (Robertson and Zaragoza, 2009), words folded in case and accents."""
     from clip_search.documents import normalise
 
-    documents = [Counter(normalise(product.text).split()) for product in bench.products]
+    documents = [Counter(map(normalise, re.findall(r"\w+", product.text))) for product in bench.products]
     lengths = np.array([sum(words.values()) for words in documents])
     frequency = Counter(word for words in documents for word in words)
 
     def rank(vector: np.ndarray, text: str) -> list[int]:
         scores = np.zeros(len(documents))
-        for word in re.findall(r"\w+", normalise(text)):
+        for word in map(normalise, re.findall(r"\w+", text)):
             idf = math.log(1 + (len(documents) - frequency[word] + 0.5) / (frequency[word] + 0.5))
             counts = np.array([words[word] for words in documents])
             scores += idf * counts * (k1 + 1) / (counts + k1 * (1 - b + b * lengths / lengths.mean()))

@@ -87,6 +87,7 @@ class Command(DocumentCommand):
     def compare(self, document: Document, ids: list[str] | None) -> Report:
         """Raise what differs from the index, and count what does not."""
         reindexing.expand_related(document)
+        indexing.mend(document)
         total = Report()
         rows = len(ids) if ids else document.get_queryset().using(document.using).count()
         with self.progress(rows, f"Comparing {document.name}") as progress:

@@ -25,6 +25,8 @@ class Command(DocumentCommand):
 
     def handle_document(self, document: Document, options: dict[str, Any]) -> str:
         started, total = time.monotonic(), Report()
+        if not options["dry_run"]:
+            indexing.mend(document)
         pages = list(chain(reindexing.walk(document), reindexing.orphans(document)))
         differing = sorted({product_id for page in pages for product_id in page.changed})
         for product_id in differing:
