@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,9 @@ MODEL_FILES: Final = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
 """What a model is made of: configuration, vocabulary, weights."""
 OTHER_BACKENDS: Final = ("onnx", "openvino")
 """Folders of the same weights for runtimes that are not used here."""
+WAITING: Final = "OMP_WAIT_POLICY"
+"""How torch's threads wait for one another. Unless told otherwise they spin, and take the cores from whatever
+decodes images, or works, beside them: that costs up to two thirds of the time where cores are shared."""
 BFLOAT16_FLAGS: Final = {"amx_bf16", "avx512_bf16"}
 """What a CPU says of itself where bfloat16 is a gain; elsewhere it is emulated, and a large loss."""
 REMEDY: Final = (
@@ -361,6 +365,7 @@ def _unavailable(source: Source) -> Iterator[None]:
 
 def _place(device: str, precision: str) -> tuple[torch.device, torch.dtype]:
     """Return where to compute, and in which precision. Raises ModelUnavailable."""
+    os.environ.setdefault(WAITING, "PASSIVE")  # read when torch is imported
     import torch
 
     on_cuda, on_mps = torch.cuda.is_available(), torch.backends.mps.is_available()

@@ -1,0 +1,132 @@
+"""What a save costs the shop, and how soon what was saved is found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from . import shop
+from .requests import worker_count, workers
+from .shop import Bench
+from .table import Row, in_turn, percentile, seconds
+
+PATIENCE = 30.0
+
+
+def rows(bench: Bench) -> Iterator[Row]:
+    shop.empty()
+    shop.stock(bench.sizes.saves)
+    yield from save_costs(bench)
+    yield signal_to_searchable(bench)
+
+
+def save_costs(bench: Bench) -> Iterator[Row]:
+    """Compare save() in a transaction with the app and with its signals paused."""
+    from django.db import connection, transaction
+    from django.test.utils import CaptureQueriesContext
+
+    from clip_search.testing import pause_indexing
+    from tests.shop.models import Product
+
+    products = list(Product.objects.all())
+    todo = iter([])
+
+    def save() -> None:
+        with transaction.atomic():
+            next(todo).save()
+
+    def without() -> None:
+        with pause_indexing():
+            save()
+
+    def statements(work: Any) -> int:
+        with CaptureQueriesContext(connection, ) as seen:
+            work()
+        return len(seen)
+
+    save_all = iter(products)
+    todo = save_all
+    bare, full = statements(without), statements(save)
+    yield Row(
+        figure="save(): statements with the app, against without",
+        value=str(full),
+        baseline=str(bare),
+        ratio=full - bare,
+        floor=2,
+        at_most=True,
+        note="The ratio is the difference.",
+    )
+    todo = iter(products * 2)
+    paused, noted = in_turn(len(products), without, save)
+    yield Row(
+        figure="save(): milliseconds with the app and its enqueue, against without",
+        value=f"{1000 * median(noted):.2f} ms",
+        baseline=f"{1000 * median(paused):.2f} ms",
+        ratio=1000 * (median(noted) - median(paused)),
+        floor=2,
+        at_most=True,
+        note="The ratio is the difference.",
+    )
+
+
+def signal_to_searchable(bench: Bench) -> Row:
+    """Save products one by one, with a worker that is idle, and look when each is in the store."""
+    from clip_search.encoder import get_encoder
+    from clip_search import images
+
+    shop.empty()
+    encoder = get_encoder()
+    encoder.warm_up()
+    count = max(5, bench.sizes.saves // 8)
+    names = shop.files_of(Path(shop_media()), "square", count)
+    pixels = [images.shrink((Path(shop_media()) / names[0]).read_bytes(), encoder.image_size)]
+    took = []
+    with workers(bench, 1):
+        index_one(names[0], 0)
+        took = [index_one(name, number + 1) for number, name in enumerate(names)]
+    encodes = [
+        seconds(lambda: (encoder.embed_texts([". ".join(shop.text(number))]), encoder.embed_images(pixels)))
+        for number in range(10)
+    ]
+    p50, two = percentile(took, 0.5), median(encodes)
+    return Row(
+        figure="signal to searchable, an idle worker: p50, against its two encodes + 150 ms",
+        value=f"{1000 * p50:.0f} ms",
+        baseline=f"{1000 * (two + 0.15):.0f} ms",
+        ratio=p50 / (two + 0.15),
+        floor=1,
+        at_most=True,
+        note=f"p95 {1000 * percentile(took, 0.95):.0f} ms; the two encodes {1000 * two:.0f} ms.",
+    )
+
+
+def shop_media() -> str:
+    from django.conf import settings
+
+    return str(settings.MEDIA_ROOT)
+
+
+def index_one(name: str, number: int) -> float:
+    """Save a product with a photo in one transaction; return the seconds until it is searchable."""
+    from django.db import transaction
+
+    from clip_search.models import IndexEntry
+    from tests.shop.models import Category, Product, ProductImage
+
+    category, _ = Category.objects.get_or_create(name="Kitchen", slug="kitchen")
+    started = time.perf_counter()
+    with transaction.atomic():
+        product = shop.product(number, category)
+        product.save()
+        ProductImage.objects.create(product=product, original=name)
+    done = IndexEntry.objects.filter(product_id=str(product.pk), state=IndexEntry.State.INDEXED)
+    while not done.exists():
+        assert time.perf_counter() - started < PATIENCE, "no worker indexed it"
+        time.sleep(0.002)
+    return time.perf_counter() - started
+
+
+__all__ = ["rows", "worker_count"]
