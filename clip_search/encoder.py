@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,8 @@ OTHER_BACKENDS: Final = ("onnx", "openvino")
 WAITING: Final = "OMP_WAIT_POLICY"
 """How torch's threads wait for one another. Unless told otherwise they spin, and take the cores from whatever
 decodes images, or works, beside them: that costs up to two thirds of the time where cores are shared."""
+THREADS: Final = {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}
+"""Where the host says how many threads torch is to use."""
 BFLOAT16_FLAGS: Final = {"amx_bf16", "avx512_bf16"}
 """What a CPU says of itself where bfloat16 is a gain; elsewhere it is emulated, and a large loss."""
 REMEDY: Final = (
@@ -104,6 +107,7 @@ class ClipEncoder:
     """CLIP through sentence-transformers: "MODEL" for images, and for texts unless "TEXT_MODEL" is set."""
 
     def __init__(self) -> None:
+        os.environ.setdefault(WAITING, "PASSIVE")  # here, because it is read when torch is imported
         self._model = Source("MODEL", conf.model)
         self._text_model = Source("TEXT_MODEL", conf.text_model) if conf.text_model else None
         self._device, self._precision = conf.device, conf.precision
@@ -365,7 +369,6 @@ def _unavailable(source: Source) -> Iterator[None]:
 
 def _place(device: str, precision: str) -> tuple[torch.device, torch.dtype]:
     """Return where to compute, and in which precision. Raises ModelUnavailable."""
-    os.environ.setdefault(WAITING, "PASSIVE")  # read when torch is imported
     import torch
 
     on_cuda, on_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
@@ -389,6 +392,23 @@ def cpu_has_bfloat16() -> bool:
         return not BFLOAT16_FLAGS.isdisjoint(Path("/proc/cpuinfo").read_text().split())
     except OSError:
         return False
+
+
+def share_cores(processes: int) -> None:
+    """Have torch, where it is loaded, use this process's part of the cores; the environment wins.
+
+    Threads that run already keep their number: what counts is how many torch starts from now on.
+    """
+    if "torch" not in sys.modules or not THREADS.isdisjoint(os.environ):
+        return
+    import torch
+
+    torch.set_num_threads(max(1, cores() // processes))
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _is_plain(processor: Any, size: int) -> bool:

@@ -537,8 +537,8 @@ def test_no_more_is_claimed_once_told():
     assert IndexEntry.objects.filter(claim=None, state=State.PENDING).count() == 5
 
 
-def test_no_more_than_two_batches_are_under_way(monkeypatch):
-    """However many wait: so the memory of a worker is that of two batches."""
+def test_no_more_than_two_batches_are_under_way_and_one_just_claimed(monkeypatch):
+    """However many wait: so the memory of a worker is that of two batches' images."""
     held = []
     for number in range(20):
         Product.objects.create(name=f"Chair {number}", sku="C")
@@ -550,7 +550,7 @@ def test_no_more_than_two_batches_are_under_way(monkeypatch):
 
     monkeypatch.setattr(IndexEntryQuerySet, "claim", claim)
     assert index(limit=3).embedded == 20
-    assert max(held) == 6
+    assert max(held) == 9
 
 
 def test_leases_are_renewed_while_the_model_works(monkeypatch):
@@ -651,14 +651,12 @@ class Stalled:
 
     def __init__(self) -> None:
         self.pipeline = indexing.Pipeline(DOCUMENT, lambda: True, lambda: False)
-        assert self.pipeline._start(10, None)
-        embedding = self.pipeline._waiting[0][2]
-        if embedding:
-            embedding.result()
+        self.pipeline._turn(None, self.pipeline._claim(10, None))
+        self.batch = self.pipeline._embedded()
 
     def wake(self) -> Report:
         with self.pipeline:
-            return self.pipeline._finish()
+            return self.pipeline._turn(self.batch, [])
 
 
 @pytest.fixture
