@@ -341,7 +341,7 @@ def test_on_cuda_it_is_float16_in_large_batches(make, monkeypatch):
     encoder = make(precision="auto", DEVICE="auto")
 
     assert [str(part) for part in encoder._placement] == ["cuda", "torch.float16"]
-    assert encoder.batch_size == 256
+    assert encoder.batch_size == 128
 
 
 # Fingerprints.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from importlib import import_module
+
+from clip_search.encoder import WAITING
 
 from .shop import FULL, QUICK, bench
 from .table import as_json, machine, say, show
@@ -20,6 +23,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON rather than a table")
     parser.add_argument("--device", default="cpu", help="cpu (the default) or cuda")
     options = parser.parse_args()
+    os.environ.setdefault(WAITING, "PASSIVE")  # as ClipEncoder does; here the baselines import torch first
     rows, started = [], time.monotonic()
     with bench(options.device, QUICK if options.quick else FULL) as found:
         for topic in options.only:

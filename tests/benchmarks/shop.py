@@ -113,9 +113,9 @@ class Sizes:
 
 FULL = Sizes(
     rounds=3,
-    bulk=256,
-    mixed=128,
-    texts=1024,
+    bulk=192,
+    mixed=96,
+    texts=512,
     old_way=24,
     requests=(10, 100, 1000),
     catalogue=(1000, 2000, 5000, 20000),
@@ -169,7 +169,7 @@ class Bench:
     @contextmanager
     def running(self, name: str, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
         """Have a process run meanwhile."""
-        process = self.start(name, *arguments, stdout=subprocess.DEVNULL, **options)
+        process = self.start(name, *arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
         try:
             yield process
         finally:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 
@@ -113,6 +115,30 @@ def in_turn(rounds: int, *works: Callable[[], object]) -> list[list[float]]:
 def ratio(over: Sequence[float], under: Sequence[float]) -> float:
     """Return the median of the ratios of what was measured in the same round."""
     return median(one / other for one, other in zip(over, under, strict=True))
+
+
+@contextmanager
+def core_seconds() -> Iterator[list[float]]:
+    """Measure what runs meanwhile: the core-seconds that it used, and those that it could have used.
+
+    The latter are its own and those that lay idle. On a machine that others use too, they are fewer than
+    seconds × cores.
+    """
+    found: list[float] = []
+    busy, idle, started = process_time(), _idle(), perf_counter()
+    yield found
+    used, spent = process_time() - busy, perf_counter() - started
+    free = _idle() - idle
+    found += [used, used + free if free >= 0 else spent * cores()]
+
+
+def _idle() -> float:
+    """Return for how many core-seconds this machine has had nothing to do, or minus infinity for unknown."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return -math.inf
+    fields = stat.read_text().split("\n", 1)[0].split()
+    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
 
 
 def percentile(values: Sequence[float], part: float) -> float:
