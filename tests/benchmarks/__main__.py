@@ -1,4 +1,4 @@
-"""Measure how fast it is: `tox run -e bench`, or `python -m tests.benchmarks [--only …] [--quick] [--json]`."""
+"""Measure how fast it is: `tox run -e bench -- [--only …] [--quick] [--json] [--device cuda]`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clip_search.encoder import WAITING
 from .shop import FULL, QUICK, bench
 from .table import as_json, machine, say, show
 
-TOPICS = ("bulk", "texts", "precision", "catalogue", "saving", "requests")
+TOPICS = ("bulk", "texts", "precision", "catalogue", "saving", "endpoints")
 
 
 def main() -> int:

@@ -6,7 +6,8 @@
 (c) the model alone; (d) the limit that matrix products set;
 (e) for text: one `encode` and one upsert a save, as django-semantic-search 0.2.1 does.
 
-All but (c) and (d) run in float32, as sentence-transformers does unless told otherwise, and hold the store open.
+All but (c) and (d) run in float32, as sentence-transformers does unless told otherwise, and hold the store
+open.
 """
 
 from __future__ import annotations

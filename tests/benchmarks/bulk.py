@@ -1,4 +1,4 @@
-"""The bulk pipeline, `clip_reindex` end to end, models loaded: against a plain loop and against perfect overlap."""
+"""`clip_reindex` end to end, models loaded: against a plain loop and against perfect overlap."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.core.management import call_command
 from . import shop
 from .baselines import BATCH, FLOPS_AN_IMAGE, loop, matrix_products
 from .shop import Bench
-from .table import Row, core_seconds, cores, cpu_flags, in_turn, ratio, seconds
+from .table import Row, core_seconds, cores, cpu_flags, in_turn, ratio, seconds, seconds_alone
 
 OLD_SERVICE = 3.6
 """Products a second, as its report says."""
@@ -54,7 +54,9 @@ def compared(bench: Bench, kind: str, count: int) -> tuple[list[float], list[flo
     texts, paths = contents()
     get_encoder().warm_up()
     plain.images([paths[0].read_bytes()])
-    loops, runs = in_turn(bench.sizes.rounds, lambda: plain.in_batches(texts, paths), reindex)
+    loops, runs = in_turn(
+        bench.sizes.rounds, lambda: plain.in_batches(texts, paths), reindex, timed=seconds_alone
+    )
     return loops, runs
 
 
@@ -129,13 +131,13 @@ def core_milliseconds(count: int, **works: Callable[[], object]) -> dict[str, li
 def model_alone(encoder: Any, pixels: Sequence[Any]) -> Row:
     device, dtype = encoder._placement
     rate = len(pixels) / min(seconds(lambda: encoder.embed_images(pixels)) for _ in range(2))
-    limit = matrix_products(device, dtype)
+    limit, name = matrix_products(device, dtype), str(dtype).removeprefix("torch.")
     return Row(
         figure="(c) image model alone, against (d) its matrix products",
         value=f"{rate:.1f}/s",
         baseline=f"{limit / FLOPS_AN_IMAGE:.1f}/s",
         ratio=rate * FLOPS_AN_IMAGE / limit,
-        note=f"{str(dtype).removeprefix('torch.')}: {limit / 1e9:.0f} GFLOP/s in a product of the model's shape.",
+        note=f"{limit / 1e9:.0f} GFLOP/s in a {name} product of the model's shape.",
     )
 
 

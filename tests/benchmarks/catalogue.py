@@ -26,7 +26,9 @@ def rows(bench: Bench) -> Iterator[Row]:
     name = shop_of(most)
     night = step(bench, name, "without_looking")
     assert not night["loaded"] and f"{most} unchanged" in night["said"], night
-    yield a_second(f"nightly run, {most:,} products unchanged", most, night, 3000, "No model loaded, no image opened.")
+    yield a_second(
+        f"nightly run, {most:,} products unchanged", most, night, 3000, "No model loaded, no image opened."
+    )
     step(bench, name, "price", "1")
     changed = step(bench, name, "without_looking")
     assert not changed["loaded"] and f"{most} payload only" in changed["said"], changed
@@ -39,7 +41,9 @@ def shop_of(count: int) -> str:
 
 def step(bench: Bench, name: str, *arguments: str) -> Any:
     """Run a step in a process of its own and return what it says."""
-    process = bench.start(name, "-m", "tests.benchmarks.child", *arguments, model=DEMO_MODEL, stdout=subprocess.PIPE)
+    process = bench.start(
+        name, "-m", "tests.benchmarks.child", *arguments, model=DEMO_MODEL, stdout=subprocess.PIPE
+    )
     output, _ = process.communicate(timeout=900)
     assert process.returncode == 0, output
     return json.loads(output.splitlines()[-1])
@@ -68,5 +72,6 @@ def growth(runs: dict[int, Any], smallest: int) -> Row:
 
 
 def a_second(figure: str, count: int, run: Any, floor: float, note: str) -> Row:
-    rate = count / run["seconds"]
+    rate, busy = count / run["seconds"], count / run["core_seconds"]
+    note = f"{note} {busy:,.0f} for each second that a core worked for it."
     return Row(figure=f"{figure}, a second", value=f"{rate:,.0f}/s", ratio=rate, floor=floor, note=note)

@@ -23,7 +23,9 @@ def rows(bench: Bench) -> Iterator[Row]:
     files = [shop.numbered(p, 0) for kind in ("square", "mixed") for p in shop.photos(shop.CACHE, kind)]
     pixels = [images.shrink(file, encoder.image_size) for file in files]
     texts = [". ".join(shop.text(number)) for number in range(bench.sizes.vectors)]
-    yield likeness(f"texts in {dtype}, against float32", encoder.embed_texts(texts), exact.embed_texts(texts), 0.995)
+    yield likeness(
+        f"texts in {dtype}, against float32", encoder.embed_texts(texts), exact.embed_texts(texts), 0.995
+    )
     whole = exact.embed_images(pixels)
     yield likeness(f"images in {dtype}, against float32", encoder.embed_images(pixels), whole, 0.995)
     undrafted = exact.embed_images([shrunk_whole(file, encoder.image_size) for file in files])
@@ -91,5 +93,3 @@ def demo_recall(precision: str) -> list[float]:
                 rank = relevance.engine(bench, "all", places, weights)
                 found += [relevance.measure(bench, rank, language)[0] for language in bench.queries]
         return found
-
-

@@ -1,4 +1,4 @@
-"""The shop that is measured: a full-size model, generated photos, a database, a Valkey and a store of its own."""
+"""The shop that is measured: a full-size model, generated photos, its own database, Valkey and store."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def photo(width: int, height: int, seed: int) -> bytes:
     from PIL import Image
 
     rng = np.random.default_rng(seed)
-    soft = Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    soft = Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
     grain = rng.normal(0, 1, (height, width, 1))
     low, high = 0.0, 80.0
     for _ in range(7):
@@ -63,7 +65,7 @@ def photo(width: int, height: int, seed: int) -> bytes:
 
 
 def photos(folder: Path, kind: str) -> list[bytes]:
-    """Return the pictures of a kind: "square" (1000 × 1000), "mixed" (400 to 3000 pixels) or "small" (256)."""
+    """Return the pictures of a kind: "square" (1000 × 1000), "mixed" (400 to 3000) or "small" (256)."""
     sides: Sequence[tuple[int, int]] = [(1000, 1000)] * PICTURES
     if kind == "small":
         sides = [(256, 256)] * PICTURES
@@ -113,13 +115,13 @@ class Sizes:
 
 FULL = Sizes(
     rounds=3,
-    bulk=192,
-    mixed=96,
-    texts=512,
-    old_way=24,
+    bulk=96,
+    mixed=48,
+    texts=256,
+    old_way=16,
     requests=(10, 100, 1000),
     catalogue=(1000, 2000, 5000, 20000),
-    saves=200,
+    saves=160,
     vectors=128,
 )
 QUICK = Sizes(
@@ -160,7 +162,9 @@ class Bench:
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "example_project")]),
         }
 
-    def start(self, name: str, *arguments: str, model: Path | None = None, **options: Any) -> subprocess.Popen[str]:
+    def start(
+        self, name: str, *arguments: str, model: Path | None = None, **options: Any
+    ) -> subprocess.Popen[str]:
         """Start a Python process that works on the shop of this name."""
         (self.folder / name).mkdir(exist_ok=True)
         environment = os.environ | self.environment(name, model)
@@ -169,7 +173,9 @@ class Bench:
     @contextmanager
     def running(self, name: str, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
         """Have a process run meanwhile."""
-        process = self.start(name, *arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+        process = self.start(
+            name, *arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options
+        )
         try:
             yield process
         finally:
@@ -223,7 +229,10 @@ def stock(count: int, kind: str | None = "square", files: int | None = None) -> 
         products = [product(number, category) for number in numbers]
         Product.objects.bulk_create(products)
         if names:
-            shown = [ProductImage(product=p, original=names[n % len(names)]) for p, n in zip(products, numbers, strict=True)]
+            shown = [
+                ProductImage(product=p, original=names[n % len(names)])
+                for p, n in zip(products, numbers, strict=True)
+            ]
             ProductImage.objects.bulk_create(shown)
 
 
@@ -231,7 +240,9 @@ def product(number: int, category: Any) -> Any:
     from tests.shop.models import Product
 
     name, description = text(number)
-    return Product(name=name, description=description, sku=f"P-{number}", category=category, price=number % 90)
+    return Product(
+        name=name, description=description, sku=f"P-{number}", category=category, price=number % 90
+    )
 
 
 def files_of(media: Path, kind: str, count: int) -> list[str]:

@@ -19,7 +19,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One figure. `floor` is what the ratio must reach, or stay below with `at_most`; None asks for nothing."""
+    """One figure. `floor` is what the ratio must reach, or not exceed with `at_most`."""
 
     figure: str
     value: str
@@ -33,7 +33,9 @@ class Row:
     def verdict(self) -> str:
         if self.floor is None or self.ratio is None:
             return ""
-        return "holds" if (self.ratio <= self.floor if self.at_most else self.ratio >= self.floor) else "FAILS"
+        return (
+            "holds" if (self.ratio <= self.floor if self.at_most else self.ratio >= self.floor) else "FAILS"
+        )
 
     @property
     def asked(self) -> str:
@@ -55,13 +57,18 @@ def show(rows: Sequence[Row]) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
     found = [lines[0].rstrip(), "  ".join("-" * width for width in widths)]
     for row, line in zip(rows, lines[1:], strict=True):
-        found += [line.rstrip(), *textwrap.wrap(row.note, 100, initial_indent="    ", subsequent_indent="    ")]
+        found += [
+            line.rstrip(),
+            *textwrap.wrap(row.note, 100, initial_indent="    ", subsequent_indent="    "),
+        ]
     return "\n".join(found)
 
 
 def as_json(rows: Sequence[Row]) -> str:
     """Return the machine and the rows as JSON."""
-    return json.dumps({"machine": machine(), "rows": [asdict(r) | {"verdict": r.verdict} for r in rows]}, indent=1)
+    return json.dumps(
+        {"machine": machine(), "rows": [asdict(r) | {"verdict": r.verdict} for r in rows]}, indent=1
+    )
 
 
 def cores() -> int:
@@ -94,7 +101,9 @@ def machine() -> dict[str, Any]:
 def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
 
 
 # Timing.
@@ -106,9 +115,21 @@ def seconds(work: Callable[[], object]) -> float:
     return perf_counter() - started
 
 
-def in_turn(rounds: int, *works: Callable[[], object]) -> list[list[float]]:
+def seconds_alone(work: Callable[[], object]) -> float:
+    """Return what a work that fills every core would have taken if nobody else had used them.
+
+    Of one that leaves cores idle, and others took them, it is too little.
+    """
+    with core_seconds() as spent:
+        work()
+    return spent[1] / cores()
+
+
+def in_turn(
+    rounds: int, *works: Callable[[], object], timed: Callable[[Callable[[], object]], float] = seconds
+) -> list[list[float]]:
     """Time works in turn, so that what else the machine does meets all alike. Returns seconds by work."""
-    times = [[seconds(work) for work in works] for _ in range(rounds)]
+    times = [[timed(work) for work in works] for _ in range(rounds)]
     return [list(column) for column in zip(*times, strict=True)]
 
 

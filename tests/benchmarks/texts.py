@@ -9,7 +9,7 @@ from . import shop
 from .baselines import loop
 from .bulk import contents, reindex
 from .shop import Bench
-from .table import Row, in_turn, ratio
+from .table import Row, in_turn, ratio, seconds_alone
 
 
 def rows(bench: Bench) -> Iterator[Row]:
@@ -22,7 +22,11 @@ def rows(bench: Bench) -> Iterator[Row]:
     plain = loop(bench.model, bench.folder / "loop", bench.device)
     get_encoder().warm_up(images=False)
     batches, singles, ours = in_turn(
-        bench.sizes.rounds, lambda: plain.in_batches(texts), lambda: plain.one_by_one(texts[:few]), reindex
+        bench.sizes.rounds,
+        lambda: plain.in_batches(texts),
+        lambda: plain.one_by_one(texts[:few]),
+        reindex,
+        timed=seconds_alone,
     )
     singles = [spent * count / few for spent in singles]
     for name, baseline, floor in (("(b)", batches, 2), ("(e)", singles, 8)):

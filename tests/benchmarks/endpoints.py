@@ -57,9 +57,10 @@ def server(bench: Bench) -> Iterator[Any]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     line = ["tests/manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"]
-    with bench.running("main", *line), httpx.Client(
-        base_url=f"http://127.0.0.1:{port}/api/v1/", auth=USER, timeout=120
-    ) as client:
+    with (
+        bench.running("main", *line),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1/", auth=USER, timeout=120) as client,
+    ):
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -77,7 +78,9 @@ def workers(bench: Bench, count: int) -> Iterator[None]:
     """Have so many workers run, each with its model loaded."""
     with ExitStack() as stack:
         for _ in range(count):
-            stack.enter_context(bench.running("main", "tests/manage.py", "rqworker", "default", "--verbosity", "0"))
+            stack.enter_context(
+                bench.running("main", "tests/manage.py", "rqworker", "default", "--verbosity", "0")
+            )
         deadline = time.monotonic() + 120
         while worker_count() < count:
             assert time.monotonic() < deadline, "the workers did not start"
@@ -121,7 +124,9 @@ def answers(client: Any, files: Sequence[Path]) -> Row:
     post(client, 0, files[0])
     both = [(post(client, n, file), post_text(client, n)) for n, file in enumerate(files, 1)]
     quick, slow = ([pair[side] for pair in both] for side in (0, 1))
-    said = [f"p50 {1000 * median(took):.1f}, p95 {1000 * percentile(took, 0.95):.1f} ms" for took in (quick, slow)]
+    said = [
+        f"p50 {1000 * median(took):.1f}, p95 {1000 * percentile(took, 0.95):.1f} ms" for took in (quick, slow)
+    ]
     return Row(
         figure="async endpoint with a 300 kB JPEG, against the sync endpoint",
         value=said[0],
