@@ -29,7 +29,7 @@ def main() -> int:
         for topic in options.only:
             say(f"{time.monotonic() - started:5.0f} s  {topic}")
             for row in import_module(f".{topic}", __package__).rows(found):
-                say(f"{time.monotonic() - started:5.0f} s    {' | '.join(row.cells)}")
+                say(f"{time.monotonic() - started:5.0f} s    {' | '.join([*row.cells, row.note])}")
                 rows.append(row)
     if options.json:
         print(as_json(rows))
