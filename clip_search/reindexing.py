@@ -21,8 +21,10 @@ from .types import MODEL_SOURCE, POSTED_SOURCE, Content, ImageStamp, Report
 
 logger = logging.getLogger(__name__)
 
+WALK = 4000
+"""Rows a page of the walk: for each, the embedded store is opened, which takes as long as comparing 500."""
 PAGE = 500
-"""Rows a page of the walk, and products a step of an expanded change."""
+"""Products a step of an expanded change, and rows a step of the housekeeping."""
 TOMBSTONES_KEPT = timedelta(days=30)
 """Longer than any worker stalls: until then a tombstone fences out what it would still write."""
 
@@ -40,7 +42,7 @@ class Page:
 # The walk.
 
 
-def walk(document: Document, *, only: Sequence[str] | None = None, page: int = PAGE) -> Iterator[Page]:
+def walk(document: Document, *, only: Sequence[str] | None = None, page: int = WALK) -> Iterator[Page]:
     """Compare every row with its point, in pages by primary key, and yield what differs.
 
     Nothing is written, no image is opened and no model loaded. Raises StoreUnavailable, ModelChanged.
@@ -101,8 +103,9 @@ def _compare(
     source: str = MODEL_SOURCE,
 ) -> Page:
     items = indexing.read(indexing.target(document), entries, contents)
-    changed = [item.entry.product_id for item in items if _differs(item)]
-    rest = [item for item in items if item.entry.product_id not in set(changed)]
+    differing = {item.id for item in items if _differs(item)}
+    changed = [item.entry.product_id for item in items if item.id in differing]
+    rest = [item for item in items if item.id not in differing]
     return Page(changed=changed, source=source, unchanged=sum(map(_count, rest), Report()))
 
 
@@ -133,10 +136,10 @@ def _entries(document: Document, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, In
     return {entry.uuid: entry for entry in IndexEntry.objects.of(document).filter(uuid__in=list(ids))}
 
 
-def gone(document: Document, *, only: Sequence[str] | None = None, page: int = PAGE) -> Iterator[Page]:
+def gone(document: Document, *, only: Sequence[str] | None = None, page: int = WALK) -> Iterator[Page]:
     """Yield the products that are in the index and whose rows are gone or qualify no longer."""
     entries = IndexEntry.objects.of(document).filter(source=MODEL_SOURCE)
-    entries = entries.exclude(state=IndexEntry.State.REMOVED)
+    entries = entries.exclude(state=IndexEntry.State.REMOVED).only("product_id")
     if only is not None:
         entries = entries.filter(uuid__in=[document.point_id(product_id) for product_id in only])
     for found in _pages(entries, "pk", page):
@@ -154,7 +157,7 @@ def _pages(queryset: models.QuerySet[Any], key: str, size: int) -> Iterator[list
         last = getattr(rows[-1], key)
 
 
-def orphans(document: Document, *, page: int = PAGE) -> Iterator[Page]:
+def orphans(document: Document, *, page: int = WALK) -> Iterator[Page]:
     """Yield the products that have a point, and no entry that says so: the store knows more than we do."""
     goal = indexing.target(document)
     for collection in goal.collections:

@@ -73,7 +73,10 @@ class Stamp:
 
     def as_payload(self) -> dict[str, Any]:
         """Return this as plain JSON values."""
-        return asdict(self) | {"images": [asdict(image) for image in self.images], "exact": list(self.exact)}
+        values = {
+            f.name: getattr(self, f.name) for f in fields(self)
+        }  # asdict copies all, deeply: ten times slower
+        return values | {"images": [asdict(image) for image in self.images], "exact": list(self.exact)}
 
     @classmethod
     def from_payload(cls, values: Mapping[str, Any]) -> Stamp:

@@ -21,7 +21,7 @@ from rq.job import Job
 from rq.worker import WorkerStatus
 
 from . import images, indexing, jobs
-from .encoder import get_encoder
+from .encoder import get_encoder, share_cores
 from .exceptions import SetupError
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ WAIT_SECONDS = 5
 """How long it waits for a job before it looks whether a sweep is due: entries wait 30 s at most."""
 SECONDS_TO_DROP = 7.5
 """After a request to stop, whatever the job waits for is broken off: a store may take longer to answer."""
+SECONDS_A_COUNT = 10.0
+"""How often a worker looks how many share its machine."""
 REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
 
 
@@ -47,7 +49,8 @@ class EmbeddingWorker(SimpleWorker):
     """
 
     def __init__(self, queues: Any, *args: Any, **kwargs: Any) -> None:
-        first = queues[0] if isinstance(queues, list | tuple) else queues
+        # RQ makes one of no queues for each worker that it knows of
+        first = next(iter(queues), None) if isinstance(queues, list | tuple) else queues
         if isinstance(first, Queue):
             # `rqworker` names pickle unless told otherwise, whatever the queue's jobs were written with;
             # the queues that `rqworker-pool` makes do not know it either
@@ -58,6 +61,7 @@ class EmbeddingWorker(SimpleWorker):
         self.connection.set_retry(Retry(NoBackoff(), 1))
         self.maintenance_interval = SWEEP_SECONDS
         self.fault: SetupError | None = None
+        self._counted = -SECONDS_A_COUNT
 
     @property
     def dequeue_timeout(self) -> int:
@@ -81,12 +85,22 @@ class EmbeddingWorker(SimpleWorker):
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run a job here. A Redis that dies meanwhile loses nothing: the entries say what is due."""
         close_old_connections()
+        self.share_cores()
         try:
             super().execute_job(job, queue)
         except REDIS_DOWN as error:
             logger.warning("Redis is gone, waiting for it error=%s", error)
         finally:
             close_old_connections()
+
+    def share_cores(self) -> None:
+        """Leave this machine's other workers their part of its cores: together they would only wait."""
+        if time.monotonic() < self._counted + SECONDS_A_COUNT:
+            return
+        self._counted = time.monotonic()
+        with contextlib.suppress(*REDIS_DOWN):
+            names = [worker.hostname for worker in self.all(connection=self.connection)]
+            share_cores(max(1, names.count(self.hostname)))
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Stop where no job can succeed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import re
 import sys
@@ -52,6 +53,14 @@ def run(command: str, *arguments: str) -> str:
     output = io.StringIO()
     call_command(command, *(arguments or ("product",)), stdout=output, stderr=output)
     return output.getvalue()
+
+
+def test_cycles_are_looked_for_less_often_while_a_command_runs(monkeypatch):
+    seen, before = [], gc.get_threshold()
+    monkeypatch.setattr(clip_reindex.Command, "handle_document", lambda *_: seen.append(gc.get_threshold()))
+    run("clip_reindex")
+    assert seen[0][0] > 10 * before[0]
+    assert gc.get_threshold() == before
 
 
 def complain(command: str, *arguments: str) -> str:

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from clip_search import images
-from clip_search.encoder import ClipEncoder, cpu_has_bfloat16, get_encoder
+from clip_search.encoder import ClipEncoder, cpu_has_bfloat16, get_encoder, share_cores
 from clip_search.exceptions import ModelUnavailable
 
 from . import clip_models
@@ -341,7 +341,62 @@ def test_on_cuda_it_is_float16_in_large_batches(make, monkeypatch):
     encoder = make(precision="auto", DEVICE="auto")
 
     assert [str(part) for part in encoder._placement] == ["cuda", "torch.float16"]
-    assert encoder.batch_size == 256
+    assert encoder.batch_size == 128
+
+
+# Cores.
+
+
+@pytest.fixture
+def eight_cores(monkeypatch):
+    """Let torch have eight cores, and give it back what it had."""
+    import torch
+
+    before = torch.get_num_threads()
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("clip_search.encoder.cores", lambda: 8)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("processes", "threads"), [(1, 8), (3, 2), (8, 1), (20, 1)])
+def test_processes_share_the_cores(eight_cores, processes, threads):
+    import torch
+
+    share_cores(processes)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == threads
+
+
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "MKL_NUM_THREADS"])
+def test_the_environment_says_how_many_threads(eight_cores, monkeypatch, name):
+    import torch
+
+    monkeypatch.setenv(name, "7")
+    before = torch.get_num_threads()
+    share_cores(3)
+    assert torch.get_num_threads() == before
+
+
+WAITING = """
+import os, sys, django
+django.setup()
+from clip_search.encoder import ClipEncoder, share_cores
+ClipEncoder()
+share_cores(3)
+print(os.environ["OMP_WAIT_POLICY"], "torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")]
+)
+def test_threads_wait_without_spinning_unless_told_otherwise(start_process, monkeypatch, environment, policy):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    process = start_process("-W", "ignore", "-c", WAITING, **environment)
+    output, _ = process.communicate(timeout=60)
+    assert output.split() == [policy, "False"]
 
 
 # Fingerprints.

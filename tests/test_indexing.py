@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from clip_search.indexing import pipeline as pipelines
 from clip_search.indexing.writing import LONGEST_DELAY, backoff, finish, write
 from clip_search.models import Collection, IndexEntry, IndexEntryQuerySet, PostedProduct
 from clip_search.stores import get_store
+from clip_search.stores.embedded import EmbeddedStore
 from clip_search.types import IMAGE, TEXT, Point, Report
 from tests.conftest import picture_bytes
 from tests.doubles import FaultyStore, down
@@ -33,6 +34,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.sql]
 DOCUMENT = registry.get("product")
 State = IndexEntry.State
 CLAIM = IndexEntryQuerySet.claim
+OPENED = EmbeddedStore._opened
 
 
 @pytest.fixture(autouse=True)
@@ -613,8 +615,8 @@ def test_no_more_is_claimed_once_told():
     assert IndexEntry.objects.filter(claim=None, state=State.PENDING).count() == 5
 
 
-def test_no_more_than_two_batches_are_under_way(monkeypatch):
-    """However many wait: so the memory of a worker is that of two batches."""
+def test_no_more_than_two_batches_are_under_way_and_one_just_claimed(monkeypatch):
+    """However many wait: so the memory of a worker is that of two batches' images."""
     held = []
     for number in range(20):
         Product.objects.create(name=f"Chair {number}", sku="C")
@@ -626,7 +628,60 @@ def test_no_more_than_two_batches_are_under_way(monkeypatch):
 
     monkeypatch.setattr(IndexEntryQuerySet, "claim", claim)
     assert index(limit=3).embedded == 20
-    assert max(held) == 6
+    assert max(held) == 9
+
+
+def test_batches_without_the_model_are_as_large_as_a_statement(monkeypatch):
+    """Opening the embedded store then costs more than anything else."""
+    for number in range(20):
+        Product.objects.create(name=f"Chair {number}", sku="C")
+    index(limit=3)
+    for product in Product.objects.all():
+        product.price = 12
+        product.save()
+    assert [r.payload_only for r in indexing.index_due(DOCUMENT, limit=3)] == [3, 17]
+    Product.objects.update(name="Stool")
+    DOCUMENT.reindex(Product.objects.all())
+    assert [r.embedded for r in indexing.index_due(DOCUMENT, limit=3)] == [3] * 6 + [2]
+
+
+@pytest.fixture
+def openings(settings, tmp_path, monkeypatch) -> list[str]:
+    """Use the embedded store, and list its openings and what is done to entries meanwhile."""
+    settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QDRANT": {"path": str(tmp_path / "qdrant")}}
+    seen: list[str] = []
+
+    @contextmanager
+    def opened(self, collection):
+        seen.append("open")
+        with OPENED(self, collection) as shard:
+            yield shard
+
+    monkeypatch.setattr(EmbeddedStore, "_opened", opened)
+
+    def watched(name, usual):
+        def method(self, *args):
+            if get_store()._mine.__dict__.get("shards"):
+                seen.append(f"{name} while open")
+            return usual(self, *args)
+
+        return method
+
+    for name in ("claim", "finish", "release", "renew", "overtake"):
+        monkeypatch.setattr(IndexEntryQuerySet, name, watched(name, getattr(IndexEntryQuerySet, name)))
+    return seen
+
+
+def test_the_store_is_opened_once_a_batch_and_closed_for_the_database(openings):
+    for number in range(12):
+        Product.objects.create(name=f"Chair {number}", sku="C")
+    assert index(limit=4).embedded == 12
+    assert openings == ["open"] * 5  # read, read, write and read, write, write
+    openings.clear()
+    Product.objects.update(price=12)
+    DOCUMENT.reindex(Product.objects.all())
+    assert index(limit=4).payload_only == 12
+    assert openings == ["open"] * 4  # a batch of 4 and one of 8: read, read, write, write
 
 
 def test_leases_are_renewed_while_the_model_works(monkeypatch):
@@ -727,14 +782,12 @@ class Stalled:
 
     def __init__(self) -> None:
         self.pipeline = indexing.Pipeline(DOCUMENT, lambda: True, lambda: False)
-        assert self.pipeline._start(10, None)
-        embedding = self.pipeline._waiting[0][2]
-        if embedding:
-            embedding.result()
+        self.pipeline._turn(None, self.pipeline._claim(10, None))
+        self.batch = self.pipeline._embedded()
 
     def wake(self) -> Report:
         with self.pipeline:
-            return self.pipeline._finish()
+            return self.pipeline._turn(self.batch, [])
 
 
 @pytest.fixture

@@ -189,6 +189,19 @@ def test_an_idle_worker_looks_at_least_every_30_seconds(queue):
     assert worker.maintenance_interval + worker.dequeue_timeout <= 30
 
 
+def test_workers_share_the_cores_of_their_machine(queue, monkeypatch):
+    shares = []
+    monkeypatch.setattr("clip_search.worker.share_cores", shares.append)
+    workers = [EmbeddingWorker([queue], connection=queue.connection) for _ in range(3)]
+    workers[2].hostname = "elsewhere"
+    for worker in workers:
+        worker.register_birth()
+    for worker in workers:
+        worker.share_cores()
+        worker.share_cores()  # not counted again so soon
+    assert shares == [2, 2, 1]
+
+
 # Set-up.
 
 

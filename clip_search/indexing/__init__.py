@@ -4,7 +4,8 @@
              rows,   threads   one      store    entries
              stamps            thread
 
-While one batch is embedded, the next is read and decoded: at most `AHEAD` batches are under way.
+While one batch is embedded, the next is decoded: at most `AHEAD` batches are under way. Once the model is
+done with a batch, it is written, and the next one read, in one opening of the store.
 """
 
 from __future__ import annotations

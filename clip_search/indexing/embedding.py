@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.exceptions import SuspiciousFileOperation
 
 from .. import images
+from ..encoder import Encoder
 from ..exceptions import BadImage, ClipSearchError, StorageUnavailable
 from ..types import ImageSource, ImageStamp
 from .items import Item, digest
@@ -28,7 +29,7 @@ class Stopped(ClipSearchError):
     """The worker was asked to stop; what was not finished is released."""
 
 
-def decode(item: Item, size: int, decoders: ThreadPoolExecutor) -> None:
+def decode(item: Item, encoder: Encoder, decoders: ThreadPoolExecutor) -> None:
     """Have the images that are not known by their signature opened and shrunk, in threads.
 
     Whatever was wrong with an image may be mended without a sign of it, so a broken one is opened again.
@@ -42,11 +43,11 @@ def decode(item: Item, size: int, decoders: ThreadPoolExecutor) -> None:
         item.stamps = tuple(by_signature[source.signature] for source in sources)
         return
     hashes = {stamp.hash for stamp in images_known}
-    item.decoded = [decoders.submit(decode_one, s, by_signature, hashes, size) for s in sources]
+    item.decoded = [decoders.submit(decode_one, s, by_signature, hashes, encoder) for s in sources]
 
 
 def decode_one(
-    source: ImageSource, by_signature: Mapping[str, ImageStamp], hashes: set[str], size: int
+    source: ImageSource, by_signature: Mapping[str, ImageStamp], hashes: set[str], encoder: Encoder
 ) -> tuple[ImageStamp, Any]:
     """Return an image's stamp and, unless it is known or broken, its pixels. Raises StorageUnavailable."""
     if source.signature in by_signature:
@@ -59,7 +60,7 @@ def decode_one(
     if stamp.hash in hashes:
         return stamp, None
     try:
-        return stamp, images.shrink(data, size)
+        return stamp, images.shrink(data, encoder.image_size)
     except BadImage as error:
         return replace(stamp, error=str(error)), None
 

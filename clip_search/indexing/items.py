@@ -78,4 +78,4 @@ def digest(text: str) -> str:
 
 def same(one: Stamp, other: Stamp) -> bool:
     """Say whether two stamps describe the same content, whatever their revisions."""
-    return replace(one, revision=0) == replace(other, revision=0)
+    return replace(one, revision=other.revision) == other

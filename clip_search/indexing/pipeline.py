@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import Error as DatabaseError
 
 from ..documents import Document
+from ..encoder import cores
 from ..exceptions import CollectionMissing, SetupError, SurroundingsError
 from ..models import ROWS_PER_STATEMENT, IndexEntry
 from ..types import Report
 from .embedding import Stopped, decode, embed, needs_text
 from .items import Item
-from .reading import read
-from .targets import Target, mend_missing, target
+from .reading import read, read_contents
+from .targets import Target, held, mend_missing, target
 from .writing import backoff, finish, overtaken, write
 
 LEASE = timedelta(seconds=60)
@@ -35,6 +36,19 @@ BATCH = 128
 """Entries a claim. Large enough to share the cost of statements and of opening a store."""
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Claimed entries on their way, and what the model does with them, if there is anything to do."""
+
+    goal: Target
+    items: Sequence[Item]
+    embedding: Future[None] | None
+
+    @property
+    def entries(self) -> list[IndexEntry]:
+        return [item.entry for item in self.items]
+
+
 class Pipeline:
     """The stages of one document, and the threads between them. Use as a context manager."""
 
@@ -42,10 +56,11 @@ class Pipeline:
         self.document = document
         self.claiming = claiming
         self.abandon = abandon
-        self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="clip_search-decode")
+        self._decoders = ThreadPoolExecutor(cores(), thread_name_prefix="clip_search-decode")
         self._model = ThreadPoolExecutor(1, thread_name_prefix="clip_search-embed")
         self._mended = 0
-        self._waiting: deque[tuple[Target, list[Item], Future[None] | None]] = deque()
+        self._waiting: deque[Batch] = deque()
+        self._embeds = True
 
     def __enter__(self) -> Pipeline:
         return self
@@ -57,8 +72,8 @@ class Pipeline:
 
     def release(self) -> None:
         """Give back what is claimed and not finished."""
-        for _, items, _ in self._waiting:
-            IndexEntry.objects.of(self.document).release([item.entry for item in items])
+        for batch in self._waiting:
+            IndexEntry.objects.of(self.document).release(batch.entries)
         self._waiting.clear()
 
     def run(self, limit: int, only: Sequence[uuid.UUID] | None = None) -> Iterator[Report]:
@@ -66,39 +81,60 @@ class Pipeline:
         target(self.document)  # where the set-up is at fault, no entry is touched
         while True:
             with self._mending():
-                claimed = self.claiming() and self._start(limit, only)
-                if len(self._waiting) >= AHEAD or (self._waiting and not claimed):
-                    yield self._finish()
-                elif not claimed:
+                done = self._embedded() if len(self._waiting) >= AHEAD else None
+                entries = self._claim(limit, only)
+                if not entries and not self._waiting:
                     return
+                if not entries:
+                    done = self._embedded()
+                if report := self._turn(done, entries):
+                    yield report
 
-    def _start(self, limit: int, only: Sequence[uuid.UUID] | None) -> bool:
-        """Claim a batch, read it and let the threads go at it. Returns whether there was one."""
-        entries = IndexEntry.objects.of(self.document).claim(limit, LEASE, only)
-        if not entries:
-            return False
-        with released_on_error(self.document, entries):
-            # After the claim: a collection that began before it holds what is indexed of these entries.
-            goal = target(self.document)
-            items = read(goal, entries)
-            for item in items:
-                if not item.error:
-                    decode(item, goal.encoder.image_size, self._decoders)
-            work = any(item.decoded or needs_text(item) for item in items)
-            embedding = self._model.submit(embed, goal, items, self.abandon) if work else None
-            self._waiting.append((goal, items, embedding))
-        return True
+    def _claim(self, limit: int, only: Sequence[uuid.UUID] | None) -> list[IndexEntry]:
+        """Claim a batch; a large one where nothing is embedded, as opening the store then costs the most."""
+        if not self.claiming():
+            return []
+        size = limit if self._embeds else max(limit, ROWS_PER_STATEMENT)
+        return IndexEntry.objects.of(self.document).claim(size, LEASE, only)
 
-    def _finish(self) -> Report:
-        goal, items, embedding = self._waiting[0]
+    def _turn(self, done: Batch | None, entries: Sequence[IndexEntry]) -> Report | None:
+        """Write a batch that is embedded, and start the next: the store is opened once for both.
+
+        It is never open while the database is written to: there might be somebody who does the reverse.
+        """
         try:
-            with released_on_error(self.document, [item.entry for item in items]):
-                if embedding:
-                    self._await(embedding)
-                write(goal, [item for item in items if not overtaken(item)])
-                return finish(goal, items)
+            with released_on_error(self.document, [*entries, *(done.entries if done else ())]):
+                # After the claim: a collection that began before it holds what is indexed of these entries.
+                goal = target(self.document)
+                contents = read_contents(self.document, entries)
+                with held(goal, done.goal if done else goal):
+                    if done:
+                        write(done.goal, [item for item in done.items if not overtaken(item)])
+                    items = read(goal, entries, contents)
+                self._start(goal, items)
+                return finish(done.goal, done.items) if done else None
         finally:
-            self._waiting.popleft()
+            if done:
+                self._waiting.popleft()
+
+    def _start(self, goal: Target, items: Sequence[Item]) -> None:
+        """Let the threads go at a batch."""
+        if not items:
+            return
+        for item in items:
+            if not item.error:
+                decode(item, goal.encoder, self._decoders)
+        self._embeds = any(item.decoded or needs_text(item) for item in items)
+        embedding = self._model.submit(embed, goal, items, self.abandon) if self._embeds else None
+        self._waiting.append(Batch(goal, items, embedding))
+
+    def _embedded(self) -> Batch:
+        """Return the oldest batch under way, once the model is done with it. Raises Stopped."""
+        batch = self._waiting[0]
+        if batch.embedding:
+            with released_on_error(self.document, batch.entries):
+                self._await(batch.embedding)
+        return batch
 
     def _await(self, embedding: Future[None]) -> None:
         """Wait for the model, and renew the leases of all that is under way. Raises Stopped."""
@@ -108,8 +144,8 @@ class Pipeline:
                 raise Stopped  # the model, or a storage, may take longer than there is time
             if time.monotonic() > renew_at:
                 renew_at = time.monotonic() + LEASE.total_seconds() / 3
-                for _, items, _ in self._waiting:
-                    IndexEntry.objects.of(self.document).renew([item.entry for item in items], LEASE)
+                for batch in self._waiting:
+                    IndexEntry.objects.of(self.document).renew(batch.entries, LEASE)
         embedding.result()
 
     @contextmanager

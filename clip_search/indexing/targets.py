@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
@@ -52,6 +53,15 @@ def target(document: Document) -> Target:
             f"{conf.model!r}. Run `manage.py clip_rebuild {document.name}`, or restore the setting."
         )
     return found
+
+
+def held(*goals: Target) -> ExitStack:
+    """Keep every collection of the goals open meanwhile; all processes do so in the same order."""
+    stack = ExitStack()
+    with stack:
+        for name in sorted({collection.name for goal in goals for collection in goal.collections}):
+            stack.enter_context(goals[0].store.held(name))
+        return stack.pop_all()
 
 
 def make_collection(

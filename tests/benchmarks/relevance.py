@@ -63,7 +63,7 @@ class Bench:
         return {i for i, p in enumerate(self.products) if (p.kind, p.colour) == (query.kind, query.colour)}
 
 
-def set_up(seed: int, folder: str) -> Bench:
+def set_up(seed: int, folder: str, precision: str = "float32") -> Bench:
     """Draw, embed and return the products."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     sys.path[:0] = [str(ROOT), str(ROOT / "example_project")]
@@ -73,7 +73,7 @@ def set_up(seed: int, folder: str) -> Bench:
     settings.CLIP_SEARCH = {
         "QDRANT": {"path": folder},
         "MODEL": str(ROOT / "example_project" / "demo_model"),
-        "PRECISION": "float32",
+        "PRECISION": precision,
     }
     django.setup()
     from shop.catalogue import product_texts

@@ -1,0 +1,77 @@
+"""A catalogue of 20,000 products, a small model: the nightly run, new prices, memory, and how cost grows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+from .shop import DEMO_MODEL, Bench
+from .table import Row
+
+
+def rows(bench: Bench) -> Iterator[Row]:
+    runs = {count: first_run(bench, count) for count in bench.sizes.catalogue}
+    smallest, low, _, most = bench.sizes.catalogue
+    yield growth(runs, smallest)
+    yield Row(
+        figure=f"peak memory at {most:,} products, against {low:,}",
+        value=f"{runs[most]['peak_mb']:.0f} MB",
+        baseline=f"{runs[low]['peak_mb']:.0f} MB",
+        ratio=runs[most]["peak_mb"] / runs[low]["peak_mb"],
+        floor=1.1,
+        at_most=True,
+    )
+    name = shop_of(most)
+    night = step(bench, name, "without_looking")
+    assert not night["loaded"] and f"{most} unchanged" in night["said"], night
+    yield a_second(
+        f"nightly run, {most:,} products unchanged", most, night, 3000, "No model loaded, no image opened."
+    )
+    step(bench, name, "price", "1")
+    changed = step(bench, name, "without_looking")
+    assert not changed["loaded"] and f"{most} payload only" in changed["said"], changed
+    yield a_second(f"new prices of {most:,} products", most, changed, 1500, "Nothing embedded.")
+
+
+def shop_of(count: int) -> str:
+    return f"catalogue-{count}"
+
+
+def step(bench: Bench, name: str, *arguments: str) -> Any:
+    """Run a step in a process of its own and return what it says."""
+    process = bench.start(
+        name, "-m", "tests.benchmarks.child", *arguments, model=DEMO_MODEL, stdout=subprocess.PIPE
+    )
+    output, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, output
+    return json.loads(output.splitlines()[-1])
+
+
+def first_run(bench: Bench, count: int) -> Any:
+    step(bench, shop_of(count), "stock", str(count))
+    found = step(bench, shop_of(count), "reindex", "warm")
+    assert f"{count} embedded" in found["said"], found
+    return found
+
+
+def growth(runs: dict[int, Any], smallest: int) -> Row:
+    each = {count: 1000 * run["seconds"] / count for count, run in runs.items()}
+    busy = ", ".join(f"{1000 * run['core_seconds'] / count:.2f}" for count, run in runs.items())
+    dearest = max(each, key=lambda count: each[count])
+    return Row(
+        figure="cost growth: milliseconds a product",
+        value=", ".join(f"{count:,}: {spent:.2f}" for count, spent in each.items()),
+        baseline=f"{each[smallest]:.2f}",
+        ratio=each[dearest] / each[smallest],
+        floor=1.15,
+        at_most=True,
+        note=f"Core-milliseconds a product: {busy}.",
+    )
+
+
+def a_second(figure: str, count: int, run: Any, floor: float, note: str) -> Row:
+    rate, busy = count / run["seconds"], count / run["core_seconds"]
+    note = f"{note} {busy:,.0f} for each second that a core worked for it."
+    return Row(figure=f"{figure}, a second", value=f"{rate:,.0f}/s", ratio=rate, floor=floor, note=note)

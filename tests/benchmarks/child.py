@@ -1,0 +1,77 @@
+"""A process of its own, for what must start empty: `python -m tests.benchmarks.child STEP [ARGUMENT]`.
+
+The last line that it prints is JSON.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from . import shop
+
+HEAVY = ("torch", "transformers", "sentence_transformers")
+
+
+def stock(count: str) -> None:
+    """Make the products; a thousand small photos are shown by all."""
+    shop.stock(int(count), "small", files=1000)
+
+
+def reindex(*arguments: str) -> dict[str, Any]:
+    """Run clip_reindex, with the model loaded before the clock starts if told "warm"."""
+    from django.core.management import call_command
+
+    if "warm" in arguments:
+        from clip_search.encoder import get_encoder
+
+        get_encoder().warm_up()
+    said = io.StringIO()
+    started, busy = time.perf_counter(), time.process_time()
+    call_command("clip_reindex", "product", stdout=said)
+    return {
+        "seconds": time.perf_counter() - started,
+        "core_seconds": time.process_time() - busy,
+        "peak_mb": peak_mb(),
+        "said": said.getvalue().strip().splitlines()[-1],
+        "loaded": [name for name in HEAVY if name in sys.modules],
+    }
+
+
+def peak_mb() -> float:
+    """Return the most memory that this process had; `ru_maxrss` would count the one that started it."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if "VmHWM" in line) / 1024
+
+
+def without_looking(*arguments: str) -> dict[str, Any]:
+    """Run clip_reindex where opening an image is an error."""
+    from clip_search import images
+
+    with patch.object(images, "read", side_effect=AssertionError("an image was opened")):
+        return reindex()
+
+
+def price(change: str) -> None:
+    """Change every price, unseen by a signal."""
+    from django.db.models import F
+
+    from tests.shop.models import Product
+
+    Product.objects.update(price=F("price") + int(change))
+
+
+STEPS = {step.__name__: step for step in (stock, reindex, without_looking, price)}
+
+if __name__ == "__main__":
+    shop.set_up()
+    step, *arguments = sys.argv[1:]
+    print(json.dumps(STEPS[step](*arguments)))
