@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from clip_search.indexing import pipeline as pipelines
 from clip_search.indexing.writing import LONGEST_DELAY, backoff, finish, write
 from clip_search.models import Collection, IndexEntry, IndexEntryQuerySet, PostedProduct
 from clip_search.stores import get_store
-from clip_search.stores.embedded import EmbeddedStore
+from clip_search.stores.openings import Opening
 from clip_search.types import IMAGE, TEXT, Point, Report
 from tests.conftest import picture_bytes
 from tests.doubles import FaultyStore, down
@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.sql]
 DOCUMENT = registry.get("product")
 State = IndexEntry.State
 CLAIM = IndexEntryQuerySet.claim
-OPENED = EmbeddedStore._opened
+OPEN = Opening._open
 
 
 @pytest.fixture(autouse=True)
@@ -651,17 +651,11 @@ def openings(settings, tmp_path, monkeypatch) -> list[str]:
     settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QDRANT": {"path": str(tmp_path / "qdrant")}}
     seen: list[str] = []
 
-    @contextmanager
-    def opened(self, collection):
-        seen.append("open")
-        with OPENED(self, collection) as shard:
-            yield shard
-
-    monkeypatch.setattr(EmbeddedStore, "_opened", opened)
+    monkeypatch.setattr(Opening, "_open", lambda self: (seen.append("open"), OPEN(self))[1])
 
     def watched(name, usual):
         def method(self, *args):
-            if get_store()._mine.__dict__.get("shards"):
+            if any(opening._shard for opening in get_store()._openings.values()):
                 seen.append(f"{name} while open")
             return usual(self, *args)
 
