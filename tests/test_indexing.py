@@ -898,11 +898,11 @@ def test_a_collection_that_vanishes_under_way_is_made_again():
 def test_who_wrote_to_a_collection_that_then_vanished_does_not_finish():
     product = Product.objects.create(name="Chair", sku="C")
     worker = Stalled()
-    goal, items, _ = worker.pipeline._waiting[0]
-    write(goal, items)
+    batch = worker.pipeline._waiting[0]
+    write(batch.goal, batch.items)
     get_store().destroy(collection())
     assert indexing.mend_missing(DOCUMENT) == 1
-    finish(goal, items)
+    finish(batch.goal, batch.items)
     assert entry(product).state == State.PENDING
     assert index().embedded == 1
 
