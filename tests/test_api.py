@@ -27,7 +27,7 @@ from clip_search.types import MODEL_SOURCE, POSTED_SOURCE
 from tests.conftest import picture_bytes
 from tests.shop.models import Product
 
-pytestmark = [pytest.mark.django_db, pytest.mark.sql]
+pytestmark = pytest.mark.django_db
 
 SYNC = "/api/v1/index-product"
 ASYNC = "/api/v1/index-product-with-image"
@@ -323,6 +323,7 @@ def test_sync_keeps_nothing_when_it_cannot_be_raised(client, document, monkeypat
     assert not PostedProduct.objects.exists()
 
 
+@pytest.mark.sql
 @pytest.mark.django_db(transaction=True)
 def test_first_posts_of_one_product_at_once_all_succeed(client, woken):
     def post(number: int) -> int:
@@ -348,6 +349,7 @@ def test_status_url_follows_where_the_host_mounted_the_endpoints(client, woken):
 # GET index-jobs
 
 
+@pytest.mark.sql
 def test_job_goes_from_queued_to_indexed(client, woken, document):
     url = post_image(client).json()["status_url"]
     job = client.get(url).json()
@@ -412,6 +414,7 @@ def test_delete_removes_the_file(client, woken, media, django_capture_on_commit_
     assert woken == ["product", "product"]
 
 
+@pytest.mark.sql
 def test_delete_gives_the_shops_row_its_place_back(client, woken, document):
     product = Product.objects.create(name="Green vase", sku="G1")
     client.post(SYNC, FIELDS | {"product_id": str(product.pk)})
@@ -824,6 +827,7 @@ def test_endpoints_run_outside_atomic_requests():
     assert all(set(connections) <= view._non_atomic_requests for view in urls)
 
 
+@pytest.mark.sql
 @pytest.mark.django_db(transaction=True)
 def test_answer_comes_after_the_commit_under_atomic_requests(client, woken, monkeypatch):
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
