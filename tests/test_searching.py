@@ -760,6 +760,12 @@ def test_a_row_is_found_that_its_own_validators_would_refuse(document, monkeypat
     assert type(document).search("the red mug")[:1].hits()[0].product_id == "A B/1"
 
 
+def test_a_row_whose_own_method_raises_breaks_no_page(few, document, monkeypatch, client):
+    monkeypatch.setattr(type(document), "should_index", lambda self, obj: 1 / (obj.pk - few[0].pk))
+    assert set(type(document).search("a mug")) == set(few)
+    assert client.get("/api/v1/search?q=a+mug").json()["count"] == 6
+
+
 def test_what_is_gone_is_raised_once_and_then_removed(ranked, document):
     unpublish(ranked[:3])
     before = dict(IndexEntry.objects.values_list("product_id", "revision"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
@@ -14,7 +14,7 @@ from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import SAFE_METHODS, BasePermission
-from rest_framework.renderers import JSONRenderer
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
@@ -52,8 +52,8 @@ MAX_TEXT_BODY = 2_621_440
 class Negotiation(DefaultContentNegotiation):
     """By the Accept header alone: `format` may be a filter, as of books."""
 
-    def filter_renderers(self, renderers: Sequence[Any], format: str) -> Sequence[Any]:
-        return renderers
+    def filter_renderers(self, renderers: Iterable[BaseRenderer], format: str) -> list[BaseRenderer]:
+        return list(renderers)
 
 
 class ApiView(APIView):

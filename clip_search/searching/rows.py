@@ -25,7 +25,7 @@ def rows_of(document: Document, found: Sequence[Found]) -> dict[str, Any]:
     """
     keys = keys_of(document, [one.stamp.product_id for one in found])
     rows = document.get_queryset().using(document.using).filter(**{f"{document.id_field}__in": keys})
-    return {document.product_id(row): row for row in rows if document.qualifies(row)}
+    return {document.product_id(row): row for row in rows if document.may_qualify(row)}
 
 
 def keys_of(document: Document, product_ids: Sequence[str]) -> list[Any]:

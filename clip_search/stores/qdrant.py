@@ -33,7 +33,7 @@ def refused(message: str) -> SetupError:
     """Return the error for a request that the engine understood and would not do."""
     if "dimension" in message.lower():
         return ModelChanged(f"{message.strip()}. Run `manage.py clip_rebuild`, or restore the model.")
-    if "index" in message.lower():  # the filter was declared after the collection was made
+    if "index" in message.lower():  # of a filter that was declared after the collection was made
         return SetupError(f"Qdrant refused the request: {message.strip()}. Run `manage.py clip_reindex`.")
     return SetupError(f"Qdrant refused the request: {message.strip()}. Run `manage.py check`.")
 
