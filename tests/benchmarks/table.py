@@ -43,7 +43,9 @@ class Row:
 
     @property
     def cells(self) -> list[str]:
-        ratio = "" if self.ratio is None else f"{self.ratio:.3g}"
+        ratio = (
+            "" if self.ratio is None else f"{self.ratio:,.0f}" if self.ratio >= 1000 else f"{self.ratio:.3g}"
+        )
         return [self.figure, self.value, self.baseline, ratio, self.asked, self.verdict]
 
 
