@@ -118,7 +118,8 @@ class IndexChangeListMixin(ChangeList if TYPE_CHECKING else object):  # type: ig
         return found
 
     def get_ordering_field_columns(self) -> dict[int, str]:
-        return {} if self.is_ranked else super().get_ordering_field_columns()
+        columns: dict[int, str] = {} if self.is_ranked else super().get_ordering_field_columns()
+        return columns
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
