@@ -113,7 +113,7 @@ class IndexChangeListMixin(ChangeList if TYPE_CHECKING else object):  # type: ig
     is_ranked = False
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Rows:
-        found = super().get_queryset(request, *args, **kwargs)
+        found: Rows = super().get_queryset(request, *args, **kwargs)
         self.is_ranked = getattr(request, "_clip_search_is_ranked", False)
         return found
 
