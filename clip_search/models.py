@@ -321,6 +321,11 @@ class CollectionQuerySet(models.QuerySet["Collection"]):
         """Return the document's collections, on its database."""
         return self.using(document.using).filter(document=document.name)
 
+    def live(self, document: Document) -> Collection | None:
+        """Return the document's collection to search; one filter and no order, as each search asks for it."""
+        state = Collection.State.LIVE
+        return next(iter(self.using(document.using).filter(document=document.name, state=state)), None)
+
     def active(self) -> list[Collection]:
         """Return the collections to write to, the live one first."""
         states = [Collection.State.LIVE, Collection.State.BUILDING]

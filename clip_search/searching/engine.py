@@ -58,7 +58,7 @@ class Engine:
 
 def engine_of(document: Document) -> Engine:
     """Return what answers for a document. Raises CollectionMissing, SetupError."""
-    collection = Collection.objects.of(document).filter(state=Collection.State.LIVE).first()
+    collection = Collection.objects.live(document)
     if collection is None:
         raise CollectionMissing(
             f"Nothing of {document.name!r} is indexed yet. Run `manage.py clip_reindex {document.name}`."

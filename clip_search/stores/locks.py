@@ -51,8 +51,8 @@ def acquire(path: Path, timeout: float) -> IO[bytes]:
 
 
 def is_wanted(path: Path) -> bool:
-    """Say whether somebody holds the lock of a file. Raises OSError."""
-    with path.open("ab") as handle:
+    """Say whether somebody holds the lock of a file. Raises OSError, also where there is no such file."""
+    with path.open("r+b") as handle:
         try:
             portalocker.lock(handle, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
         except portalocker.AlreadyLocked:

@@ -112,15 +112,16 @@ class QdrantStore(Store):
         # Tombstones have no vectors, so only a query without a leg can meet them.
         where = matching(self.dialect, query.conditions, without=query.without, alive=not query.legs)
         first, end = max(0, query.offset - TIES), query.offset + query.limit
-        found = self._ranked(collection, query, where, first, end + TIES)
-        if _tied(found, query, first):
+        hits = self._ranked(collection, query, where, first, end + TIES)
+        if _tied(hits, query, first):
             first = 0
-            found = self._ranked(collection, query, where, first, max(end, query.depth))
-        return found[query.offset - first :][: query.limit]
+            hits = self._ranked(collection, query, where, first, max(end, query.depth))
+        return [_found(hit, query) for hit in hits[query.offset - first :][: query.limit]]
 
-    def _ranked(self, collection: str, query: Query, where: Any, start: int, end: int) -> list[Found]:
+    def _ranked(self, collection: str, query: Query, where: Any, start: int, end: int) -> list[Any]:
+        """Return the engine's hits from one rank to another, equal scores in the order of ids."""
         hits = self._find(collection, query, where, start, end - start)
-        return sorted((_found(hit, query) for hit in hits), key=lambda found: (-found.score, found.id))
+        return sorted(hits, key=lambda hit: (-hit.score if query.legs else 0, str(hit.id)))
 
     def facet(
         self,
@@ -140,14 +141,14 @@ class QdrantStore(Store):
         return self._count(collection, matching(self.dialect, conditions, alive=True))
 
 
-def _tied(found: Sequence[Found], query: Query, first: int) -> bool:
+def _tied(hits: Sequence[Any], query: Query, first: int) -> bool:
     """Say whether points that are equal to the first or last of the page may lie beyond what was found."""
-    page = found[query.offset - first :][: query.limit]
+    page = hits[query.offset - first :][: query.limit]
     if not page or not query.legs:
         return False
     asked = query.offset - first + query.limit + TIES
-    at_the_start = first > 0 and found[0].score == page[0].score
-    at_the_end = len(found) == asked and found[-1].score == page[-1].score
+    at_the_start = first > 0 and hits[0].score == page[0].score
+    at_the_end = len(hits) == asked and hits[-1].score == page[-1].score
     return at_the_start or at_the_end
 
 

@@ -116,7 +116,8 @@ class Bench:
             raise AssertionError("The page is not full: this would measure something else.")
 
     def encode(self, text: str) -> np.ndarray:
-        return self.encoder.embed_texts([text])[0]
+        """Embed what a search for this text asks the model."""
+        return self.encoder.embed_texts([self.document.query_prompt.replace("{query}", text)])[0]
 
     def ask(self, vector: np.ndarray) -> None:
         """Ask the engine alone for a page: one fused query, in the engine's own words."""
@@ -127,7 +128,7 @@ class Bench:
         store: Any = self.engine.store
         legs = [Leg(using=TEXT, vector=vector), Leg(using=IMAGE, vector=vector)]
         fused = store._search(Query(legs=legs, limit=PAGE, depth=DEPTH), None)
-        with store._shard(self.engine.collection.name) as shard:
+        with store._shard(self.engine.collection.name, stay=True) as shard:
             shard.query(store._edge.QueryRequest(limit=PAGE, offset=0, with_payload=True, **fused))
 
     def round(self) -> dict[str, float]:
@@ -229,7 +230,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = rows(Bench(set_up(folder, options.products)), options.rounds)
+        bench = Bench(set_up(folder, options.products))
+        found = rows(bench, options.rounds)
+        bench.engine.store.close()  # or it is still open when its folder goes
     if options.json:
         print(json.dumps(found, indent=1))
         return
