@@ -9,6 +9,7 @@ from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 
+import django_rq
 import pytest
 from django.core.files.base import ContentFile
 from django.db import OperationalError, transaction
@@ -108,11 +109,18 @@ def test_a_worker_that_is_asked_to_stop_gives_back_what_it_cannot_finish(start_w
 # Redis.
 
 
+def is_idle() -> bool:
+    """Say whether no job waits or runs."""
+    queue = django_rq.get_queue("default")
+    return not queue.count and not queue.started_job_registry.count
+
+
 def test_a_worker_outlives_redis_and_finds_what_was_saved_meanwhile(own_valkey, start_worker):
     server, restart = own_valkey
     worker = start_worker()
     save(0)
     assert all_indexed()
+    assert wait_until(is_idle)  # or the job that runs may find what is saved next
     server.terminate()
     for number in range(1, 5):
         save(number)
