@@ -131,6 +131,21 @@ def start_process() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 @pytest.fixture
+def uncounted_staff(db, settings) -> object:
+    """A member of staff, with the password "secret", in a shop that counts no requests."""
+    settings.CLIP_SEARCH = settings.CLIP_SEARCH | {
+        "API_THROTTLE_RATE": None,
+        "API_SEARCH_THROTTLE_RATE": None,
+    }
+    from django.contrib.auth import get_user_model
+
+    user = get_user_model()(username="staff", is_staff=True)
+    user.set_password("secret")
+    user.save()
+    return user
+
+
+@pytest.fixture
 def say(capsys) -> Callable[[str], None]:
     """Print past pytest's capture: what was measured is worth reading also where it is well."""
 

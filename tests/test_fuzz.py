@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth import get_user_model
 from django.core.handlers.wsgi import get_path_info
 from django.core.signals import got_request_exception, request_finished, request_started
 from django.core.wsgi import get_wsgi_application
@@ -274,17 +273,10 @@ def answered(application: Callable[..., Any], environ: dict[str, Any]) -> tuple[
 
 
 @pytest.fixture
-def send(settings) -> Iterator[Callable[[int, int], Counter[int]]]:
+def send(uncounted_staff) -> Iterator[Callable[[int, int], Counter[int]]]:
     """Return a function that sends so many requests of a seed, and counts the answers by status."""
-    settings.CLIP_SEARCH = settings.CLIP_SEARCH | {
-        "API_THROTTLE_RATE": None,
-        "API_SEARCH_THROTTLE_RATE": None,
-    }
-    user = get_user_model()(username="staff", is_staff=True)
-    user.set_password("secret")
-    user.save()
     client = Client()
-    client.force_login(user)
+    client.force_login(uncounted_staff)
     token = "a" * 32
     cookies = f"sessionid={client.cookies['sessionid'].value}; csrftoken={token}"
     with pause_indexing():

@@ -9,7 +9,6 @@ from unittest import mock
 
 import pytest
 import yaml
-from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
@@ -116,15 +115,8 @@ def test_without_drf_spectacular_nothing_of_it_is_imported(monkeypatch):
 
 
 @pytest.fixture
-def shop(settings) -> str:
+def shop(uncounted_staff) -> str:
     """A shop with something in it, no limit on requests, and a member of staff; returns the header."""
-    settings.CLIP_SEARCH = settings.CLIP_SEARCH | {
-        "API_THROTTLE_RATE": None,
-        "API_SEARCH_THROTTLE_RATE": None,
-    }
-    user = get_user_model()(username="staff", is_staff=True)
-    user.set_password("secret")
-    user.save()
     with pause_indexing():
         kitchen = Category.objects.create(name="Kitchen", slug="kitchen")
         for number in range(20):

@@ -114,7 +114,7 @@ def index(document: Document, product_id: str) -> int:
         raise Conflict(f"Product {product_id} was deleted meanwhile.")
     if entry.state == IndexEntry.State.FAILED:
         raise ValidationError(_fault(document, entry))
-    live = Collection.objects.of(document).filter(state=Collection.State.LIVE).first()
+    live = Collection.objects.live(document)
     if live is None:
         raise Unavailable(_kept(product_id, "The store has just lost its collection."))
     return live.dimension

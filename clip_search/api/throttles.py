@@ -10,6 +10,7 @@ from rest_framework.throttling import UserRateThrottle
 from rest_framework.views import APIView
 
 from ..conf import conf
+from ..exceptions import in_one_line
 
 logger = logging.getLogger(__name__)
 
@@ -20,10 +21,8 @@ class ApiThrottle(UserRateThrottle):
     def allow_request(self, request: Request, view: APIView) -> bool:
         try:
             return super().allow_request(request, view)
-        except (
-            Exception
-        ) as error:  # each backend raises its own: a shop without a cache is searched, uncounted
-            logger.warning("Cannot count requests in the cache error=%s", error)
+        except Exception as error:  # each backend raises its own: without a cache nobody is counted
+            logger.warning("Cannot count requests in the cache error=%s", in_one_line(error))
             return True
 
     def get_cache_key(self, request: Request, view: APIView) -> str | None:
