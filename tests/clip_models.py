@@ -7,6 +7,7 @@ computed as sentence-transformers does it.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,19 @@ def save_plain(folder: Path, *, seed: int = 0, dimension: int = DIMENSION, **ove
     return folder
 
 
-def save_full_size(folder: Path) -> Path:
-    """Save a ViT-B/32 (151 million parameters): it knows nothing, and costs what a trained one costs."""
+def save_full_size(folder: Path, texts: Sequence[str] = ()) -> Path:
+    """Save a ViT-B/32 (151 million parameters): it knows nothing, and costs what a trained one costs.
+
+    Of the words of `texts` each is one token, as nearly all English words are to the published one.
+    """
     import torch
     from transformers import CLIPConfig, CLIPModel
 
-    _save_tokenizer(folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps(_processor(224)))
+    _save_tokenizer(folder, texts)
+    processor = _processor(224) | {"size": {"shortest_edge": 224}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
     torch.manual_seed(0)
-    CLIPModel(CLIPConfig()).eval().save_pretrained(folder)
+    CLIPModel(CLIPConfig(text_config={"eos_token_id": 2})).eval().save_pretrained(folder)
     return folder
 
 
@@ -111,15 +116,26 @@ def _processor(size: int = IMAGE_SIZE) -> dict[str, Any]:
     }
 
 
-def _save_tokenizer(folder: Path) -> None:
-    """Write a byte-level vocabulary without merges: each letter is a token."""
+def _save_tokenizer(folder: Path, texts: Sequence[str] = ()) -> None:
+    """Write a byte-level vocabulary: each word of `texts` is a token, and each letter of any other word."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
     letters = sorted(ByteLevel.alphabet())
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    letters += [f"{letter}</w>" for letter in letters]
+    merges = _merges(CLIPTokenizer(vocab={letter: n for n, letter in enumerate(letters)}, merges=[]), texts)
+    tokens = [*letters, *map("".join, merges), "<|startoftext|>", "<|endoftext|>"]  # pooled at the highest
     vocabulary = {token: number for number, token in enumerate(tokens)}
-    CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77).save_pretrained(folder)
+    CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77).save_pretrained(folder)
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *map(" ".join, merges), ""]))
+
+
+def _merges(letters: Any, texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the pairs of which a tokenizer of letters makes the words of the texts."""
+    if not texts:
+        return []
+    trained = letters.train_new_from_iterator(texts, vocab_size=2**16)
+    pairs = json.loads(trained.backend_tokenizer.to_str())["model"]["merges"]
+    return [(left, right) for left, right in pairs]

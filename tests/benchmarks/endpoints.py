@@ -52,13 +52,14 @@ def make_user() -> None:
 
 @contextmanager
 def server(bench: Bench) -> Iterator[Any]:
-    """Have Django's own server run, and return a client of it."""
+    """Have gunicorn serve the shop, one process of four threads, and return a client of it."""
     import httpx
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    line = ["tests/manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"]
+    line = ["-m", "gunicorn", "django.core.wsgi:get_wsgi_application()", "--threads", "4"]
+    line += ["--bind", f"127.0.0.1:{port}", "--log-level", "error"]
     with (
         bench.running("main", *line),
         httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1/", auth=USER, timeout=120) as client,

@@ -3,8 +3,10 @@
 import os
 
 from tests.settings import *  # noqa: F403
-from tests.settings import CLIP_SEARCH
+from tests.settings import CLIP_SEARCH, DATABASES
 
+DEBUG = False
+DATABASES["default"]["CONN_MAX_AGE"] = 60  # as in production
 CLIP_SEARCH = CLIP_SEARCH | {
     "ENCODER": "clip_search.encoder.ClipEncoder",
     "MODEL": os.environ["CLIP_SEARCH_BENCH_MODEL"],

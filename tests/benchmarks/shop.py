@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import shutil
 import subprocess
@@ -27,19 +26,12 @@ BITS = 2.4
 
 def full_size_model() -> Path:
     """Return a folder with a ViT-B/32 of random weights: it costs exactly what the published one costs."""
-    from transformers import CLIPConfig
+    from tests.clip_models import save_full_size
 
-    from tests.clip_models import save_plain
-
-    folder, making = CACHE / "vit-b-32", CACHE / "making"
+    folder, making = CACHE / "vit-b-32-words", CACHE / "making"
     if not folder.is_dir():
         shutil.rmtree(making, ignore_errors=True)
-        config = CLIPConfig(text_config={"eos_token_id": 2}).to_dict()
-        towers = {key: config[key] for key in ("text_config", "vision_config", "projection_dim")}
-        save_plain(making, **towers)
-        path = making / "preprocessor_config.json"
-        sizes = {"size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224}}
-        path.write_text(json.dumps(json.loads(path.read_text()) | sizes))
+        save_full_size(making, [" ".join(text(number)) for number in range(1000)])
         making.rename(folder)
     return folder
 
@@ -89,7 +81,7 @@ def numbered(jpeg: bytes, number: int) -> bytes:
 
 
 def text(number: int) -> tuple[str, str]:
-    """Return a product's name and description: 25 to 60 letters, of which the model makes a token each."""
+    """Return a product's name and description: 8 to 15 tokens, as the published model counts."""
     colours = ["red", "blue", "green", "black", "white", "yellow", "brown"]
     things = ["mug", "chair", "lamp", "rug", "teapot", "shelf", "basket", "candle"]
     places = ["Lyon", "Brittany", "Kyoto", "the north", "Porto"]
@@ -115,9 +107,9 @@ class Sizes:
 
 FULL = Sizes(
     rounds=3,
-    bulk=96,
-    mixed=48,
-    texts=256,
+    bulk=384,
+    mixed=96,
+    texts=1024,
     old_way=16,
     requests=(10, 100, 1000),
     catalogue=(1000, 2000, 5000, 20000),
