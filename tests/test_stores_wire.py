@@ -340,6 +340,17 @@ def test_a_batch_is_one_request_with_a_fence_per_revision(stub: Stub, store: Ser
     assert upsert["points"][0]["payload"]["_clip"]["removed"] is True
 
 
+def test_many_points_are_several_requests(stub: Stub, store: ServerStore) -> None:
+    """A server refuses a request of more than 32 MiB."""
+    stub.otherwise = result([])
+    store.put("shop", [product(number, revision=number % 2 + 1) for number in range(250)])
+    store.get("shop", [product(number).id for number in range(250)], vectors=True)
+    put, got = (stub.bodies("POST", f"/collections/shop/points{path}") for path in ("/batch", ""))
+    sizes = [sum(len(o["upsert"]["points"]) for o in body["operations"]) for body in put]
+    assert sizes == [100, 100, 50]
+    assert [len(body["ids"]) for body in got] == [100, 100, 50]
+
+
 def collection_info(**schema: str) -> dict[str, Any]:
     """Return what a server tells of a collection that has these payload indexes."""
     return {

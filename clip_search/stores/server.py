@@ -6,13 +6,13 @@ import logging
 import re
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import CollectionMissing, SetupError, StoreUnavailable
-from ..types import IMAGE, TEXT
+from ..types import IMAGE, TEXT, Point
 from .base import RRF_K, Leg, Query, Schema
 from .filters import Dialect
 from .qdrant import QdrantStore, payload_indexes
@@ -26,6 +26,8 @@ logger = logging.getLogger("clip_search")
 TIMEOUT = 10
 """Seconds for one request, unless CLIP_SEARCH["QDRANT"] has a `timeout`."""
 
+POINTS_A_REQUEST = 100
+"""With their vectors: ten images a point are then 15 MB of JSON, and a server takes 32 MiB."""
 NEEDED_VERSION = (1, 17)
 """An older server takes a conditional write for an unconditional one, without a word."""
 
@@ -151,12 +153,19 @@ class ServerStore(QdrantStore):
             return
 
     def _retrieve(self, collection: str, ids: list[uuid.UUID], vectors: bool) -> Iterable[Any]:
+        step = POINTS_A_REQUEST if vectors else len(ids) or 1
         with self._asking(collection) as client:
-            return client.retrieve(collection, ids, with_payload=True, with_vectors=vectors)
+            for start in range(0, len(ids), step):
+                some = ids[start : start + step]
+                yield from client.retrieve(collection, some, with_payload=True, with_vectors=vectors)
 
     def _page(self, collection: str, start: uuid.UUID | None, limit: int) -> Iterable[Any]:
         with self._asking(collection) as client:
             return client.scroll(collection, offset=start, limit=limit, with_payload=True)[0]
+
+    def _write(self, collection: str, points: Sequence[Point], *, or_equal: bool) -> None:
+        for start in range(0, len(points), POINTS_A_REQUEST):
+            super()._write(collection, points[start : start + POINTS_A_REQUEST], or_equal=or_equal)
 
     def _upsert(self, collection: str, batches: list[tuple[list[Any], Any]]) -> None:
         from qdrant_client import models
