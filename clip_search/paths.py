@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
@@ -49,6 +50,7 @@ def relations(model: type[models.Model], path: str) -> str:
     return "__".join(crossed)
 
 
+@lru_cache(maxsize=1024)
 def crosses_many(model: type[models.Model], path: str) -> bool:
     """Say whether the path may lead to several values."""
     for name in path.split("."):

@@ -32,6 +32,12 @@ def write(store: EmbeddedStore, until: float, first: int) -> None:
         say(number + BATCH)
 
 
+def keep(store: EmbeddedStore, until: float, first: int) -> None:
+    """Do the same, and keep the collection open until somebody else wants it."""
+    with store.kept():
+        write(store, until, first)
+
+
 def search(store: EmbeddedStore, until: float) -> None:
     """Search again and again; in the end say how long each search took, in seconds."""
     legs = [Leg(using=TEXT, vector=vector(1)), Leg(using=IMAGE, vector=vector(2))]
@@ -69,5 +75,5 @@ def fork(store: EmbeddedStore, until: float) -> None:
 
 if __name__ == "__main__":
     what, folder, seconds, *rest = sys.argv[1:]
-    tasks = {"write": write, "search": search, "hold": hold, "use": use, "fork": fork}
+    tasks = {"write": write, "keep": keep, "search": search, "hold": hold, "use": use, "fork": fork}
     tasks[what](EmbeddedStore(folder), time.monotonic() + float(seconds), *map(int, rest))

@@ -65,10 +65,11 @@ def written(folder: Path) -> set[str]:
     return {point.stamp.product_id for point in EmbeddedStore(folder).scroll(COLLECTION, limit=10**6)}
 
 
-def test_two_write_while_one_searches(folder: Path) -> None:
+@pytest.mark.parametrize("how", ["write", "keep"])
+def test_two_write_while_one_searches(folder: Path, how: str) -> None:
     with (
         process("write", folder, SECONDS, 0) as one,
-        process("write", folder, SECONDS, 10**6) as two,
+        process(how, folder, SECONDS, 10**6) as two,
         process("search", folder, SECONDS) as searcher,
     ):
         ends = lines(one)[-1], lines(two)[-1]
@@ -79,12 +80,13 @@ def test_two_write_while_one_searches(folder: Path) -> None:
     assert seconds[-1] < 5
 
 
+@pytest.mark.parametrize("how", ["write", "keep"])
 @pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.soak)])
-def test_a_killed_writer_loses_nothing_that_it_acknowledged(folder: Path, kills: int) -> None:
+def test_a_killed_writer_loses_nothing_that_it_acknowledged(folder: Path, kills: int, how: str) -> None:
     rng = random.Random(kills)
     acknowledged: set[str] = set()
     for first in range(0, kills * 10**6, 10**6):
-        with process("write", folder, 60, first) as writer:
+        with process(how, folder, 60, first) as writer:
             end = first_line(writer)
             threading.Timer(rng.uniform(0.05, 0.4), writer.kill).start()
             assert writer.stdout is not None
@@ -220,6 +222,33 @@ def test_what_was_written_to_is_closed_at_once(folder: Path, loads: list[str]) -
         store.put(COLLECTION, [product(2)])
     assert not is_free(folder)
     assert loads == [COLLECTION, COLLECTION]
+
+
+def test_what_is_kept_stays_open_though_it_is_written_to(folder: Path, loads: list[str]) -> None:
+    store, impatient = EmbeddedStore(folder), EmbeddedStore(folder, lock_timeout=3)
+    with store.kept():
+        for number in range(3):
+            store.put(COLLECTION, [product(number)])
+            assert len(store.scroll(COLLECTION)) == number + 1
+        assert loads == [COLLECTION]
+        assert impatient.count(COLLECTION) == 3
+        impatient.close()
+        store.put(COLLECTION, [product(3)])
+        assert not is_free(folder)
+    assert is_free(folder)
+    store.put(COLLECTION, [product(4)])
+    assert is_free(folder)
+    assert store.count(COLLECTION) == 5
+
+
+def test_an_error_closes_what_is_kept(folder: Path) -> None:
+    store = EmbeddedStore(folder)
+    with store.kept():
+        store.put(COLLECTION, [product(1)])
+        with pytest.raises(RuntimeError), store.held(COLLECTION):
+            raise RuntimeError
+        assert is_free(folder)
+        assert store.count(COLLECTION) == 1
 
 
 def test_what_nobody_uses_is_closed_after_a_while(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,13 +16,15 @@ from tqdm import tqdm
 from clip_search.documents import Document, registry
 from clip_search.exceptions import ClipSearchError
 from clip_search.models import IndexEntry
+from clip_search.stores import get_store
 from clip_search.types import Report
 
 SECONDS_A_LINE = 10.0
 """How often a line says how far it is, where there is no terminal."""
 ERRORS_SHOWN = 10
-OBJECTS_A_COLLECTION = 100_000
-"""New objects between two looks for cycles; Python's own 700 is for programs that hold few."""
+OBJECTS_A_COLLECTION = 1_000_000
+"""New objects between two looks for cycles, which each page and each batch end with one of anyway; Python's
+own 700 is for programs that hold few."""
 
 
 class DocumentCommand(BaseCommand):
@@ -37,7 +39,7 @@ class DocumentCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            with fewer_collections():
+            with fewer_collections(), get_store().kept():
                 failures = [self.handle_document(d, options) for d in self.chosen(options["documents"])]
         except ClipSearchError as error:
             raise CommandError(str(error)) from error

@@ -190,5 +190,12 @@ class Store(ABC):
         """Keep the collection open meanwhile, where opening it costs something."""
         return nullcontext()
 
+    def kept(self) -> AbstractContextManager[None]:
+        """Keep what is opened meanwhile open until somebody else wants it, where opening costs something.
+
+        For a command that asks again and again: a process that is paused hands nothing over.
+        """
+        return nullcontext()
+
     def close(self) -> None:  # noqa: B027, for most stores there is nothing to do
         """Let go of connections and handles."""

@@ -40,10 +40,10 @@ class EmbeddedStore(QdrantStore):
     """Collections in folders under `path`, for development, demos and shops up to about 20,000 products.
 
     A folder can be open only once, so processes take turns on it, and whoever waits longer than
-    `lock_timeout` seconds gets StoreBusy. After a search it stays open until another process wants it;
-    `held` keeps it open longer. The engine maps its files into memory, where a full disk kills the process:
-    with less than `min_free_bytes` free, every operation raises StoreFull before it opens anything, and
-    writing needs more.
+    `lock_timeout` seconds gets StoreBusy. After a search, and while it is `kept`, it stays open until another
+    process wants it; `held` keeps it open longer. The engine maps its files into memory, where a full disk
+    kills the process: with less than `min_free_bytes` free, every operation raises StoreFull before it opens
+    anything, and writing needs more.
 
     Search is exact. Of COLLECTION_OPTIONS it knows `on_disk_payload`; the rest is for servers.
     """
@@ -58,6 +58,7 @@ class EmbeddedStore(QdrantStore):
         self._min_free_bytes = min_free_bytes
         self._openings: dict[str, Opening] = {}
         self._making = threading.Lock()
+        self._keeping = 0
 
     @cached_property
     def _edge(self) -> Any:
@@ -161,6 +162,16 @@ class EmbeddedStore(QdrantStore):
         with self._shard(collection):
             yield
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        self._keeping += 1
+        try:
+            yield
+        finally:
+            self._keeping -= 1
+            if not self._keeping:
+                self.close()
+
     def close(self) -> None:
         for opening in list(self._openings.values()):
             opening.close()
@@ -178,7 +189,7 @@ class EmbeddedStore(QdrantStore):
         except BaseException:
             opening.leave(stay=stay, failed=True)
             raise
-        opening.leave(stay=stay)
+        opening.leave(stay=stay or self._keeping > 0)
 
     def _opening(self, collection: str) -> Opening:
         with self._making:
@@ -252,13 +263,18 @@ class EmbeddedStore(QdrantStore):
         return records  # type: ignore[no-any-return]
 
     def _upsert(self, collection: str, batches: list[tuple[list[Any], Any]]) -> None:
-        with self._shard(collection) as shard:
-            for points, where in batches:
-                _asked(shard.update, self._edge.UpdateOperation.upsert_points(points, condition=where))
+        upsert = self._edge.UpdateOperation.upsert_points
+        self._update(collection, [upsert(points, condition=where) for points, where in batches])
 
     def _delete(self, collection: str, where: Any) -> None:
+        self._update(collection, [self._edge.UpdateOperation.delete_points_by_filter(where)])
+
+    def _update(self, collection: str, operations: Sequence[Any]) -> None:
         with self._shard(collection) as shard:
-            _asked(shard.update, self._edge.UpdateOperation.delete_points_by_filter(where))
+            for operation in operations:
+                _asked(shard.update, operation)
+            if self._keeping:
+                _asked(shard.flush)  # otherwise closing brings it to the disk
 
     def _find(self, collection: str, query: Query, where: Any, offset: int, limit: int) -> Iterable[Any]:
         request = self._edge.QueryRequest(
