@@ -33,6 +33,8 @@ FAILURE_TTL = 7 * 24 * 3600
 """Seconds that RQ keeps a job that failed, traceback and all; its default is a year."""
 SECONDS_TO_FINISH = 5.0
 """After a request to stop, a batch under way may finish this long; then it is released."""
+SMALLEST_BATCH = 16
+"""Products: the model takes as long for each of so few as for each of many."""
 CONNECT_TIMEOUT = 0.25
 ANSWER_TIMEOUT = 0.5
 PAUSE_AFTER_FAILURE = 5.0
@@ -63,6 +65,15 @@ class Stopping:
 
 
 stopping = Stopping()
+
+
+class Team:
+    """How many workers there are for the same queue, this process included."""
+
+    workers: int = 1
+
+
+team = Team()
 
 
 # Asking for work.
@@ -229,7 +240,7 @@ def index_due(document_name: str) -> None:
     shift = Shift(document)
     try:
         reindexing.expand_related(document, goes_on=lambda: not shift.over)
-        for report in indexing.index_due(document, claiming=shift.goes_on, abandon=stopping.urgent):
+        for report in indexing.index_due(document, claiming=shift.next_batch, abandon=stopping.urgent):
             shift.report += report
         shift.hand_over()
     except indexing.Stopped:
@@ -256,8 +267,8 @@ class Shift:
     def seconds(self) -> float:
         return time.monotonic() - self._started
 
-    def goes_on(self) -> bool:
-        """Say whether to claim another batch; asked before each.
+    def next_batch(self) -> int:
+        """Return how many products to claim next, 0 for no more; asked before each batch.
 
         After the first one, what is left is announced once: to a worker that is idle, or to whoever
         takes over when this shift ends.
@@ -265,7 +276,7 @@ class Shift:
         self._claims += 1
         if self._claims == 2:
             self._announce()
-        return not self.over
+        return 0 if self.over else fair_share(self.document)
 
     @property
     def over(self) -> bool:
@@ -281,6 +292,19 @@ class Shift:
     def _announce(self) -> None:
         if _something_is_due(self.document):
             wake(self.document)
+
+
+def fair_share(document: Document) -> int:
+    """Return how many products this worker should claim at once: the fewer are left, the fewer.
+
+    Otherwise one would sit on what the others, idle by then, could do. It is guided self-scheduling
+    (Polychronopoulos & Kuck, IEEE Transactions on Computers C-36, 1987) with two batches under way.
+    """
+    shares = indexing.AHEAD * team.workers
+    if team.workers == 1:
+        return indexing.BATCH
+    due = IndexEntry.objects.of(document).due()[: shares * indexing.BATCH].count()
+    return max(SMALLEST_BATCH, due // shares)
 
 
 def sweep() -> int:

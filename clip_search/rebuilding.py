@@ -48,7 +48,7 @@ def rebuild(document: Document, *, batch_size: int = indexing.BATCH) -> Iterator
         while stale.exists():
             stale.forget_index()
             before = stale.count()
-            for report in indexing.index_due(document, limit=batch_size):
+            for report in indexing.index_due(document, claiming=lambda: batch_size):
                 if not _hold(collection, token):
                     raise RebuildRunning  # this process stalled, and another one went on
                 yield report

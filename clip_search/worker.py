@@ -85,7 +85,7 @@ class EmbeddingWorker(SimpleWorker):
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run a job here. A Redis that dies meanwhile loses nothing: the entries say what is due."""
         close_old_connections()
-        self.share_cores()
+        self.share()
         try:
             super().execute_job(job, queue)
         except REDIS_DOWN as error:
@@ -93,14 +93,16 @@ class EmbeddingWorker(SimpleWorker):
         finally:
             close_old_connections()
 
-    def share_cores(self) -> None:
-        """Leave this machine's other workers their part of its cores: together they would only wait."""
+    def share(self) -> None:
+        """Leave this machine's other workers their part of its cores, and all others theirs of the work."""
         if time.monotonic() < self._counted + SECONDS_A_COUNT:
             return
         self._counted = time.monotonic()
         with contextlib.suppress(*REDIS_DOWN):
-            names = [worker.hostname for worker in self.all(connection=self.connection)]
+            workers = self.all(connection=self.connection)
+            names = [w.hostname for w in workers if set(self.queue_names()).intersection(w.queue_names())]
             share_cores(max(1, names.count(self.hostname)))
+            jobs.team.workers = max(1, len(names))
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Stop where no job can succeed."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +22,8 @@ from clip_search.documents import registry
 from clip_search.encoder import get_encoder
 from clip_search.exceptions import CollectionMissing, ModelChanged, SetupError, StoreUnavailable
 from clip_search.indexing import pipeline as pipelines
+from clip_search.indexing.embedding import decode, embed, split
+from clip_search.indexing.reading import read_contents
 from clip_search.indexing.writing import LONGEST_DELAY, backoff, finish, write
 from clip_search.models import Collection, IndexEntry, IndexEntryQuerySet, PostedProduct
 from clip_search.stores import get_store
@@ -47,9 +51,13 @@ def doubles(settings):
     FaultyStore.faults = []
 
 
-def index(**options) -> Report:
+def reports(limit: int = indexing.BATCH, **options) -> Iterator[Report]:
+    return indexing.index_due(DOCUMENT, **{"claiming": lambda: limit} | options)
+
+
+def index(limit: int = indexing.BATCH, **options) -> Report:
     """Index what is due; on_commit does not run in these tests, so that each step is theirs."""
-    return sum(indexing.index_due(DOCUMENT, **options), Report())
+    return sum(reports(limit, **options), Report())
 
 
 def entry(product: Product | int) -> IndexEntry:
@@ -455,15 +463,20 @@ def test_a_store_that_does_not_answer_backs_off_and_never_fails():
     assert entry(product).state == State.INDEXED
 
 
-def test_a_store_that_fails_at_the_write_loses_nothing():
-    Product.objects.create(name="Chair", sku="C")
-    worker = Stalled()
-    FaultyStore.faults = down(1)
-    with pytest.raises(StoreUnavailable):
-        worker.wake()
-    assert not IndexEntry.objects.exclude(claim=None).exists()
+@pytest.mark.parametrize("change", [{"price": 3}, {"name": "Blue mug"}])
+def test_a_store_that_fails_at_the_write_loses_nothing(mug, monkeypatch, change):
+    def put(name, points):
+        raise StoreUnavailable
+
+    Product.objects.filter(pk=mug.pk).update(**change)
+    DOCUMENT.reindex([mug])
+    with monkeypatch.context() as patched, pytest.raises(StoreUnavailable):
+        patched.setattr(get_store(), "put", put)
+        index()
+    assert (entry(mug).state, entry(mug).claim) == (State.PENDING, None)
     due_now()
-    assert index().embedded == 1
+    assert index().products == 1
+    assert entry(mug).state == State.INDEXED
 
 
 def test_the_backoff_grows_has_jitter_and_an_end():
@@ -546,9 +559,9 @@ def test_the_one_at_fault_for_an_error_that_nobody_foresaw_is_soon_alone(monkeyp
 def test_a_consumer_that_goes_away_gives_the_claims_back():
     for number in range(9):
         Product.objects.create(name=f"Chair {number}", sku="C")
-    reports = indexing.index_due(DOCUMENT, limit=2)
-    assert next(reports).embedded == 2
-    reports.close()
+    under_way = reports(2)
+    assert next(under_way).embedded == 2
+    under_way.close()
     assert not IndexEntry.objects.exclude(claim=None).exists()
     assert index().embedded == 7
 
@@ -556,11 +569,11 @@ def test_a_consumer_that_goes_away_gives_the_claims_back():
 def test_a_store_that_stays_away_gives_back_every_batch_under_way():
     for number in range(9):
         Product.objects.create(name=f"Chair {number}", sku="C")
-    reports = indexing.index_due(DOCUMENT, limit=2)
-    next(reports)
+    under_way = reports(2)
+    next(under_way)
     FaultyStore.faults = down(1)
     with pytest.raises(StoreUnavailable):
-        list(reports)
+        list(under_way)
     assert not IndexEntry.objects.exclude(claim=None).exists()
 
 
@@ -612,8 +625,8 @@ def test_a_storage_that_hangs_does_not_keep_the_claims_of_who_has_to_stop(monkey
 def test_no_more_is_claimed_once_told():
     for number in range(9):
         Product.objects.create(name=f"Chair {number}", sku="C")
-    asked = iter([True, True])
-    assert index(limit=2, claiming=lambda: next(asked, False)).embedded == 4
+    asked = iter([2, 2])
+    assert index(claiming=lambda: next(asked, 0)).embedded == 4
     assert IndexEntry.objects.filter(claim=None, state=State.PENDING).count() == 5
 
 
@@ -641,10 +654,47 @@ def test_batches_without_the_model_are_as_large_as_a_statement(monkeypatch):
     for product in Product.objects.all():
         product.price = 12
         product.save()
-    assert [r.payload_only for r in indexing.index_due(DOCUMENT, limit=3)] == [3, 17]
+    assert [r.payload_only for r in reports(3)] == [3, 17]
     Product.objects.update(name="Stool")
     DOCUMENT.reindex(Product.objects.all())
-    assert [r.embedded for r in indexing.index_due(DOCUMENT, limit=3)] == [3] * 6 + [2]
+    assert [r.embedded for r in reports(3)] == [3] * 6 + [2]
+
+
+def test_of_a_large_batch_what_needs_the_model_is_taken_a_few_at_a_time(monkeypatch):
+    """Or the pixels of a thousand images would be in memory at once."""
+    sizes = []
+    embed = pipelines.embed
+    monkeypatch.setattr(
+        pipelines, "embed", lambda goal, items, stop: (sizes.append(len(items)), embed(goal, items, stop))
+    )
+    products = [Product.objects.create(name=f"Chair {number}", sku="C") for number in range(20)]
+    index(limit=3)
+    sizes.clear()
+    Product.objects.filter(pk__in=[p.pk for p in products[:4]]).update(price=12)
+    Product.objects.filter(pk__in=[p.pk for p in products[4:]]).update(name="Stool")
+    for some in (products[:3], products[3:]):  # first three that need no model: the next batch is large
+        DOCUMENT.reindex(some)
+    assert index(limit=3) == Report(payload_only=4, embedded=16, without_image=20)
+    assert max(sizes) == 3
+
+
+def test_what_needs_no_model_does_not_wait_for_what_does(monkeypatch):
+    products = [Product.objects.create(name=f"Chair {number}", sku="C") for number in range(2)]
+    index()
+    products[0].name = "Stool"
+    products[1].price = 12
+    for product in products:
+        product.save()
+    seen = []
+    embed_texts = get_encoder().embed_texts
+    written = threading.Event()
+    put = get_store().put
+    monkeypatch.setattr(get_store(), "put", lambda name, points: (put(name, points), written.set()))
+    monkeypatch.setattr(
+        get_encoder(), "embed_texts", lambda texts: (seen.append(written.wait(5)), embed_texts(texts))[1]
+    )
+    assert index() == Report(payload_only=1, embedded=1, without_image=2)
+    assert seen == [True]
 
 
 @pytest.fixture
@@ -677,7 +727,7 @@ def test_the_store_is_opened_once_a_batch_and_closed_for_the_database(openings):
     Product.objects.update(price=12)
     DOCUMENT.reindex(Product.objects.all())
     assert index(limit=4).payload_only == 12
-    assert openings == ["open"] * 4  # a batch of 4 and one of 8: read, read, write, write
+    assert openings == ["open"] * 2  # a batch of 4 and one of 8, each read and written at once
 
 
 def test_leases_are_renewed_while_the_model_works(monkeypatch):
@@ -777,13 +827,18 @@ class Stalled:
     """A worker that has claimed, read and embedded, and goes on only when told."""
 
     def __init__(self) -> None:
-        self.pipeline = indexing.Pipeline(DOCUMENT, lambda: True, lambda: False)
-        self.pipeline._turn(None, self.pipeline._claim(10, None))
-        self.batch = self.pipeline._embedded()
+        self.goal = indexing.target(DOCUMENT)
+        entries = IndexEntry.objects.of(DOCUMENT).claim(10, indexing.LEASE)
+        self.items = indexing.read(self.goal, entries, read_contents(DOCUMENT, entries), vectors=True)
+        heavy, _ = split(self.items)
+        with ThreadPoolExecutor(1) as decoders:
+            for item in heavy:
+                decode(item, self.goal.encoder, decoders)
+        embed(self.goal, heavy, lambda: False)
 
     def wake(self) -> Report:
-        with self.pipeline:
-            return self.pipeline._turn(self.batch, [])
+        write(self.goal, self.items)
+        return finish(self.goal, self.items)
 
 
 @pytest.fixture
@@ -889,10 +944,10 @@ def test_a_destroyed_collection_is_made_again_with_everything_in_it():
 def test_a_collection_that_vanishes_under_way_is_made_again():
     for number in range(6):
         Product.objects.create(name=f"Chair {number}", sku="C")
-    reports = indexing.index_due(DOCUMENT, limit=2)
-    next(reports)
+    under_way = reports(2)
+    next(under_way)
     get_store().destroy(collection())
-    list(reports)
+    list(under_way)
     assert get_store().count(collection()) == 6
     assert not IndexEntry.objects.exclude(state=State.INDEXED).exists()
 
@@ -900,11 +955,10 @@ def test_a_collection_that_vanishes_under_way_is_made_again():
 def test_who_wrote_to_a_collection_that_then_vanished_does_not_finish():
     product = Product.objects.create(name="Chair", sku="C")
     worker = Stalled()
-    batch = worker.pipeline._waiting[0]
-    write(batch.goal, batch.items)
+    write(worker.goal, worker.items)
     get_store().destroy(collection())
     assert indexing.mend_missing(DOCUMENT) == 1
-    finish(batch.goal, batch.items)
+    finish(worker.goal, worker.items)
     assert entry(product).state == State.PENDING
     assert index().embedded == 1
 
@@ -952,14 +1006,15 @@ def test_a_point_that_is_gone_is_embedded_anew(mug):
     assert set(point(mug).vectors) == {TEXT, IMAGE}
 
 
-def test_a_point_that_goes_between_reading_and_writing_is_embedded_anew(mug):
+def test_a_point_that_goes_between_reading_and_writing_is_written_whole(mug):
     mug.price = 3
     mug.save()
     worker = Stalled()
     del get_store()._collections[collection()].points[DOCUMENT.point_id(str(mug.pk))]
-    assert worker.wake() == Report(postponed=1)
-    due_now()
-    assert index() == Report(embedded=1)
+    worker.wake()
+    assert entry(mug).state == State.INDEXED
+    assert point(mug).payload["price"] == 3
+    assert set(point(mug).vectors) == {TEXT, IMAGE}
 
 
 def test_another_model_is_a_typed_error_and_touches_no_entry(mug, settings):

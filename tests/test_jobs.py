@@ -320,6 +320,15 @@ def test_a_shift_announces_once_what_others_can_do(queue):
     assert states() == {INDEXED}
 
 
+@pytest.mark.parametrize(
+    ("workers", "due", "claimed"), [(1, 40, 128), (2, 200, 50), (2, 2000, 128), (3, 100, 16), (3, 0, 16)]
+)
+def test_the_fewer_are_left_the_fewer_a_worker_claims(queue, monkeypatch, workers, due, claimed):
+    monkeypatch.setattr(jobs.team, "workers", workers)
+    IndexEntry.objects.raise_revision(DOCUMENT, [str(number) for number in range(due)])
+    assert jobs.fair_share(DOCUMENT) == claimed
+
+
 def test_a_small_shift_announces_nothing(queue):
     many(10)
     jobs.index_due("product")

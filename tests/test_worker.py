@@ -13,6 +13,7 @@ import django_rq
 import pytest
 from django.core.files.base import ContentFile
 from django.db import OperationalError, transaction
+from rq import SimpleWorker
 from rq.exceptions import StopRequested
 
 from clip_search import jobs
@@ -197,17 +198,20 @@ def test_an_idle_worker_looks_at_least_every_30_seconds(queue):
     assert worker.maintenance_interval + worker.dequeue_timeout <= 30
 
 
-def test_workers_share_the_cores_of_their_machine(queue, monkeypatch):
-    shares = []
+def test_workers_share_the_cores_of_their_machine_and_the_work_of_their_queue(queue, monkeypatch):
+    shares, sizes = [], []
     monkeypatch.setattr("clip_search.worker.share_cores", shares.append)
+    monkeypatch.setattr(jobs.team, "workers", 1)
     workers = [EmbeddingWorker([queue], connection=queue.connection) for _ in range(3)]
     workers[2].hostname = "elsewhere"
-    for worker in workers:
+    for worker in [*workers, SimpleWorker(["mail"], connection=queue.connection)]:
         worker.register_birth()
     for worker in workers:
-        worker.share_cores()
-        worker.share_cores()  # not counted again so soon
+        worker.share()
+        sizes.append(jobs.team.workers)
+        worker.share()  # not counted again so soon
     assert shares == [2, 2, 1]
+    assert sizes == [3, 3, 3]
 
 
 # Set-up.

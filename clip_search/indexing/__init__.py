@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from .embedding import Stopped
 from .items import Item, same
-from .pipeline import BATCH, LEASE, Pipeline, index_due
+from .pipeline import AHEAD, BATCH, LEASE, Pipeline, index_due
 from .reading import content_or_fault, read
 from .targets import Target, make_collection, mend, mend_missing, target
 
 __all__ = [
+    "AHEAD",
     "BATCH",
     "LEASE",
     "Item",

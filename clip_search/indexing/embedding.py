@@ -29,21 +29,38 @@ class Stopped(ClipSearchError):
     """The worker was asked to stop; what was not finished is released."""
 
 
-def decode(item: Item, encoder: Encoder, decoders: ThreadPoolExecutor) -> None:
-    """Have the images that are not known by their signature opened and shrunk, in threads.
+def split(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
+    """Return those of which something must be opened or embedded, and the others, ready to be written."""
+    heavy, light = [], []
+    for item in items:
+        if needs_text(item) or needs_images(item):
+            heavy.append(item)
+            continue
+        known = known_images(item)
+        item.stamps = tuple(known[source.signature] for source in item.sources)
+        light.append(item)
+    return heavy, light
+
+
+def needs_images(item: Item) -> bool:
+    """Say whether an image must be opened, as one whose signature is not known.
 
     Whatever was wrong with an image may be mended without a sign of it, so a broken one is opened again.
     """
-    if item.content is None:
-        return
-    images_known = [stamp for stamp in item.known.images if not stamp.error] if item.known else []
-    by_signature = {stamp.signature: stamp for stamp in images_known}
-    sources = item.content.images
-    if all(source.signature in by_signature for source in sources):
-        item.stamps = tuple(by_signature[source.signature] for source in sources)
-        return
-    hashes = {stamp.hash for stamp in images_known}
-    item.decoded = [decoders.submit(decode_one, s, by_signature, hashes, encoder) for s in sources]
+    known = known_images(item)
+    return any(source.signature not in known for source in item.sources)
+
+
+def decode(item: Item, encoder: Encoder, decoders: ThreadPoolExecutor) -> None:
+    """Have an item's images opened and shrunk, in threads, those left out that are known."""
+    known = known_images(item)
+    hashes = {stamp.hash for stamp in known.values()}
+    item.decoded = [decoders.submit(decode_one, s, known, hashes, encoder) for s in item.sources]
+
+
+def known_images(item: Item) -> dict[str, ImageStamp]:
+    """Return the stamps of the images that were embedded, by signature."""
+    return {stamp.signature: stamp for stamp in item.known.images if not stamp.error} if item.known else {}
 
 
 def decode_one(

@@ -5,27 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
 
 from ..models import IndexEntry
-from ..types import Content, ImageStamp, Point, Stamp
+from ..types import Content, ImageSource, ImageStamp, Point, Stamp
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+SORTED: Final = json.JSONEncoder(sort_keys=True, default=str)
+saying = attrgetter(*(field.name for field in fields(Stamp) if field.name != "revision"))
 
-@dataclass(slots=True)
+
+@dataclass
 class Item:
     """One claimed entry on its way through the pipeline."""
 
     entry: IndexEntry
     content: Content | None = None
     points: Mapping[str, Point] = field(default_factory=dict)
-    """What each writable collection has of it, without vectors."""
+    """What each writable collection has of it."""
     fingerprint: str = ""
     error: str = ""
     """What is wrong with the product itself."""
@@ -42,31 +47,46 @@ class Item:
         return self.entry.uuid
 
     @property
-    def known_in(self) -> str:
-        """The first collection whose point our model made, or ""."""
-        stamps = ((name, point.stamp) for name, point in self.points.items())
-        return next((n for n, s in stamps if s.fingerprint == self.fingerprint and not s.removed), "")
+    def sources(self) -> Sequence[ImageSource]:
+        """The images as they lie in storage now."""
+        return self.content.images if self.content else ()
+
+    @cached_property
+    def kept(self) -> Point | None:
+        """The first point that our model made, of which vectors can be kept."""
+        points = self.points.values()
+        return next(
+            (p for p in points if p.stamp.fingerprint == self.fingerprint and not p.stamp.removed), None
+        )
 
     @property
     def known(self) -> Stamp | None:
         """The stamp of a point that our model made."""
-        return self.points[self.known_in].stamp if self.known_in else None
+        return self.kept.stamp if self.kept else None
 
     @property
     def stamp(self) -> Stamp:
         """What this item's point is to say of itself."""
         entry = self.entry
-        base = Stamp(product_id=entry.product_id, revision=entry.claimed_revision, source=entry.source)
+        who: dict[str, Any] = {
+            "product_id": entry.product_id,
+            "revision": entry.claimed_revision,
+            "source": entry.source,
+        }
         if self.content is None:
-            return replace(base, removed=True)
-        return replace(base, **described(self.content), fingerprint=self.fingerprint, images=self.stamps)
+            return Stamp(**who, removed=True)
+        return Stamp(**who, **self._description, fingerprint=self.fingerprint, images=self.stamps)
+
+    @cached_property
+    def _description(self) -> dict[str, Any]:
+        return described(self.content) if self.content else {}
 
 
 def described(content: Content) -> dict[str, Any]:
     """Return the part of a stamp that comes from content without touching an image."""
     return {
         "text_hash": digest(content.text) if content.text else "",
-        "payload_hash": digest(json.dumps(content.payload, sort_keys=True, default=str)),
+        "payload_hash": digest(SORTED.encode(content.payload)),
         "exact": content.exact,
     }
 
@@ -78,4 +98,4 @@ def digest(text: str) -> str:
 
 def same(one: Stamp, other: Stamp) -> bool:
     """Say whether two stamps describe the same content, whatever their revisions."""
-    return replace(one, revision=other.revision) == other
+    return saying(one) == saying(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import uuid
 from collections import deque
@@ -18,11 +19,11 @@ from ..encoder import cores
 from ..exceptions import CollectionMissing, SetupError, SurroundingsError
 from ..models import ROWS_PER_STATEMENT, IndexEntry
 from ..types import Report
-from .embedding import Stopped, decode, embed, needs_text
+from .embedding import Stopped, decode, embed, split
 from .items import Item
 from .reading import read, read_contents
 from .targets import Target, held, mend_missing, target
-from .writing import backoff, finish, overtaken, write
+from .writing import backoff, finish, write
 
 LEASE = timedelta(seconds=60)
 """How long a claim holds without being renewed: as long as the entries of a killed worker wait."""
@@ -38,11 +39,11 @@ BATCH = 128
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Claimed entries on their way, and what the model does with them, if there is anything to do."""
+    """Claimed entries on their way, and what the model does with those that need it."""
 
     goal: Target
     items: Sequence[Item]
-    embedding: Future[None] | None
+    embedding: Future[None] | None = None
 
     @property
     def entries(self) -> list[IndexEntry]:
@@ -52,7 +53,7 @@ class Batch:
 class Pipeline:
     """The stages of one document, and the threads between them. Use as a context manager."""
 
-    def __init__(self, document: Document, claiming: Callable[[], bool], abandon: Callable[[], bool]) -> None:
+    def __init__(self, document: Document, claiming: Callable[[], int], abandon: Callable[[], bool]) -> None:
         self.document = document
         self.claiming = claiming
         self.abandon = abandon
@@ -61,6 +62,7 @@ class Pipeline:
         self._mended = 0
         self._waiting: deque[Batch] = deque()
         self._embeds = True
+        self._most = BATCH
 
     def __enter__(self) -> Pipeline:
         return self
@@ -76,63 +78,73 @@ class Pipeline:
             IndexEntry.objects.of(self.document).release(batch.entries)
         self._waiting.clear()
 
-    def run(self, limit: int, only: Sequence[uuid.UUID] | None = None) -> Iterator[Report]:
+    def run(self, only: Sequence[uuid.UUID] | None = None) -> Iterator[Report]:
         """Index what is due, batch by batch, until nothing is. Raises SurroundingsError, SetupError."""
         target(self.document)  # where the set-up is at fault, no entry is touched
         while True:
             with self._mending():
                 done = self._embedded() if len(self._waiting) >= AHEAD else None
-                entries = self._claim(limit, only)
+                entries = self._claim(only)
                 if not entries and not self._waiting:
                     return
                 if not entries:
                     done = self._embedded()
                 if report := self._turn(done, entries):
                     yield report
+            gc.collect(0)  # a row and what was prefetched for it hold each other
 
-    def _claim(self, limit: int, only: Sequence[uuid.UUID] | None) -> list[IndexEntry]:
+    def _claim(self, only: Sequence[uuid.UUID] | None) -> list[IndexEntry]:
         """Claim a batch; a large one where nothing is embedded, as opening the store then costs the most."""
-        if not self.claiming():
+        self._most = self.claiming()
+        if not self._most:
             return []
-        size = limit if self._embeds else max(limit, ROWS_PER_STATEMENT)
+        size = self._most if self._embeds else max(self._most, ROWS_PER_STATEMENT)
         return IndexEntry.objects.of(self.document).claim(size, LEASE, only)
 
     def _turn(self, done: Batch | None, entries: Sequence[IndexEntry]) -> Report | None:
-        """Write a batch that is embedded, and start the next: the store is opened once for both.
+        """Write what is embedded and what needs no model, and start the rest: the store is opened once.
 
         It is never open while the database is written to: there might be somebody who does the reverse.
         """
+        batches = [done] if done else []
         try:
-            with released_on_error(self.document, [*entries, *(done.entries if done else ())]):
+            with released_on_error(
+                self.document, [*entries, *(e for batch in batches for e in batch.entries)]
+            ):
                 # After the claim: a collection that began before it holds what is indexed of these entries.
                 goal = target(self.document)
                 contents = read_contents(self.document, entries)
-                with held(goal, done.goal if done else goal):
+                with held(goal, *(batch.goal for batch in batches)):
                     if done:
-                        write(done.goal, [item for item in done.items if not overtaken(item)])
-                    items = read(goal, entries, contents)
-                self._start(goal, items)
-                return finish(done.goal, done.items) if done else None
+                        write(done.goal, done.items)
+                    heavy, light = split(read(goal, entries, contents, vectors=True))
+                    if light:
+                        write(goal, light)
+                        batches.append(Batch(goal, light))
+                self._start(goal, heavy)
+                reports = [finish(batch.goal, batch.items) for batch in batches]
+                return sum(reports, Report()) if reports else None
         finally:
             if done:
                 self._waiting.popleft()
 
     def _start(self, goal: Target, items: Sequence[Item]) -> None:
-        """Let the threads go at a batch."""
-        if not items:
-            return
-        for item in items:
-            if not item.error:
+        """Let the threads go at what needs the model; what is too much at once is given back."""
+        self._embeds = bool(items)
+        items, surplus = items[: self._most], items[self._most :]
+        if surplus:
+            IndexEntry.objects.of(self.document).release([item.entry for item in surplus])
+        if items:
+            for item in items:
                 decode(item, goal.encoder, self._decoders)
-        self._embeds = any(item.decoded or needs_text(item) for item in items)
-        embedding = self._model.submit(embed, goal, items, self.abandon) if self._embeds else None
-        self._waiting.append(Batch(goal, items, embedding))
+            embedding = self._model.submit(embed, goal, items, self.abandon)
+            self._waiting.append(Batch(goal, items, embedding))
 
     def _embedded(self) -> Batch:
         """Return the oldest batch under way, once the model is done with it. Raises Stopped."""
         batch = self._waiting[0]
-        if batch.embedding:
-            with released_on_error(self.document, batch.entries):
+        with released_on_error(self.document, batch.entries):
+            if batch.embedding:
                 self._await(batch.embedding)
         return batch
 
@@ -183,21 +195,19 @@ def index_due(
     document: Document,
     *,
     product_ids: Sequence[str] | None = None,
-    limit: int | None = None,
-    claiming: Callable[[], bool] = lambda: True,
+    claiming: Callable[[], int] = lambda: BATCH,
     abandon: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
-    """Index what is due, or what of these products is, and yield a report a batch of `limit`, else `BATCH`.
+    """Index what is due, or what of these products is, and yield a report a batch.
 
-    No more is claimed once `claiming()` is false; what is under way is given back once `abandon()` is
-    true. Raises SurroundingsError when something outside does not work now, and SetupError when the
-    settings cannot work; in both cases the entries are due as before.
+    `claiming()` is asked before each batch how large it is to be: 0 for no more. What is under way is given
+    back once `abandon()` is true. Raises SurroundingsError when something outside does not work now, and
+    SetupError when the settings cannot work; in both cases the entries are due as before.
     """
-    limit = limit or BATCH
     with Pipeline(document, claiming, abandon) as pipeline:
         if product_ids is None:
-            yield from pipeline.run(limit)
+            yield from pipeline.run()
             return
         ids = [document.point_id(product_id) for product_id in product_ids]
         for start in range(0, len(ids), ROWS_PER_STATEMENT):
-            yield from pipeline.run(limit, ids[start : start + ROWS_PER_STATEMENT])
+            yield from pipeline.run(ids[start : start + ROWS_PER_STATEMENT])

@@ -25,18 +25,30 @@ MAX_DEPTH: Final = 50
 """Levels of nesting in a payload. A Qdrant server refuses 128, and they break the embedded store for good."""
 
 
+def whole_number(digits: str) -> int:
+    """Read an integer. Raises OverflowError where a store could not hold it even as a float."""
+    number = int(digits)
+    float(number)
+    return number
+
+
+STRICT: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
+WHOLE: Final = json.JSONDecoder(parse_int=whole_number)
+
+
 def read(
     goal: Target,
     entries: Sequence[IndexEntry],
-    contents: Mapping[uuid.UUID, Content | str] | None = None,
+    contents: Mapping[uuid.UUID, Content | str],
+    *,
+    vectors: bool = False,
 ) -> list[Item]:
-    """Read what the entries' products say now, and what the store has of them. Raises StoreUnavailable.
+    """Put together what the entries' products say and what the store has of them, `vectors` too if asked.
 
-    Who has read the contents already passes them.
+    Raises StoreUnavailable.
     """
     ids = [entry.uuid for entry in entries]
-    points = {c.name: goal.store.get(c.name, ids) for c in goal.writable}
-    contents = read_contents(goal.document, entries) if contents is None else contents
+    points = {c.name: goal.store.get(c.name, ids, vectors=vectors) for c in goal.writable}
     items = []
     for entry in entries:
         content = contents.get(entry.uuid)
@@ -95,20 +107,14 @@ def checked(content: Content) -> Content:
         raise ProductError(f"The text is {content.text!r}. Have `get_text` return a string.")
     try:
         content.text.encode()
-        written = json.dumps(dict(content.payload), allow_nan=False, ensure_ascii=False)
-        payload = json.loads(written.encode(), parse_int=whole_number)
+        written = STRICT.encode(dict(content.payload))
+        written.encode()
+        payload = WHOLE.decode(written)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ProductError(f"The text or payload cannot be written as JSON: {error}.") from error
     if depth(payload) > MAX_DEPTH:
         raise ProductError(f"The payload is nested deeper than {MAX_DEPTH} levels. Make it flatter.")
     return replace(content, payload=payload)
-
-
-def whole_number(digits: str) -> int:
-    """Read an integer. Raises OverflowError where a store could not hold it even as a float."""
-    number = int(digits)
-    float(number)
-    return number
 
 
 def depth(value: Any) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ LONGEST_DELAY = 300.0
 
 def write(goal: Target, items: Sequence[Item]) -> None:
     """Bring every active collection up to the items. Raises StoreUnavailable."""
-    ready = [item for item in items if not (item.error or item.postponed)]
+    ready = [item for item in items if not (item.error or item.postponed or overtaken(item))]
     gone = [Point(id=item.id, stamp=item.stamp) for item in ready if item.content is None]
     for collection in goal.collections:
         if gone:
@@ -30,7 +29,8 @@ def write(goal: Target, items: Sequence[Item]) -> None:
     for collection in goal.writable:
         changed = [i for i in ready if i.content is not None and not up_to_date(i, collection.name)]
         if changed:
-            goal.store.put(collection.name, complete(goal, changed))
+            several = goal.document.max_images > 1
+            goal.store.put(collection.name, [point_of(item, several) for item in changed])
 
 
 def up_to_date(item: Item, collection: str) -> bool:
@@ -42,8 +42,8 @@ def up_to_date(item: Item, collection: str) -> bool:
     point = item.points.get(collection)
     return (
         point is not None
-        and same(point.stamp, item.stamp)
         and point.stamp.revision >= item.entry.claimed_revision - 1
+        and same(point.stamp, item.stamp)
     )
 
 
@@ -59,42 +59,15 @@ def overtaken(item: Item) -> int:
     return max(revisions, default=0)
 
 
-def complete(goal: Target, items: Sequence[Item]) -> list[Point]:
-    """Return whole points: vectors that were made now, and those that are kept.
-
-    Where a point that was to keep its vectors has gone meanwhile, the item is postponed: whoever took
-    it away has a newer revision.
-    """
-    keeping = [item for item in items if item.known and not is_new(item)]
-    stored: dict[uuid.UUID, Point] = {}
-    for name in {item.known_in for item in keeping}:
-        ids = [item.id for item in keeping if item.known_in == name]
-        stored |= goal.store.get(name, ids, vectors=True)
-    points = []
-    for item in items:
-        try:
-            points.append(point_of(item, stored.get(item.id), goal.document.max_images > 1))
-        except KeyError:
-            item.postponed = "Its point changed meanwhile."
-    return points
-
-
-def is_new(item: Item) -> bool:
-    """Say whether nothing of the item's vectors is kept."""
-    text_made = item.text_vector is not None or not (item.content and item.content.text)
-    return text_made and all(stamp.error or stamp.hash in item.image_vectors for stamp in item.stamps)
-
-
-def point_of(item: Item, stored: Point | None, several: bool) -> Point:
-    """Put an item's point together; `stored` brings the vectors that are kept."""
+def point_of(item: Item, several: bool) -> Point:
+    """Put an item's whole point together: of vectors that were made now, and of those that are kept."""
     import numpy as np
 
     vectors: dict[str, NDArray[np.float32]] = {}
-    kept = stored.vectors if stored else {}
-    content = item.content
+    content, kept = item.content, item.kept.vectors if item.kept else {}
     if content and content.text:
-        vectors[TEXT] = item.text_vector if item.text_vector is not None else kept[TEXT]
-    rows = kept_images(stored) | item.image_vectors
+        vectors[TEXT] = kept[TEXT] if item.text_vector is None else item.text_vector
+    rows = kept_images(item.kept) | item.image_vectors
     shown = [rows[stamp.hash] for stamp in item.stamps if not stamp.error]
     if shown:
         vectors[IMAGE] = np.stack(shown) if several else shown[0]
@@ -103,12 +76,12 @@ def point_of(item: Item, stored: Point | None, several: bool) -> Point:
     )
 
 
-def kept_images(stored: Point | None) -> dict[str, NDArray[np.float32]]:
+def kept_images(kept: Point | None) -> dict[str, NDArray[np.float32]]:
     """Return the stored image vectors by the hash of their image."""
-    if stored is None or IMAGE not in stored.vectors:
+    if kept is None or IMAGE not in kept.vectors:
         return {}
-    rows = stored.vectors[IMAGE]
-    hashes = [stamp.hash for stamp in stored.stamp.images if not stamp.error]
+    rows = kept.vectors[IMAGE]
+    hashes = [stamp.hash for stamp in kept.stamp.images if not stamp.error]
     return dict(zip(hashes, rows.reshape(-1, rows.shape[-1]), strict=False))
 
 

@@ -109,7 +109,7 @@ class Command(DocumentCommand):
         """Index what is due, and wait for what others hold: who has died lets go when a lease ends."""
         patience = time.monotonic() + 1.2 * indexing.LEASE.total_seconds()
         while True:
-            yield from indexing.index_due(document, product_ids=ids, limit=batch_size)
+            yield from indexing.index_due(document, product_ids=ids, claiming=lambda: batch_size)
             held = self.pending(document, ids).exclude(claim=None)  # or were, a moment ago
             if not held.exists() or time.monotonic() > patience:
                 return
