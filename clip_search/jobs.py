@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from .conf import conf
 from .documents import Document, registry
 from .exceptions import ClipSearchError, SurroundingsError, in_one_line
 from .models import ROWS_PER_STATEMENT, IndexEntry, RelatedChange
+from .stores import get_store
 from .types import MODEL_SOURCE, Report
 
 if TYPE_CHECKING:
@@ -141,8 +142,7 @@ def index_here(document: Document, product_ids: Iterable[str]) -> None:
     """Index in this process, as `QUEUE = None` asks. What fails is logged, and due as before."""
     try:
         expanded = reindexing.expand_related(document)
-        for _ in indexing.index_due(document, product_ids=[*product_ids, *expanded]):
-            pass
+        _index(document, [*product_ids, *expanded])
     except (ClipSearchError, DatabaseError) as error:
         logger.error("Cannot index document=%s error=%s", document.name, in_one_line(error))
 
@@ -155,12 +155,18 @@ def index_now(document: Document, product_id: str, *, timeout: float = 5.0) -> I
     deadline = time.monotonic() + timeout
     rows = IndexEntry.objects.of(document).filter(uuid=document.point_id(product_id))
     while True:
-        for _ in indexing.index_due(document, product_ids=[product_id]):
-            pass
+        _index(document, [product_id])
         entry = rows.get()
         if entry.state != IndexEntry.State.PENDING or time.monotonic() > deadline:
             return entry
         time.sleep(0.05)
+
+
+def _index(document: Document, product_ids: Sequence[str]) -> None:
+    """Index these products here, with the embedded store opened once: that takes longer than their texts."""
+    with get_store().kept():
+        for _ in indexing.index_due(document, product_ids=product_ids):
+            pass
 
 
 # The queue.

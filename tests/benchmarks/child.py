@@ -9,7 +9,10 @@ import io
 import json
 import resource
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -34,11 +37,13 @@ def reindex(*arguments: str) -> dict[str, Any]:
         get_encoder().warm_up()
     said = io.StringIO()
     started, busy = time.perf_counter(), time.process_time()
-    call_command("clip_reindex", "product", stdout=said)
+    with watched("RssAnon") as own:
+        call_command("clip_reindex", "product", stdout=said)
     return {
         "seconds": time.perf_counter() - started,
         "core_seconds": time.process_time() - busy,
         "peak_mb": peak_mb(),
+        "own_mb": max(own),
         "said": said.getvalue().strip().splitlines()[-1],
         "loaded": [name for name in HEAVY if name in sys.modules],
     }
@@ -46,10 +51,32 @@ def reindex(*arguments: str) -> dict[str, Any]:
 
 def peak_mb() -> float:
     """Return the most memory that this process had; `ru_maxrss` would count the one that started it."""
+    return megabytes("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def megabytes(name: str) -> float:
+    """Return a figure that Linux tells of this process, elsewhere 0."""
     status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return next(int(line.split()[1]) for line in status.read_text().splitlines() if "VmHWM" in line) / 1024
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:")), 0.0)
+
+
+@contextmanager
+def watched(name: str) -> Iterator[list[float]]:
+    """Read the figure ten times a second meanwhile."""
+    found, over = [megabytes(name)], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.1):
+            found.append(megabytes(name))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        watcher.join()
 
 
 def without_looking(*arguments: str) -> dict[str, Any]:
