@@ -10,19 +10,19 @@ import hashlib
 import json
 import logging
 import os
-import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from django.utils.module_loading import import_string
 
 from .conf import conf
+from .cores import Lanes
 from .exceptions import ClipSearchError, ModelUnavailable
 from .images import picture
 
@@ -45,8 +45,6 @@ OTHER_BACKENDS: Final = ("onnx", "openvino")
 WAITING: Final = "OMP_WAIT_POLICY"
 """How torch's threads wait for one another. Unless told otherwise they spin, and take the cores from whatever
 decodes images, or works, beside them: that costs up to two thirds of the time where cores are shared."""
-THREADS: Final = {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}
-"""Where the host says how many threads torch is to use."""
 BFLOAT16_FLAGS: Final = {"amx_bf16", "avx512_bf16"}
 """What a CPU says of itself where bfloat16 is a gain; elsewhere it is emulated, and a large loss."""
 REMEDY: Final = (
@@ -111,7 +109,8 @@ class ClipEncoder:
         self._model = Source("MODEL", conf.model)
         self._text_model = Source("TEXT_MODEL", conf.text_model) if conf.text_model else None
         self._device, self._precision = conf.device, conf.precision
-        self._lock = threading.RLock()  # fast tokenizers are not safe across threads
+        self._lock = threading.RLock()
+        self._lanes = Lanes()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -137,9 +136,12 @@ class ClipEncoder:
 
     @property
     def batch_size(self) -> int:
-        """Return CLIP_SEARCH["BATCH_SIZE"]; "auto" is 32 on a CPU, where more gains nothing, and 128 on CUDA:
-        all that the pipeline claims at once, and enough for a GPU (6,400 rows in each matrix product)."""
-        return conf.batch_size or (128 if self._placement[0].type == "cuda" else 32)
+        """Return CLIP_SEARCH["BATCH_SIZE"] for each of the batches that are computed at once: one on a GPU.
+
+        "auto" is 32 on a CPU, where more gains nothing, and 128 on CUDA: all that the pipeline claims at
+        once, and enough for a GPU (6,400 rows in each matrix product).
+        """
+        return self._step * (self._lanes.count if self._on_cpu else 1)
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts. Returns float32 (n, dimension), unit length. Raises ModelUnavailable.
@@ -147,25 +149,32 @@ class ClipEncoder:
         Each goes in as {"text": …}: as a plain string, sentence-transformers would open it, or fetch it,
         where it is the name or address of an image.
         """
+        import numpy as np
+
         if not len(texts):
             return self._nothing
-        inputs = [{"text": _readable(text)} for text in texts]
         with self._lock:
-            return _unit(self._text_tower.encode(inputs, batch_size=self.batch_size, show_progress_bar=False))
+            tower, step = self._text_tower, self._step
+
+            def embed(numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+                inputs = [{"text": _readable(texts[number])} for number in numbers]
+                found: NDArray[np.float32] = tower.encode(inputs, batch_size=step, show_progress_bar=False)
+                return found
+
+            # as long ones together as it goes, because a batch is as long as its longest
+            order = np.argsort([len(text) for text in texts])
+            parts = self._in_parts(embed, order)
+        return _unit(parts[np.argsort(order)])
 
     def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Embed uint8 (size, size, 3) images. Returns float32 (n, dimension), unit length.
 
         Raises ModelUnavailable.
         """
-        import numpy as np
-
         if not len(images):
             return self._nothing
-        step = self.batch_size
         with self._lock:
-            parts = [self._image_tower.embed(images[at : at + step]) for at in range(0, len(images), step)]
-            vectors = np.concatenate(parts)
+            vectors = self._in_parts(self._image_tower.embed, images)
             found = vectors.shape[1]
             if self._text_model and found != self.dimension:
                 raise ModelUnavailable(
@@ -181,6 +190,21 @@ class ClipEncoder:
         self.embed_texts(["warm up"])
         if images:
             self.embed_images([np.zeros((self.image_size, self.image_size, 3), np.uint8)])
+
+    @property
+    def _on_cpu(self) -> bool:
+        return bool(self._placement[0].type == "cpu")
+
+    @property
+    def _step(self) -> int:
+        return conf.batch_size or (128 if self._placement[0].type == "cuda" else 32)
+
+    def _in_parts(self, embed: Callable[[Any], NDArray[np.float32]], inputs: Any) -> NDArray[np.float32]:
+        """Embed batch by batch, on a CPU several at once."""
+        import numpy as np
+
+        parts = [inputs[at : at + self._step] for at in range(0, len(inputs), self._step)]
+        return np.concatenate(self._lanes.map(embed, parts) if self._on_cpu else [*map(embed, parts)])
 
     @property
     def _nothing(self) -> NDArray[np.float32]:
@@ -218,6 +242,7 @@ class ClipEncoder:
             if drop and tower[0].auto_model.config.model_type == "clip":
                 for part in drop:
                     setattr(tower[0].auto_model, part, None)
+            tower.preprocess = _one_at_a_time(tower.preprocess)
             tower = tower.to(device=device, dtype=dtype).eval()  # saved precision is no promise
         facts = (source.name, device, str(dtype).removeprefix("torch."), time.monotonic() - started)
         logger.info("Loaded model=%s device=%s precision=%s seconds=%.2f", *facts)
@@ -229,6 +254,18 @@ class ClipEncoder:
         for source in sources:
             digest.update(f"|{source.files_hash()}".encode())
         return digest.hexdigest()[:32]
+
+
+def _one_at_a_time(preprocess: Callable[..., Any]) -> Callable[..., Any]:
+    """Have only one thread in it: fast tokenizers are not safe across threads."""
+    lock = threading.Lock()
+
+    @wraps(preprocess)
+    def locked(*args: Any, **kwargs: Any) -> Any:
+        with lock:
+            return preprocess(*args, **kwargs)
+
+    return locked
 
 
 @contextmanager
@@ -393,23 +430,6 @@ def cpu_has_bfloat16() -> bool:
         return not BFLOAT16_FLAGS.isdisjoint(Path("/proc/cpuinfo").read_text().split())
     except OSError:
         return False
-
-
-def share_cores(processes: int) -> None:
-    """Have torch, where it is loaded, use this process's part of the cores; the environment wins.
-
-    Threads that run already keep their number: what counts is how many torch starts from now on.
-    """
-    if "torch" not in sys.modules or not THREADS.isdisjoint(os.environ):
-        return
-    import torch
-
-    torch.set_num_threads(max(1, cores() // processes))
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _is_plain(processor: Any, size: int) -> bool:

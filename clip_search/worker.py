@@ -21,7 +21,8 @@ from rq.job import Job
 from rq.worker import WorkerStatus
 
 from . import images, indexing, jobs
-from .encoder import get_encoder, share_cores
+from .cores import share_cores
+from .encoder import get_encoder
 from .exceptions import SetupError
 
 logger = logging.getLogger(__name__)

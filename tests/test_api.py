@@ -155,7 +155,15 @@ def test_sync_again_replaces_what_was_posted(client, document):
     assert entry_of(document).revision == 2
 
 
-@pytest.mark.parametrize("error", [StoreUnavailable("at secret:6333"), ModelUnavailable(), DatabaseError()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoreUnavailable("at secret:6333"),
+        ModelUnavailable(),
+        DatabaseError(),
+        RuntimeError("out of secret memory"),
+    ],
+)
 def test_sync_503_when_it_cannot_index_now_and_keeps_it(client, document, monkeypatch, error):
     monkeypatch.setattr(jobs.indexing, "index_due", broken(error))
     answer = client.post(SYNC, FIELDS)

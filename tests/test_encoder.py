@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from clip_search import images
-from clip_search.encoder import ClipEncoder, cpu_has_bfloat16, get_encoder, share_cores
+from clip_search.cores import Lanes, share_cores
+from clip_search.encoder import ClipEncoder, cpu_has_bfloat16, get_encoder
 from clip_search.exceptions import ModelUnavailable
 
 from . import clip_models
@@ -192,8 +193,9 @@ def test_a_model_with_an_unusual_processor_prepares_the_pixels_itself(make, mode
 def test_facts_of_the_model(make):
     encoder = make("legacy", "text")
 
-    assert (encoder.dimension, encoder.image_size, encoder.batch_size) == (DIMENSION, IMAGE_SIZE, 32)
-    assert make(BATCH_SIZE=7).batch_size == 7
+    assert (encoder.dimension, encoder.image_size) == (DIMENSION, IMAGE_SIZE)
+    assert encoder.batch_size == 32 * Lanes().count
+    assert make(BATCH_SIZE=7).batch_size == 7 * Lanes().count
 
 
 # What a text is.
@@ -355,7 +357,7 @@ def eight_cores(monkeypatch):
     before = torch.get_num_threads()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("clip_search.encoder.cores", lambda: 8)
+    monkeypatch.setattr("clip_search.cores.cores", lambda: 8)
     yield
     torch.set_num_threads(before)
 
@@ -379,10 +381,44 @@ def test_the_environment_says_how_many_threads(eight_cores, monkeypatch, name):
     assert torch.get_num_threads() == before
 
 
+def test_each_lane_has_its_part_of_the_threads(eight_cores):
+    import torch
+
+    share_cores(1)
+    lanes = Lanes()
+    assert lanes.map(lambda part: (part, threading.get_ident()), [1]) == [(1, threading.get_ident())]
+    everyone = threading.Barrier(4)  # broken unless four are at work at once
+
+    def work(part: int) -> tuple[int, int]:
+        everyone.wait(10)
+        return part, torch.get_num_threads()
+
+    assert lanes.map(work, range(8)) == [(part, 2) for part in range(8)]
+    assert torch.get_num_threads() == 8
+    share_cores(4)
+    everyone = threading.Barrier(2)
+    assert lanes.map(work, range(8)) == [(part, 1) for part in range(8)]
+    with pytest.raises(ZeroDivisionError):
+        lanes.map(lambda part: 1 // part, [1, 0])
+
+
+def test_lanes_give_what_one_batch_after_the_other_gives(make, eight_cores):
+    texts = [f"{'very ' * (number % 7)}red mug {number}" for number in range(50)]
+    pictures = [np.full((IMAGE_SIZE, IMAGE_SIZE, 3), number, np.uint8) for number in range(50)]
+    share_cores(8)
+    one = make(BATCH_SIZE=4)
+    expected = one.embed_texts(texts), one.embed_images(pictures)
+    share_cores(1)
+    for _ in range(5):
+        assert np.allclose(one.embed_texts(texts), expected[0], atol=1e-6)
+        assert np.allclose(one.embed_images(pictures), expected[1], atol=1e-6)
+
+
 WAITING = """
 import os, sys, django
 django.setup()
-from clip_search.encoder import ClipEncoder, share_cores
+from clip_search.cores import share_cores
+from clip_search.encoder import ClipEncoder
 ClipEncoder()
 share_cores(3)
 print(os.environ["OMP_WAIT_POLICY"], "torch" in sys.modules)

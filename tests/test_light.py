@@ -17,7 +17,7 @@ PACKAGE = ROOT / "clip_search"
 HEAVY = ("torch", "sentence_transformers", "transformers", "qdrant_client", "qdrant_edge")
 LAYERS = {
     **dict.fromkeys(("__init__", "exceptions", "types"), 0),
-    **dict.fromkeys(("conf", "paths"), 1),
+    **dict.fromkeys(("conf", "cores", "paths"), 1),
     **dict.fromkeys(("documents", "images"), 2),
     **dict.fromkeys(("encoder", "stores", "models"), 3),
     **dict.fromkeys(("indexing", "searching"), 4),

@@ -100,14 +100,15 @@ def index(document: Document, product_id: str) -> int:
     """
     try:
         entry = jobs.index_now(document, product_id)
-    except (SurroundingsError, SetupError, DatabaseError) as error:
+    except (SurroundingsError, SetupError, DatabaseError, RuntimeError) as error:  # torch has no narrower one
         logger.warning(
             "Cannot index now document=%s product_id=%r error=%s",
             document.name,
             product_id,
             in_one_line(error),
         )
-        raise Unavailable(_kept(product_id, type(error).__doc__)) from error
+        reason = "The model failed." if isinstance(error, RuntimeError) else type(error).__doc__
+        raise Unavailable(_kept(product_id, reason)) from error
     if entry.state == IndexEntry.State.PENDING:
         raise Unavailable(_kept(product_id, "A worker is busy with it."))
     if entry.state == IndexEntry.State.REMOVED:

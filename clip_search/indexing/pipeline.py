@@ -14,8 +14,8 @@ from datetime import timedelta
 
 from django.db import Error as DatabaseError
 
+from ..cores import cores
 from ..documents import Document
-from ..encoder import cores
 from ..exceptions import CollectionMissing, SetupError, SurroundingsError
 from ..models import ROWS_PER_STATEMENT, IndexEntry
 from ..types import Report

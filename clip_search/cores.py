@@ -1,0 +1,83 @@
+"""How a process shares the cores of its machine, and how torch uses those that it has."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+THREADS: Final = {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}
+"""Where the host says how many threads torch is to use."""
+MOST_LANES: Final = 4
+"""Batches at once: each holds the intermediate values of one, 60 MB of 32 images."""
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def share_cores(processes: int) -> None:
+    """Have torch, where it is loaded, use this process's part of the cores; the environment wins.
+
+    Threads that run already keep their number: what counts is how many torch starts from now on.
+    """
+    if "torch" not in sys.modules or not THREADS.isdisjoint(os.environ):
+        return
+    import torch
+
+    torch.set_num_threads(max(1, cores() // processes))
+
+
+class Lanes:
+    """Threads that each compute a batch of their own, each with its part of torch's threads.
+
+    Two cores take 15 % less time for two batches, one each, than for one after the other together: the
+    parts of a batch wait for one another at every layer. torch's documentation calls it inter-op and
+    intra-op parallelism ("CPU threading and TorchScript inference").
+    """
+
+    def __init__(self) -> None:
+        self._threads = 0
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def count(self) -> int:
+        """How many there are for this process's part of the cores."""
+        import torch
+
+        return min(int(torch.get_num_threads()), MOST_LANES)
+
+    def map(self, work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+        """Return the results of all parts, in their order. For one caller at a time."""
+        if min(self.count, len(parts)) < 2:
+            return [work(part) for part in parts]
+        return list(self._started().map(work, parts))
+
+    def _started(self) -> ThreadPoolExecutor:
+        import torch
+
+        threads, count = torch.get_num_threads(), self.count
+        if self._pool is None or self._threads != threads:
+            if self._pool is not None:
+                self._pool.shutdown()
+            ready = threading.Barrier(count + 1)
+
+            def start() -> None:
+                torch.set_num_threads(threads // count)
+                torch.get_num_threads()  # a thread takes its number at the first call, and this one now
+                ready.wait()
+
+            self._pool = ThreadPoolExecutor(count, "clip_search-lane", start)
+            for _ in range(count):
+                self._pool.submit(int)
+            ready.wait()
+            torch.set_num_threads(threads)  # the lanes keep theirs; this is for threads that start later
+            self._threads = threads
+        return self._pool
