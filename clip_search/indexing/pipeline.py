@@ -121,7 +121,8 @@ class Pipeline:
                     if light:
                         write(goal, light)
                         batches.append(Batch(goal, light))
-                self._start(goal, heavy)
+                if entries:
+                    self._start(goal, heavy)
                 reports = [finish(batch.goal, batch.items) for batch in batches]
                 return sum(reports, Report()) if reports else None
         finally:
