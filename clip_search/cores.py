@@ -44,29 +44,31 @@ class Lanes:
     """
 
     def __init__(self) -> None:
-        self._threads = 0
+        self._made_for = (0, 0)
         self._pool: ThreadPoolExecutor | None = None
 
     @property
     def count(self) -> int:
-        """How many there are for this process's part of the cores."""
+        """How many there are for this process's part of the cores, so that none is left over."""
         import torch
 
-        return min(int(torch.get_num_threads()), MOST_LANES)
+        threads = int(torch.get_num_threads())
+        return max(lanes for lanes in range(1, MOST_LANES + 1) if threads % lanes == 0)
 
     def map(self, work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
         """Return the results of all parts, in their order. For one caller at a time."""
-        if min(self.count, len(parts)) < 2:
+        if self.count < 2 or len(parts) < self.count:
             return [work(part) for part in parts]
         return list(self._started().map(work, parts))
 
     def _started(self) -> ThreadPoolExecutor:
         import torch
 
-        threads, count = torch.get_num_threads(), self.count
-        if self._pool is None or self._threads != threads:
-            if self._pool is not None:
+        threads, count, process = torch.get_num_threads(), self.count, os.getpid()
+        if self._pool is None or self._made_for != (threads, process):
+            if self._pool is not None and self._made_for[1] == process:  # no thread survives a fork
                 self._pool.shutdown()
+            self._pool = None
             ready = threading.Barrier(count + 1)
 
             def start() -> None:
@@ -74,10 +76,15 @@ class Lanes:
                 torch.get_num_threads()  # a thread takes its number at the first call, and this one now
                 ready.wait()
 
-            self._pool = ThreadPoolExecutor(count, "clip_search-lane", start)
-            for _ in range(count):
-                self._pool.submit(int)
-            ready.wait()
-            torch.set_num_threads(threads)  # the lanes keep theirs; this is for threads that start later
-            self._threads = threads
+            pool = ThreadPoolExecutor(count, "clip_search-lane", start)
+            try:
+                for _ in range(count):
+                    pool.submit(int)
+                ready.wait()
+            except BaseException:
+                ready.abort()
+                raise
+            finally:
+                torch.set_num_threads(threads)  # the lanes keep theirs; this is for threads that start later
+            self._pool, self._made_for = pool, (threads, process)
         return self._pool

@@ -101,9 +101,9 @@ class EmbeddingWorker(SimpleWorker):
         self._counted = time.monotonic()
         with contextlib.suppress(*REDIS_DOWN):
             workers = self.all(connection=self.connection)
-            names = [w.hostname for w in workers if set(self.queue_names()).intersection(w.queue_names())]
-            share_cores(max(1, names.count(self.hostname)))
-            jobs.team.workers = max(1, len(names))
+            share_cores(max(1, sum(worker.hostname == self.hostname for worker in workers)))
+            team = [worker for worker in workers if set(self.queue_names()) & set(worker.queue_names())]
+            jobs.team.workers = max(1, len(team))
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Stop where no job can succeed."""

@@ -175,6 +175,13 @@ def test_sync_503_when_it_cannot_index_now_and_keeps_it(client, document, monkey
     assert PostedProduct.objects.count() == 1
 
 
+@pytest.mark.parametrize("error", [NotImplementedError(), RecursionError()])
+def test_sync_hides_no_fault_of_the_program(client, monkeypatch, error):
+    monkeypatch.setattr(jobs.indexing, "index_due", broken(error))
+    with pytest.raises(type(error)):
+        client.post(SYNC, FIELDS)
+
+
 def test_sync_503_when_a_worker_keeps_holding_it(client, monkeypatch):
     index_now = jobs.index_now
     monkeypatch.setattr(jobs, "index_now", lambda *args: index_now(*args, timeout=0.1))

@@ -241,6 +241,38 @@ def test_what_is_kept_stays_open_though_it_is_written_to(folder: Path, loads: li
     assert store.count(COLLECTION) == 5
 
 
+def test_who_kept_it_does_not_wait_for_the_threads_that_use_it(folder: Path) -> None:
+    store = EmbeddedStore(folder)
+    inside, over = threading.Event(), threading.Event()
+
+    def use() -> None:
+        with store.held(COLLECTION):
+            inside.set()
+            over.wait(10)
+
+    with store.kept():
+        store.put(COLLECTION, [product(1)])
+        thread = threading.Thread(target=use)
+        thread.start()
+        assert inside.wait(5)
+        started = time.monotonic()
+    assert time.monotonic() - started < 2
+    assert not is_free(folder)
+    over.set()
+    thread.join()
+    assert is_free(folder)
+
+
+def test_who_kept_one_leaves_open_what_others_search(folder: Path) -> None:
+    store = EmbeddedStore(folder)
+    store.create("other", Schema(dimension=DIMENSION))
+    assert store.count(COLLECTION) == 0
+    with store.kept():
+        store.put("other", [product(1)])
+    assert not is_free(folder)
+    assert not locks.is_wanted(folder / "other.lock")
+
+
 def test_an_error_closes_what_is_kept(folder: Path) -> None:
     store = EmbeddedStore(folder)
     with store.kept():

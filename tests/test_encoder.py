@@ -402,6 +402,24 @@ def test_each_lane_has_its_part_of_the_threads(eight_cores):
         lanes.map(lambda part: 1 // part, [1, 0])
 
 
+@pytest.mark.parametrize(("threads", "count"), [(1, 1), (2, 2), (3, 3), (5, 1), (6, 3), (7, 1), (16, 4)])
+def test_lanes_leave_no_core_idle(eight_cores, threads, count):
+    import torch
+
+    torch.set_num_threads(threads)
+    assert Lanes().count == count
+
+
+def test_a_forked_process_has_lanes_of_its_own(eight_cores):
+    share_cores(4)
+    lanes = Lanes()
+    assert lanes.map(abs, [-1, -2]) == [1, 2]
+    child = os.fork()
+    if not child:
+        os._exit(0 if lanes.map(abs, [-3, -4]) == [3, 4] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_lanes_give_what_one_batch_after_the_other_gives(make, eight_cores):
     texts = [f"{'very ' * (number % 7)}red mug {number}" for number in range(50)]
     pictures = [np.full((IMAGE_SIZE, IMAGE_SIZE, 3), number, np.uint8) for number in range(50)]

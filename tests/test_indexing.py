@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -678,6 +680,46 @@ def test_of_a_large_batch_what_needs_the_model_is_taken_a_few_at_a_time(monkeypa
     assert max(sizes) == 3
 
 
+def test_what_is_embedded_does_not_wait_for_all_that_needs_no_model(monkeypatch):
+    """However long that is, and its claim holds meanwhile."""
+    products = [Product.objects.create(name=f"Chair {number}", sku="C") for number in range(12)]
+    index()
+    Product.objects.update(price=12)
+    Product.objects.filter(pk=products[0].pk).update(name="Stool")
+    for product in products:  # one after the other, so that the stool is claimed first
+        DOCUMENT.reindex([product])
+    monkeypatch.setattr(pipelines, "ROWS_PER_STATEMENT", 1)
+    monkeypatch.setattr(pipelines, "LEASE", timedelta(0))
+    renewed = []
+    renew = IndexEntryQuerySet.renew
+    monkeypatch.setattr(
+        IndexEntryQuerySet,
+        "renew",
+        lambda self, entries, lease: (renewed.extend(entries), renew(self, entries, indexing.LEASE)),
+    )
+    done, seen = 0, []
+    for report in reports(1):
+        done += report.products
+        seen.append(report.embedded)
+        time.sleep(0.05)  # enough for the model
+    assert done == 12
+    assert 1 in seen[:3]
+    assert renewed
+
+
+def test_a_point_that_lost_a_vector_is_embedded_anew(mug):
+    points = get_store()._collections[collection()].points
+    key = DOCUMENT.point_id(str(mug.pk))
+    for lost in (TEXT, IMAGE):
+        points[key] = replace(
+            points[key], vectors={k: v for k, v in points[key].vectors.items() if k != lost}
+        )
+        mug.price += 1
+        mug.save()
+        assert index() == Report(embedded=1)
+        assert set(point(mug).vectors) == {TEXT, IMAGE}
+
+
 def test_what_needs_no_model_does_not_wait_for_what_does(monkeypatch):
     products = [Product.objects.create(name=f"Chair {number}", sku="C") for number in range(2)]
     index()
@@ -722,7 +764,11 @@ def test_the_store_is_opened_once_a_batch_and_closed_for_the_database(openings):
     for number in range(12):
         Product.objects.create(name=f"Chair {number}", sku="C")
     assert index(limit=4).embedded == 12
-    assert openings == ["open"] * 5  # read, read, write and read, write, write
+    assert set(openings) == {"open"}
+    assert len(openings) in (
+        4,
+        5,
+    )  # read, then write and read, or read again while the model works; then write
     openings.clear()
     Product.objects.update(price=12)
     DOCUMENT.reindex(Product.objects.all())

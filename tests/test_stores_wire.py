@@ -351,6 +351,20 @@ def test_many_points_are_several_requests(stub: Stub, store: ServerStore) -> Non
     assert [len(body["ids"]) for body in got] == [100, 100, 50]
 
 
+def test_points_with_many_vectors_are_more_requests(
+    stub: Stub, store: ServerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub.otherwise = result([])
+    one = product(1)
+    numbers = sum(vector.size for vector in one.vectors.values())
+    monkeypatch.setattr("clip_search.stores.server.NUMBERS_A_REQUEST", 2 * numbers)
+    store.put("shop", [product(number) for number in range(9)])
+    store.drop("shop", [one])
+    *put, drop = stub.bodies("POST", "/collections/shop/points/batch")
+    assert len(put) == 5
+    assert len(drop["operations"]) == 1
+
+
 def collection_info(**schema: str) -> dict[str, Any]:
     """Return what a server tells of a collection that has these payload indexes."""
     return {

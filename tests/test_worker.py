@@ -210,7 +210,7 @@ def test_workers_share_the_cores_of_their_machine_and_the_work_of_their_queue(qu
         worker.share()
         sizes.append(jobs.team.workers)
         worker.share()  # not counted again so soon
-    assert shares == [2, 2, 1]
+    assert shares == [3, 3, 1]
     assert sizes == [3, 3, 3]
 
 

@@ -100,6 +100,8 @@ def index(document: Document, product_id: str) -> int:
     """
     try:
         entry = jobs.index_now(document, product_id)
+    except (NotImplementedError, RecursionError):
+        raise
     except (SurroundingsError, SetupError, DatabaseError, RuntimeError) as error:  # torch has no narrower one
         logger.warning(
             "Cannot index now document=%s product_id=%r error=%s",

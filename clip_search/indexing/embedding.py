@@ -13,7 +13,7 @@ from django.core.exceptions import SuspiciousFileOperation
 from .. import images
 from ..encoder import Encoder
 from ..exceptions import BadImage, ClipSearchError, StorageUnavailable
-from ..types import ImageSource, ImageStamp
+from ..types import TEXT, ImageSource, ImageStamp
 from .items import Item, digest
 from .targets import Target
 
@@ -59,8 +59,9 @@ def decode(item: Item, encoder: Encoder, decoders: ThreadPoolExecutor) -> None:
 
 
 def known_images(item: Item) -> dict[str, ImageStamp]:
-    """Return the stamps of the images that were embedded, by signature."""
-    return {stamp.signature: stamp for stamp in item.known.images if not stamp.error} if item.known else {}
+    """Return the stamps of the images whose vectors are there, by signature."""
+    stamps = item.known.images if item.known else ()
+    return {s.signature: s for s in stamps if not s.error and s.hash in item.kept_images}
 
 
 def decode_one(
@@ -142,10 +143,12 @@ def new_pixels(items: Sequence[Item], wanted: list[tuple[Item, str]]) -> Iterato
 
 
 def needs_text(item: Item) -> bool:
-    """Say whether the text is another than the one that is embedded."""
+    """Say whether the text is another than the one whose vector is there."""
     if item.content is None or not item.content.text:
         return False
-    return item.known is None or item.known.text_hash != digest(item.content.text)
+    if item.kept is None or TEXT not in item.kept.vectors:
+        return True
+    return item.kept.stamp.text_hash != digest(item.content.text)
 
 
 def waiting_pixels(items: Sequence[Item]) -> Iterator[tuple[Item, ImageStamp, Any]]:

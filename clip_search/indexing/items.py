@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from ..models import IndexEntry
-from ..types import Content, ImageSource, ImageStamp, Point, Stamp
+from ..types import IMAGE, Content, ImageSource, ImageStamp, Point, Stamp
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +58,15 @@ class Item:
         return next(
             (p for p in points if p.stamp.fingerprint == self.fingerprint and not p.stamp.removed), None
         )
+
+    @cached_property
+    def kept_images(self) -> dict[str, NDArray[np.float32]]:
+        """The image vectors that can be kept, by the hash of their image."""
+        if self.kept is None or IMAGE not in self.kept.vectors:
+            return {}
+        rows = self.kept.vectors[IMAGE]
+        hashes = [stamp.hash for stamp in self.kept.stamp.images if not stamp.error]
+        return dict(zip(hashes, rows.reshape(-1, rows.shape[-1]), strict=False))
 
     @property
     def known(self) -> Stamp | None:

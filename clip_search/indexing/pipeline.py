@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import cycle
 
 from django.db import Error as DatabaseError
 
@@ -63,6 +64,8 @@ class Pipeline:
         self._waiting: deque[Batch] = deque()
         self._embeds = True
         self._most = BATCH
+        self._renewed = time.monotonic()
+        self._generations = cycle([0] * 9 + [1])  # of Python's collector: the second has what batches held
 
     def __enter__(self) -> Pipeline:
         return self
@@ -83,7 +86,8 @@ class Pipeline:
         target(self.document)  # where the set-up is at fault, no entry is touched
         while True:
             with self._mending():
-                done = self._embedded() if len(self._waiting) >= AHEAD else None
+                self._renew()
+                done = self._embedded() if self._is_ready() else None
                 entries = self._claim(only)
                 if not entries and not self._waiting:
                     return
@@ -91,7 +95,7 @@ class Pipeline:
                     done = self._embedded()
                 if report := self._turn(done, entries):
                     yield report
-            gc.collect(0)  # a row and what was prefetched for it hold each other
+            gc.collect(next(self._generations))  # a row and what was prefetched for it hold each other
 
     def _claim(self, only: Sequence[uuid.UUID] | None) -> list[IndexEntry]:
         """Claim a batch; a large one where nothing is embedded, as opening the store then costs the most."""
@@ -141,6 +145,11 @@ class Pipeline:
             embedding = self._model.submit(embed, goal, items, self.abandon)
             self._waiting.append(Batch(goal, items, embedding))
 
+    def _is_ready(self) -> bool:
+        """Say whether to take a batch back: it is done, or no more may be under way."""
+        first = self._waiting[0].embedding if self._waiting else None
+        return first is not None and (first.done() or len(self._waiting) >= AHEAD)
+
     def _embedded(self) -> Batch:
         """Return the oldest batch under way, once the model is done with it. Raises Stopped."""
         batch = self._waiting[0]
@@ -150,16 +159,20 @@ class Pipeline:
         return batch
 
     def _await(self, embedding: Future[None]) -> None:
-        """Wait for the model, and renew the leases of all that is under way. Raises Stopped."""
-        renew_at = time.monotonic() + LEASE.total_seconds() / 3
+        """Wait for the model, and hold on to the claims meanwhile. Raises Stopped."""
         while not wait([embedding], timeout=SECONDS_A_LOOK).done:
             if self.abandon():
                 raise Stopped  # the model, or a storage, may take longer than there is time
-            if time.monotonic() > renew_at:
-                renew_at = time.monotonic() + LEASE.total_seconds() / 3
-                for batch in self._waiting:
-                    IndexEntry.objects.of(self.document).renew(batch.entries, LEASE)
+            self._renew()
         embedding.result()
+
+    def _renew(self) -> None:
+        """Hold on to the claims of all that is under way, once a third of their time has passed."""
+        if time.monotonic() < self._renewed + LEASE.total_seconds() / 3:
+            return
+        self._renewed = time.monotonic()
+        for batch in self._waiting:
+            IndexEntry.objects.of(self.document).renew(batch.entries, LEASE)
 
     @contextmanager
     def _mending(self) -> Iterator[None]:

@@ -67,22 +67,13 @@ def point_of(item: Item, several: bool) -> Point:
     content, kept = item.content, item.kept.vectors if item.kept else {}
     if content and content.text:
         vectors[TEXT] = kept[TEXT] if item.text_vector is None else item.text_vector
-    rows = kept_images(item.kept) | item.image_vectors
+    rows = item.kept_images | item.image_vectors
     shown = [rows[stamp.hash] for stamp in item.stamps if not stamp.error]
     if shown:
         vectors[IMAGE] = np.stack(shown) if several else shown[0]
     return Point(
         id=item.id, stamp=item.stamp, vectors=vectors, payload=dict(content.payload) if content else {}
     )
-
-
-def kept_images(kept: Point | None) -> dict[str, NDArray[np.float32]]:
-    """Return the stored image vectors by the hash of their image."""
-    if kept is None or IMAGE not in kept.vectors:
-        return {}
-    rows = kept.vectors[IMAGE]
-    hashes = [stamp.hash for stamp in kept.stamp.images if not stamp.error]
-    return dict(zip(hashes, rows.reshape(-1, rows.shape[-1]), strict=False))
 
 
 def finish(goal: Target, items: Sequence[Item]) -> Report:

@@ -59,6 +59,7 @@ class EmbeddedStore(QdrantStore):
         self._openings: dict[str, Opening] = {}
         self._making = threading.Lock()
         self._keeping = 0
+        self._kept: set[str] = set()
 
     @cached_property
     def _edge(self) -> Any:
@@ -164,13 +165,16 @@ class EmbeddedStore(QdrantStore):
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        self._keeping += 1
+        with self._making:
+            self._keeping += 1
         try:
             yield
         finally:
-            self._keeping -= 1
-            if not self._keeping:
-                self.close()
+            with self._making:
+                self._keeping -= 1
+                over, self._kept = (set(), self._kept) if self._keeping else (self._kept, set())
+            for collection in over:
+                self._openings[collection].close(wait=False)  # who is in it closes it when done
 
     def close(self) -> None:
         for opening in list(self._openings.values()):
@@ -189,6 +193,8 @@ class EmbeddedStore(QdrantStore):
         except BaseException:
             opening.leave(stay=stay, failed=True)
             raise
+        if self._keeping:
+            self._kept.add(collection)
         opening.leave(stay=stay or self._keeping > 0)
 
     def _opening(self, collection: str) -> Opening:

@@ -96,9 +96,9 @@ class Opening:
         finally:
             self._mine.release()
 
-    def close(self) -> None:
-        """Close the collection, unless a thread of this process is using it."""
-        if self._mine.acquire(timeout=self._timeout):
+    def close(self, *, wait: bool = True) -> None:
+        """Close the collection, unless a thread of this process is using it, or waits for it."""
+        if self._mine.acquire(timeout=self._timeout if wait else 0):
             try:
                 if not self._uses:
                     self._close()

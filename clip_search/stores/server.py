@@ -27,7 +27,8 @@ TIMEOUT = 10
 """Seconds for one request, unless CLIP_SEARCH["QDRANT"] has a `timeout`."""
 
 POINTS_A_REQUEST = 100
-"""With their vectors: ten images a point are then 15 MB of JSON, and a server takes 32 MiB."""
+NUMBERS_A_REQUEST = 500_000
+"""Of all vectors: 10 MB of JSON, and a server takes 32 MiB."""
 NEEDED_VERSION = (1, 17)
 """An older server takes a conditional write for an unconditional one, without a word."""
 
@@ -164,8 +165,10 @@ class ServerStore(QdrantStore):
             return client.scroll(collection, offset=start, limit=limit, with_payload=True)[0]
 
     def _write(self, collection: str, points: Sequence[Point], *, or_equal: bool) -> None:
-        for start in range(0, len(points), POINTS_A_REQUEST):
-            super()._write(collection, points[start : start + POINTS_A_REQUEST], or_equal=or_equal)
+        largest = max((sum(v.size for v in point.vectors.values()) for point in points), default=0)
+        step = max(1, min(POINTS_A_REQUEST, NUMBERS_A_REQUEST // max(1, largest)))
+        for start in range(0, len(points), step):
+            super()._write(collection, points[start : start + step], or_equal=or_equal)
 
     def _upsert(self, collection: str, batches: list[tuple[list[Any], Any]]) -> None:
         from qdrant_client import models
