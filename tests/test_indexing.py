@@ -645,7 +645,7 @@ def test_no_more_than_two_batches_are_under_way_and_one_just_claimed(monkeypatch
 
     monkeypatch.setattr(IndexEntryQuerySet, "claim", claim)
     assert index(limit=3).embedded == 20
-    assert max(held) == 9
+    assert max(held) in (6, 9)  # with the model as quick as here, the first may be done by then
 
 
 def test_batches_without_the_model_are_as_large_as_a_statement(monkeypatch):
