@@ -38,9 +38,9 @@ def share_cores(processes: int) -> None:
 class Lanes:
     """Threads that each compute a batch of their own, each with its part of torch's threads.
 
-    Two cores take 15 % less time for two batches, one each, than for one after the other together: the
-    parts of a batch wait for one another at every layer. torch's documentation calls it inter-op and
-    intra-op parallelism ("CPU threading and TorchScript inference").
+    Two cores take less time for two batches, one each, than for one after the other together: the parts of a
+    batch wait for one another at every layer (docs/performance.rst). torch's documentation calls it
+    inter-op and intra-op parallelism ("CPU threading and TorchScript inference").
     """
 
     def __init__(self) -> None:

@@ -306,9 +306,9 @@ def fair_share(document: Document) -> int:
     Otherwise one would sit on what the others, idle by then, could do. It is guided self-scheduling
     (Polychronopoulos & Kuck, IEEE Transactions on Computers C-36, 1987) with two batches under way.
     """
-    shares = indexing.AHEAD * team.workers
     if team.workers == 1:
         return indexing.BATCH
+    shares = indexing.AHEAD * team.workers
     due = IndexEntry.objects.of(document).due()[: shares * indexing.BATCH].count()
     return max(SMALLEST_BATCH, due // shares)
 

@@ -33,22 +33,13 @@ def split(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
     """Return those of which something must be opened or embedded, and the others, ready to be written."""
     heavy, light = [], []
     for item in items:
-        if needs_text(item) or needs_images(item):
-            heavy.append(item)
-            continue
         known = known_images(item)
-        item.stamps = tuple(known[source.signature] for source in item.sources)
-        light.append(item)
+        if needs_text(item) or any(source.signature not in known for source in item.sources):
+            heavy.append(item)
+        else:
+            item.stamps = tuple(known[source.signature] for source in item.sources)
+            light.append(item)
     return heavy, light
-
-
-def needs_images(item: Item) -> bool:
-    """Say whether an image must be opened, as one whose signature is not known.
-
-    Whatever was wrong with an image may be mended without a sign of it, so a broken one is opened again.
-    """
-    known = known_images(item)
-    return any(source.signature not in known for source in item.sources)
 
 
 def decode(item: Item, encoder: Encoder, decoders: ThreadPoolExecutor) -> None:
@@ -59,7 +50,10 @@ def decode(item: Item, encoder: Encoder, decoders: ThreadPoolExecutor) -> None:
 
 
 def known_images(item: Item) -> dict[str, ImageStamp]:
-    """Return the stamps of the images whose vectors are there, by signature."""
+    """Return the stamps of the images whose vectors are there, by signature.
+
+    Whatever was wrong with an image may be mended without a sign of it, so a broken one is not known.
+    """
     stamps = item.known.images if item.known else ()
     return {s.signature: s for s in stamps if not s.error and s.hash in item.kept_images}
 

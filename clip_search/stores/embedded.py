@@ -172,7 +172,9 @@ class EmbeddedStore(QdrantStore):
         finally:
             with self._making:
                 self._keeping -= 1
-                over, self._kept = (set(), self._kept) if self._keeping else (self._kept, set())
+                over: set[str] = set()
+                if not self._keeping:
+                    over, self._kept = self._kept, over
             for collection in over:
                 self._openings[collection].close(wait=False)  # who is in it closes it when done
 
