@@ -33,8 +33,6 @@ WAIT_SECONDS = 5
 """How long it waits for a job before it looks whether a sweep is due: entries wait 30 s at most."""
 SECONDS_TO_DROP = 7.5
 """After a request to stop, whatever the job waits for is broken off: a store may take longer to answer."""
-SECONDS_A_COUNT = 10.0
-"""How often a worker looks how many share its machine."""
 REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
 
 
@@ -62,7 +60,7 @@ class EmbeddingWorker(SimpleWorker):
         self.connection.set_retry(Retry(NoBackoff(), 1))
         self.maintenance_interval = SWEEP_SECONDS
         self.fault: SetupError | None = None
-        self._counted = -SECONDS_A_COUNT
+        self._colleagues: list[str] = []
 
     @property
     def dequeue_timeout(self) -> int:
@@ -96,10 +94,11 @@ class EmbeddingWorker(SimpleWorker):
 
     def share(self) -> None:
         """Leave this machine's other workers their part of its cores, and all others theirs of the work."""
-        if time.monotonic() < self._counted + SECONDS_A_COUNT:
-            return
-        self._counted = time.monotonic()
         with contextlib.suppress(*REDIS_DOWN):
+            colleagues = sorted(self.all_keys(connection=self.connection))
+            if colleagues == self._colleagues:
+                return
+            self._colleagues = colleagues
             workers = self.all(connection=self.connection)
             share_cores(max(1, sum(worker.hostname == self.hostname for worker in workers)))
             team = [worker for worker in workers if set(self.queue_names()) & set(worker.queue_names())]

@@ -209,9 +209,24 @@ def test_workers_share_the_cores_of_their_machine_and_the_work_of_their_queue(qu
     for worker in workers:
         worker.share()
         sizes.append(jobs.team.workers)
-        worker.share()  # not counted again so soon
+        worker.share()  # the same ones are not counted again
     assert shares == [3, 3, 1]
     assert sizes == [3, 3, 3]
+
+
+def test_a_worker_notices_at_its_next_job_who_has_come_and_who_is_gone(queue, monkeypatch):
+    shares = []
+    monkeypatch.setattr("clip_search.worker.share_cores", shares.append)
+    monkeypatch.setattr(jobs.team, "workers", 1)
+    first, second = (EmbeddingWorker([queue], connection=queue.connection) for _ in range(2))
+    first.register_birth()
+    first.share()
+    second.register_birth()
+    first.share()
+    second.register_death()
+    first.share()
+    assert shares == [1, 2, 1]
+    assert jobs.team.workers == 1
 
 
 # Set-up.
