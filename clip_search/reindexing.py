@@ -105,7 +105,9 @@ def _compare(
     contents: Mapping[uuid.UUID, Content | str],
     source: str = MODEL_SOURCE,
 ) -> Page:
-    items = indexing.read(indexing.target(document), entries, contents)
+    goal = indexing.target(document)
+    items = indexing.items_of(goal, entries, contents)
+    indexing.look_up(goal, items)
     differing = {item.id for item in items if _differs(item)}
     changed = [item.entry.product_id for item in items if item.id in differing]
     rest = [item for item in items if item.id not in differing]

@@ -771,12 +771,25 @@ def test_the_store_is_opened_once_a_batch_and_closed_for_the_database(openings, 
     for number in range(12):
         Product.objects.create(name=f"Chair {number}", sku="C")
     assert index(limit=4).embedded == 12
-    assert openings == ["open"] * 5  # read, read, write and read, write, write
+    assert openings == ["open"] * 3  # write and read, write, write: what is new is not looked up before
     openings.clear()
     Product.objects.update(price=12)
     DOCUMENT.reindex(Product.objects.all())
     assert index(limit=4).payload_only == 12
     assert openings == ["open"] * 2  # a batch of 4 and one of 8, each read and written at once
+
+
+def test_new_products_are_looked_up_when_they_are_written_unless_they_are_many(openings):
+    def openings_for(count):
+        for number in range(count):
+            Product.objects.create(name=f"Chair {number}", sku="C")
+        assert index().embedded == count
+        found = len(openings)
+        openings.clear()
+        return found
+
+    openings_for(1)
+    assert [openings_for(count) for count in (1, pipelines.FEW, pipelines.FEW + 1)] == [1, 1, 2]
 
 
 def test_leases_are_renewed_while_the_model_works(monkeypatch):
@@ -878,7 +891,8 @@ class Stalled:
     def __init__(self) -> None:
         self.goal = indexing.target(DOCUMENT)
         entries = IndexEntry.objects.of(DOCUMENT).claim(10, indexing.LEASE)
-        self.items = indexing.read(self.goal, entries, read_contents(DOCUMENT, entries), vectors=True)
+        self.items = indexing.items_of(self.goal, entries, read_contents(DOCUMENT, entries))
+        indexing.look_up(self.goal, self.items, vectors=True)
         heavy, _ = split(self.items)
         with ThreadPoolExecutor(1) as decoders:
             for item in heavy:

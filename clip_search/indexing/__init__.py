@@ -13,7 +13,7 @@ from __future__ import annotations
 from .embedding import Stopped
 from .items import Item, same
 from .pipeline import AHEAD, BATCH, LEASE, Pipeline, index_due
-from .reading import content_or_fault, read
+from .reading import content_or_fault, items_of, look_up
 from .targets import Target, make_collection, mend, mend_missing, target
 
 __all__ = [
@@ -26,10 +26,11 @@ __all__ = [
     "Target",
     "content_or_fault",
     "index_due",
+    "items_of",
+    "look_up",
     "make_collection",
     "mend",
     "mend_missing",
-    "read",
     "same",
     "target",
 ]

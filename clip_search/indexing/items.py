@@ -31,6 +31,8 @@ class Item:
     content: Content | None = None
     points: Mapping[str, Point] = field(default_factory=dict)
     """What each writable collection has of it."""
+    looked_up: bool = False
+    """Whether the store was asked for the points."""
     fingerprint: str = ""
     error: str = ""
     """What is wrong with the product itself."""

@@ -8,7 +8,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import cycle
@@ -22,7 +22,7 @@ from ..models import ROWS_PER_STATEMENT, IndexEntry
 from ..types import Report
 from .embedding import Stopped, decode, embed, split
 from .items import Item
-from .reading import read, read_contents
+from .reading import items_of, look_up, read_contents
 from .targets import Target, held, mend_missing, target
 from .writing import backoff, finish, write
 
@@ -34,6 +34,8 @@ SECONDS_A_LOOK = 0.5
 """How often, while the model works, it is asked whether to stop or to renew a lease."""
 MENDINGS = 3
 """How often a run puts up with a collection that is not there."""
+FEW = 8
+"""New products that are embedded before the store is asked for them: to open it takes as long as one does."""
 BATCH = 128
 """Entries a claim. Large enough to share the cost of statements and of opening a store."""
 
@@ -118,10 +120,14 @@ class Pipeline:
                 # After the claim: a collection that began before it holds what is indexed of these entries.
                 goal = target(self.document)
                 contents = read_contents(self.document, entries)
-                with held(goal, *(batch.goal for batch in batches)):
+                items = items_of(goal, entries, contents)
+                look = bool(done) or not few_and_new(entries)
+                with held(goal, *(batch.goal for batch in batches)) if look else nullcontext():
                     if done:
                         write(done.goal, done.items)
-                    heavy, light = split(read(goal, entries, contents, vectors=True))
+                    if look:
+                        look_up(goal, items, vectors=True)
+                    heavy, light = split(items)
                     if light:
                         write(goal, light)
                         batches.append(Batch(goal, light))
@@ -183,6 +189,11 @@ class Pipeline:
             self._mended += 1
             if not mend_missing(self.document) and self._mended > MENDINGS:
                 raise  # otherwise the collection was swapped for another since the claim
+
+
+def few_and_new(entries: Sequence[IndexEntry]) -> bool:
+    """Say whether the store most likely has none of these, and little is lost if it has."""
+    return len(entries) <= FEW and all(entry.indexed_at is None for entry in entries)
 
 
 @contextmanager

@@ -36,19 +36,10 @@ STRICT: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
 WHOLE: Final = json.JSONDecoder(parse_int=whole_number)
 
 
-def read(
-    goal: Target,
-    entries: Sequence[IndexEntry],
-    contents: Mapping[uuid.UUID, Content | str],
-    *,
-    vectors: bool = False,
+def items_of(
+    goal: Target, entries: Sequence[IndexEntry], contents: Mapping[uuid.UUID, Content | str]
 ) -> list[Item]:
-    """Put together what the entries' products say and what the store has of them, `vectors` too if asked.
-
-    Raises StoreUnavailable.
-    """
-    ids = [entry.uuid for entry in entries]
-    points = {c.name: goal.store.get(c.name, ids, vectors=vectors) for c in goal.writable}
+    """Put together what the entries' products say. The store is not asked for them yet: see `look_up`."""
     items = []
     for entry in entries:
         content = contents.get(entry.uuid)
@@ -57,11 +48,21 @@ def read(
                 entry=entry,
                 content=content if isinstance(content, Content) else None,
                 error=content if isinstance(content, str) else "",
-                points={name: found[entry.uuid] for name, found in points.items() if entry.uuid in found},
                 fingerprint=goal.encoder.fingerprint,
             )
         )
     return items
+
+
+def look_up(goal: Target, items: Sequence[Item], *, vectors: bool = False) -> None:
+    """Note what the store has of the items, `vectors` too if asked. Raises StoreUnavailable."""
+    if not items:
+        return
+    ids = [item.id for item in items]
+    points = {c.name: goal.store.get(c.name, ids, vectors=vectors) for c in goal.writable}
+    for item in items:
+        item.points = {name: found[item.id] for name, found in points.items() if item.id in found}
+        item.looked_up = True
 
 
 def read_contents(document: Document, entries: Iterable[IndexEntry]) -> dict[uuid.UUID, Content | str]:

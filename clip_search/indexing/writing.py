@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ..models import IndexEntry
 from ..types import IMAGE, TEXT, Point, Report
 from .items import Item, same
-from .targets import Target
+from .reading import look_up
+from .targets import Target, held
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,16 +22,18 @@ LONGEST_DELAY = 300.0
 
 def write(goal: Target, items: Sequence[Item]) -> None:
     """Bring every active collection up to the items. Raises StoreUnavailable."""
-    ready = [item for item in items if not (item.error or item.postponed or overtaken(item))]
-    gone = [Point(id=item.id, stamp=item.stamp) for item in ready if item.content is None]
-    for collection in goal.collections:
-        if gone:
-            goal.store.drop(collection.name, gone)
-    for collection in goal.writable:
-        changed = [i for i in ready if i.content is not None and not up_to_date(i, collection.name)]
-        if changed:
-            several = goal.document.max_images > 1
-            goal.store.put(collection.name, [point_of(item, several) for item in changed])
+    with held(goal):
+        look_up(goal, [item for item in items if not item.looked_up])
+        ready = [item for item in items if not (item.error or item.postponed or overtaken(item))]
+        gone = [Point(id=item.id, stamp=item.stamp) for item in ready if item.content is None]
+        for collection in goal.collections:
+            if gone:
+                goal.store.drop(collection.name, gone)
+        for collection in goal.writable:
+            changed = [i for i in ready if i.content is not None and not up_to_date(i, collection.name)]
+            if changed:
+                several = goal.document.max_images > 1
+                goal.store.put(collection.name, [point_of(item, several) for item in changed])
 
 
 def up_to_date(item: Item, collection: str) -> bool:
