@@ -247,7 +247,7 @@ class Document:
 
     def qualifying(self, product_ids: Sequence[str]) -> set[str]:
         """Return those of the ids whose rows qualify now, reading no more than that takes."""
-        if not self.ids_are_keys or "should_index" in self.overridden:
+        if not self.rows_are_products:
             return set(self.resolve(product_ids))
         rows = self.get_queryset().using(self.using).filter(pk__in=list(self._keys(product_ids)))
         return {str(pk) for pk in rows.values_list("pk", flat=True)} & set(product_ids)
@@ -304,6 +304,11 @@ class Document:
         """Whether a row's primary key is its product id, so that no row need be read to know it."""
         own_id = type(self).product_id is not Document.product_id
         return not own_id and self.id_field == "pk" and "index_as" not in self.overridden
+
+    @property
+    def rows_are_products(self) -> bool:
+        """Whether each row of `get_queryset()` is a product, and none need be read to know it."""
+        return self.ids_are_keys and "should_index" not in self.overridden
 
     def _keys(self, product_ids: Sequence[str]) -> Iterator[Any]:
         field: Any = (

@@ -6,7 +6,7 @@ import gc
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 WALK = 2000
 """Rows a page of the walk: for each, the embedded store is opened, which takes as long as comparing 500."""
-COMPARED = ("uuid", "product_id", "source", "state", "claimed_revision")
+COMPARED = ("uuid", "product_id", "source", "state", "revision", "claimed_revision")
 """What the walk asks of an entry."""
 PAGE = 500
 """Products a step of an expanded change, and rows a step of the housekeeping."""
@@ -40,18 +40,25 @@ class Page:
     source: str = MODEL_SOURCE
     unchanged: Report = Report()  # noqa: RUF009 -- frozen
     gone: bool = False
+    readings: Mapping[uuid.UUID, indexing.Reading] = field(default_factory=dict)
+    """Of those that need no model: what they say."""
 
 
 # The walk.
 
 
-def walk(document: Document, *, only: Sequence[str] | None = None, page: int = WALK) -> Iterator[Page]:
+def walk(
+    document: Document, *, only: Sequence[str] | None = None, page: int = WALK, readings: bool = False
+) -> Iterator[Page]:
     """Compare every row with its point, in pages by primary key, and yield what differs.
 
-    Nothing is written, no image is opened and no model loaded. Raises StoreUnavailable, ModelChanged.
+    Nothing is written, no image is opened and no model loaded. With `readings`, a page has what was read of
+    products that need no model, and with that their rows. Raises StoreUnavailable, ModelChanged.
     """
-    for rows in _pages(_asked(document, only), "pk", page):
-        yield compare(document, [row for row in rows if document.may_qualify(row)])
+    readings = readings and document.rows_are_products
+    for entries, rows in _rows(document, only, page):
+        found = compare(document, rows, entries)
+        yield found if readings else replace(found, readings={})
     posted = PostedProduct.objects.of(document)
     if only is not None:
         posted = posted.filter(uuid__in=[document.point_id(product_id) for product_id in only])
@@ -61,10 +68,36 @@ def walk(document: Document, *, only: Sequence[str] | None = None, page: int = W
 
 
 def raise_changed(document: Document, pages: Iterable[Page]) -> Iterator[Report]:
-    """Raise what the walk finds, page by page, and yield the counts of what it leaves alone."""
+    """Raise what the walk finds, page by page, and yield the counts of what it leaves alone.
+
+    What pages have readings of is indexed at once, and counted too.
+    """
     for page in pages:
         IndexEntry.objects.raise_revision(document, page.changed, source=page.source, take=False)
         yield page.unchanged
+        if page.readings:
+            ids = [reading.content.product_id for reading in page.readings.values()]
+            yield from indexing.index_due(document, product_ids=ids, readings=page.readings)
+
+
+def _rows(
+    document: Document, only: Sequence[str] | None, size: int
+) -> Iterator[tuple[dict[uuid.UUID, IndexEntry], list[Any]]]:
+    """Yield pages of rows that may qualify, and their entries: read first, where rows are products.
+
+    A row that was read after its entry says at least what was saved before that entry's revision.
+    """
+    asked = _asked(document, only)
+    if not document.rows_are_products:
+        for rows in _pages(asked, "pk", size):
+            found = [row for row in rows if document.may_qualify(row)]
+            yield _entries(document, [document.point_id(document.product_id(row)) for row in found]), found
+        return
+    for keys in _pages(asked.prefetch_related(None).values_list("pk", named=True), "pk", size):
+        entries = _entries(document, [document.point_id(str(row.pk)) for row in keys])
+        rows = list(asked.filter(pk__range=(keys[0].pk, keys[-1].pk)))
+        yield entries, rows
+        rows.clear()
 
 
 def _asked(document: Document, only: Sequence[str] | None) -> models.QuerySet[Any]:
@@ -73,10 +106,9 @@ def _asked(document: Document, only: Sequence[str] | None) -> models.QuerySet[An
     return document.rows().filter(pk__in=[row.pk for row in document.resolve(only).values()])
 
 
-def compare(document: Document, rows: Sequence[Any]) -> Page:
-    """Say which of these rows differ from their points."""
+def compare(document: Document, rows: Sequence[Any], entries: Mapping[uuid.UUID, IndexEntry]) -> Page:
+    """Say which of these rows, with these entries, differ from their points."""
     ids = {document.point_id(document.product_id(row)): row for row in rows}
-    entries = _entries(document, ids)
     removed = IndexEntry.State.REMOVED
     theirs = {
         key for key, e in entries.items() if e.source == POSTED_SOURCE and e.state != removed
@@ -96,22 +128,27 @@ def compare_posted(document: Document, products: Sequence[PostedProduct]) -> Pag
     entries = _entries(document, [product.uuid for product in products])
     mine = [p for p in products if p.uuid in entries and entries[p.uuid].source == POSTED_SOURCE]
     contents = {product.uuid: indexing.content_or_fault(product.content, document) for product in mine}
-    return _compare(document, [entries[product.uuid] for product in mine], contents, POSTED_SOURCE)
+    page = _compare(document, [entries[product.uuid] for product in mine], contents)
+    return replace(page, source=POSTED_SOURCE, readings={})
 
 
 def _compare(
-    document: Document,
-    entries: Sequence[IndexEntry],
-    contents: Mapping[uuid.UUID, Content | str],
-    source: str = MODEL_SOURCE,
+    document: Document, entries: Sequence[IndexEntry], contents: Mapping[uuid.UUID, Content | str]
 ) -> Page:
     goal = indexing.target(document)
     items = indexing.items_of(goal, entries, contents)
     indexing.look_up(goal, items)
-    differing = {item.id for item in items if _differs(item)}
-    changed = [item.entry.product_id for item in items if item.id in differing]
+    differing = {item.id: item for item in items if _differs(item)}
     rest = [item for item in items if item.id not in differing]
-    return Page(changed=changed, source=source, unchanged=sum(map(_count, rest), Report()))
+    return Page(
+        changed=[item.entry.product_id for item in differing.values()],
+        unchanged=sum(map(_count, rest), Report()),
+        readings={
+            key: indexing.Reading(revision=item.entry.revision, content=item.content)
+            for key, item in differing.items()
+            if item.content and _needs_no_model(item)
+        },
+    )
 
 
 def _count(item: indexing.Item) -> Report:
@@ -135,6 +172,13 @@ def _differs(item: indexing.Item) -> bool:
     )
     expected = len(item.points) > 0
     return not expected or not all(indexing.same(p.stamp, item.stamp) for p in item.points.values())
+
+
+def _needs_no_model(item: indexing.Item) -> bool:
+    """Say whether a product that differs does so in nothing that was embedded, going by its stamps."""
+    if item.known is None or any(image.error for image in item.stamps):
+        return False
+    return (item.known.text_hash, item.known.images) == (item.stamp.text_hash, item.stamps)
 
 
 def _entries(document: Document, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, IndexEntry]:

@@ -20,7 +20,7 @@ from django.db import IntegrityError, OperationalError, connection
 from django.utils import timezone
 
 from clip_search import indexing, reindexing
-from clip_search.documents import registry
+from clip_search.documents import Document, registry
 from clip_search.encoder import get_encoder
 from clip_search.exceptions import CollectionMissing, ModelChanged, SetupError, StoreUnavailable
 from clip_search.indexing import pipeline as pipelines
@@ -1255,6 +1255,79 @@ def test_what_is_saved_while_the_nightly_run_compares_has_the_last_word(mug, sav
     list(reindexing.raise_changed(DOCUMENT, pages))
     index()
     assert text_of(mug, "Red mug. for tea" if saved else "Posted otherwise")
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[str]:
+    """List whose content is read."""
+    seen: list[str] = []
+    content = Document.content
+    monkeypatch.setattr(Document, "content", lambda self, row: (seen.append(row.sku), content(self, row))[1])
+    return seen
+
+
+def nightly() -> Report:
+    return sum(reindexing.raise_changed(DOCUMENT, reindexing.walk(DOCUMENT, readings=True)), Report())
+
+
+def price_of(product: Product) -> float:
+    found = point(product)
+    assert found and entry(product).state == State.INDEXED
+    return found.payload["price"]
+
+
+def test_the_nightly_run_reads_new_prices_once_and_leaves_to_others_what_needs_the_model(mug, asked):
+    chair = Product.objects.create(name="Chair", sku="C")
+    index()
+    Product.objects.filter(pk=mug.pk).update(price=7)
+    Product.objects.filter(pk=chair.pk).update(name="Stool", price=7)
+    asked.clear()
+    assert nightly().payload_only == 1
+    assert sorted(asked) == ["C", "M-1"]
+    assert price_of(mug) == 7
+    assert entry(chair).state == State.PENDING
+    assert index() == Report(embedded=1, without_image=1)
+
+
+@pytest.mark.parametrize("moment", ["entry", "row", "point", "raise"])
+@pytest.mark.parametrize("indexed", [False, True])
+def test_what_is_saved_before_the_nightly_run_comes_to_a_step_is_not_lost(mug, monkeypatch, moment, indexed):
+    """What it has read by then is older, whoever is quicker to index it."""
+    index()
+    Product.objects.filter(pk=mug.pk).update(price=7)
+
+    def save() -> None:
+        monkeypatch.undo()
+        Product.objects.get(pk=mug.pk).save()
+        Product.objects.filter(pk=mug.pk).update(price=8)
+        assert not indexed or index().products
+
+    entries, items = reindexing._entries, indexing.items_of
+    if moment == "entry":
+        monkeypatch.setattr(reindexing, "_entries", lambda *args: (save(), entries(*args))[1])
+    elif moment == "row":
+        monkeypatch.setattr(reindexing, "_entries", lambda *args: (entries(*args), save())[0])
+    elif moment == "point":
+        monkeypatch.setattr(indexing, "items_of", lambda *args: (save(), items(*args))[1])
+    pages = list(reindexing.walk(DOCUMENT, readings=True))
+    if moment == "raise":
+        save()
+    list(reindexing.raise_changed(DOCUMENT, pages))
+    index()
+    assert price_of(mug) == 8
+
+
+@pytest.mark.parametrize("hook", ["should_index", "index_as"])
+def test_where_rows_need_not_be_products_they_are_read_after_the_claim(mug, asked, monkeypatch, hook):
+    monkeypatch.setattr(DOCUMENT, hook, {"should_index": lambda row: True, "index_as": lambda row: row}[hook])
+    monkeypatch.setitem(DOCUMENT.__dict__, "overridden", frozenset({hook}))
+    index()
+    Product.objects.update(price=7)
+    asked.clear()
+    assert nightly() == Report()
+    assert index().payload_only == 1
+    assert asked == ["M-1", "M-1"]
+    assert price_of(mug) == 7
 
 
 def test_a_product_reads_what_is_committed_when_it_is_claimed(mug):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from .embedding import Stopped
 from .items import Item, same
 from .pipeline import AHEAD, BATCH, LEASE, Pipeline, index_due
-from .reading import content_or_fault, items_of, look_up
+from .reading import Reading, content_or_fault, items_of, look_up
 from .targets import Target, make_collection, mend, mend_missing, target
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "LEASE",
     "Item",
     "Pipeline",
+    "Reading",
     "Stopped",
     "Target",
     "content_or_fault",

@@ -6,7 +6,7 @@ import gc
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from ..models import ROWS_PER_STATEMENT, IndexEntry
 from ..types import Report
 from .embedding import Stopped, decode, embed, split
 from .items import Item
-from .reading import items_of, look_up, read_contents
+from .reading import NONE, Reading, items_of, look_up, read_contents
 from .targets import Target, held, mend_missing, target
 from .writing import backoff, finish, write
 
@@ -56,10 +56,17 @@ class Batch:
 class Pipeline:
     """The stages of one document, and the threads between them. Use as a context manager."""
 
-    def __init__(self, document: Document, claiming: Callable[[], int], abandon: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        document: Document,
+        claiming: Callable[[], int],
+        abandon: Callable[[], bool],
+        readings: Mapping[uuid.UUID, Reading] = NONE,
+    ) -> None:
         self.document = document
         self.claiming = claiming
         self.abandon = abandon
+        self.readings = readings
         self._decoders = ThreadPoolExecutor(cores(), thread_name_prefix="clip_search-decode")
         self._model = ThreadPoolExecutor(1, thread_name_prefix="clip_search-embed")
         self._mended = 0
@@ -119,7 +126,7 @@ class Pipeline:
             ):
                 # After the claim: a collection that began before it holds what is indexed of these entries.
                 goal = target(self.document)
-                contents = read_contents(self.document, entries)
+                contents = read_contents(self.document, entries, self.readings)
                 items = items_of(goal, entries, contents)
                 look = bool(done) or not few_and_new(entries)
                 with held(goal, *(batch.goal for batch in batches)) if look else nullcontext():
@@ -222,14 +229,16 @@ def index_due(
     product_ids: Sequence[str] | None = None,
     claiming: Callable[[], int] = lambda: BATCH,
     abandon: Callable[[], bool] = lambda: False,
+    readings: Mapping[uuid.UUID, Reading] = NONE,
 ) -> Iterator[Report]:
     """Index what is due, or what of these products is, and yield a report a batch.
 
     `claiming()` is asked before each batch how large it is to be: 0 for no more. What is under way is given
-    back once `abandon()` is true. Raises SurroundingsError when something outside does not work now, and
-    SetupError when the settings cannot work; in both cases the entries are due as before.
+    back once `abandon()` is true. `readings` spare reading again what was raised for their sake. Raises
+    SurroundingsError when something outside does not work now, and SetupError when the settings cannot
+    work; in both cases the entries are due as before.
     """
-    with Pipeline(document, claiming, abandon) as pipeline:
+    with Pipeline(document, claiming, abandon, readings) as pipeline:
         if product_ids is None:
             yield from pipeline.run()
             return

@@ -6,8 +6,9 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 from django.db import Error as DatabaseError
@@ -21,6 +22,7 @@ from .targets import Target
 
 logger = logging.getLogger(__name__)
 
+NONE: Final[Mapping[uuid.UUID, Any]] = MappingProxyType({})
 MAX_DEPTH: Final = 50
 """Levels of nesting in a payload. A Qdrant server refuses 128, and they break the embedded store for good."""
 
@@ -34,6 +36,18 @@ def whole_number(digits: str) -> int:
 
 STRICT: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
 WHOLE: Final = json.JSONDecoder(parse_int=whole_number)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a product was found to say, and the revision that its entry had before it was asked."""
+
+    revision: int
+    content: Content
+
+    def holds_for(self, entry: IndexEntry) -> bool:
+        """Say whether nobody has raised the claimed entry but once, to have just this indexed."""
+        return entry.claimed_revision == self.revision + 1
 
 
 def items_of(
@@ -65,13 +79,22 @@ def look_up(goal: Target, items: Sequence[Item], *, vectors: bool = False) -> No
         item.looked_up = True
 
 
-def read_contents(document: Document, entries: Iterable[IndexEntry]) -> dict[uuid.UUID, Content | str]:
-    """Return each entry's content, or what is wrong with it as text; what is gone is missing."""
+def read_contents(
+    document: Document, entries: Iterable[IndexEntry], readings: Mapping[uuid.UUID, Reading] = NONE
+) -> dict[uuid.UUID, Content | str]:
+    """Return each entry's content, or what is wrong with it as text; what is gone is missing.
+
+    What was read before, and is still all that there is to say, is not read again.
+    """
     posted: list[IndexEntry] = []
     owned: list[IndexEntry] = []
-    for entry in entries:
-        (posted if entry.source == POSTED_SOURCE else owned).append(entry)
     found: dict[uuid.UUID, Content | str] = {}
+    for entry in entries:
+        reading = readings.get(entry.uuid)
+        if reading and reading.holds_for(entry):
+            found[entry.uuid] = reading.content
+        else:
+            (posted if entry.source == POSTED_SOURCE else owned).append(entry)
     rows = document.resolve([entry.product_id for entry in owned]) if owned else {}
     for entry in owned:
         if entry.product_id in rows:

@@ -55,7 +55,7 @@ class Command(DocumentCommand):
             self.stdout.write(self.count_differences(document, ids))
             return ""
         self.check_ids(document, ids)
-        report = self.compare(document, ids)
+        report = self.compare(document, ids, index=not options["queue"])
         report += (self.watch if options["queue"] else self.index)(document, ids, options["batch_size"])
         if not ids:
             reindexing.purge_tombstones(document)
@@ -84,14 +84,15 @@ class Command(DocumentCommand):
             f"{total.unchanged} unchanged, {total.failed} failed before (dry run, nothing was changed)"
         )
 
-    def compare(self, document: Document, ids: list[str] | None) -> Report:
-        """Raise what differs from the index, and count what does not."""
+    def compare(self, document: Document, ids: list[str] | None, *, index: bool) -> Report:
+        """Raise what differs from the index, and count what does not; `index` here what needs no model."""
         reindexing.expand_related(document)
         indexing.mend(document)
         total = Report()
         rows = len(ids) if ids else document.get_queryset().using(document.using).count()
         with self.progress(rows, f"Comparing {document.name}") as progress:
-            for report in reindexing.raise_changed(document, reindexing.walk(document, only=ids)):
+            pages = reindexing.walk(document, only=ids, readings=index)
+            for report in reindexing.raise_changed(document, pages):
                 progress.add(report.products)
                 total += report
         return total
