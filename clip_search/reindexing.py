@@ -57,8 +57,7 @@ def walk(
     """
     readings = readings and document.rows_are_products
     for entries, rows in _rows(document, only, page):
-        found = compare(document, rows, entries)
-        yield found if readings else replace(found, readings={})
+        yield compare(document, rows, entries, readings=readings)
     posted = PostedProduct.objects.of(document)
     if only is not None:
         posted = posted.filter(uuid__in=[document.point_id(product_id) for product_id in only])
@@ -78,6 +77,7 @@ def raise_changed(document: Document, pages: Iterable[Page]) -> Iterator[Report]
         if page.readings:
             ids = [reading.content.product_id for reading in page.readings.values()]
             yield from indexing.index_due(document, product_ids=ids, readings=page.readings)
+        del page  # and the rows that its readings hold, before the next page is read
 
 
 def _rows(
@@ -95,7 +95,7 @@ def _rows(
         return
     for keys in _pages(asked.prefetch_related(None).values_list("pk", named=True), "pk", size):
         entries = _entries(document, [document.point_id(str(row.pk)) for row in keys])
-        rows = list(asked.filter(pk__range=(keys[0].pk, keys[-1].pk)))
+        rows = list(asked.filter(pk__gte=keys[0].pk, pk__lte=keys[-1].pk))
         yield entries, rows
         rows.clear()
 
@@ -106,7 +106,13 @@ def _asked(document: Document, only: Sequence[str] | None) -> models.QuerySet[An
     return document.rows().filter(pk__in=[row.pk for row in document.resolve(only).values()])
 
 
-def compare(document: Document, rows: Sequence[Any], entries: Mapping[uuid.UUID, IndexEntry]) -> Page:
+def compare(
+    document: Document,
+    rows: Sequence[Any],
+    entries: Mapping[uuid.UUID, IndexEntry],
+    *,
+    readings: bool = False,
+) -> Page:
     """Say which of these rows, with these entries, differ from their points."""
     ids = {document.point_id(document.product_id(row)): row for row in rows}
     removed = IndexEntry.State.REMOVED
@@ -120,7 +126,8 @@ def compare(document: Document, rows: Sequence[Any], entries: Mapping[uuid.UUID,
         for key, row in rows_of.items()
         if key not in entries
     }
-    return _compare(document, [entries.get(key) or new[key] for key in rows_of], contents)
+    page = _compare(document, [entries.get(key) or new[key] for key in rows_of], contents)
+    return page if readings else replace(page, readings={})
 
 
 def compare_posted(document: Document, products: Sequence[PostedProduct]) -> Page:

@@ -22,9 +22,9 @@ from . import shop
 HEAVY = ("torch", "transformers", "sentence_transformers")
 
 
-def stock(count: str) -> None:
-    """Make the products; a thousand small photos are shown by all."""
-    shop.stock(int(count), "small", files=1000)
+def stock(count: str, photos: str = "1000") -> None:
+    """Make the products; so many small photos are shown by all."""
+    shop.stock(int(count), "small", files=int(photos))
 
 
 def reindex(*arguments: str) -> dict[str, Any]:

@@ -208,7 +208,7 @@ def set_up() -> None:
 def stock(count: int, kind: str | None = "square", files: int | None = None) -> None:
     """Fill the shop, without a signal, with so many products, each with a photo of the kind, if any.
 
-    Of `files` photos several products then have the same, never two of one batch.
+    Of fewer `files` than products, several have the same.
     """
     from django.conf import settings
 

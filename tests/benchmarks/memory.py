@@ -1,0 +1,30 @@
+"""The most memory that a first run of `clip_reindex` takes, of two catalogues, with the full-size model.
+
+A few photos are shown by all products, so that a batch has 16 of them to embed rather than 128: otherwise it
+would take half an hour. What is held of a batch stays the same: of each product a photo is opened and shrunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .catalogue import first_run
+from .shop import Bench
+from .table import Row
+
+PHOTOS = 16
+
+
+def rows(bench: Bench) -> Iterator[Row]:
+    _, low, _, most = bench.sizes.catalogue
+    few, many = (first_run(bench, count, "memory", bench.model, PHOTOS) for count in (low, most))
+    yield Row(
+        figure=f"peak memory at {most:,} products, against {low:,}",
+        value=f"{many['peak_mb']:.0f} MB",
+        baseline=f"{few['peak_mb']:.0f} MB",
+        ratio=many["peak_mb"] / few["peak_mb"],
+        floor=1.1,
+        at_most=True,
+        note=f"Without the files that the store maps into memory: {many['own_mb']:.0f} and "
+        f"{few['own_mb']:.0f} MB, {many['own_mb'] / few['own_mb']:.2f}.",
+    )
