@@ -98,11 +98,11 @@ class EmbeddingWorker(SimpleWorker):
             colleagues = sorted(self.all_keys(connection=self.connection))
             if colleagues == self._colleagues:
                 return
-            self._colleagues = colleagues
             workers = self.all(connection=self.connection)
             share_cores(max(1, sum(worker.hostname == self.hostname for worker in workers)))
             team = [worker for worker in workers if set(self.queue_names()) & set(worker.queue_names())]
             jobs.team.workers = max(1, len(team))
+            self._colleagues = colleagues
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Stop where no job can succeed."""
