@@ -212,9 +212,13 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         """Hold on to claims that are still ours."""
         self.held(entries)._update_in_order(claimed_until=timezone.now() + lease)
 
-    def release(self, entries: Sequence[IndexEntry], delay: float = 0.0, error: str = "") -> None:
-        """Give claims back: the entries stay due, after `delay` seconds."""
+    def release(
+        self, entries: Sequence[IndexEntry], delay: float = 0.0, error: str = "", *, written: bool = False
+    ) -> None:
+        """Give claims back: the entries stay due, after `delay` seconds. Some are `written` all the same."""
+        done = {"indexed_at": timezone.now()} if written else {}
         self.held(entries)._update_in_order(
+            **done,
             claim=None,
             claimed_until=None,
             not_before=timezone.now() + timedelta(seconds=delay),

@@ -755,10 +755,10 @@ def openings(settings, tmp_path, monkeypatch) -> list[str]:
     monkeypatch.setattr(Opening, "_open", lambda self: (seen.append("open"), OPEN(self))[1])
 
     def watched(name, usual):
-        def method(self, *args):
+        def method(self, *args, **options):
             if any(opening._shard for opening in get_store()._openings.values()):
                 seen.append(f"{name} while open")
-            return usual(self, *args)
+            return usual(self, *args, **options)
 
         return method
 
@@ -790,6 +790,16 @@ def test_new_products_are_looked_up_when_they_are_written_unless_they_are_many(o
 
     openings_for(1)
     assert [openings_for(count) for count in (1, pipelines.FEW, pipelines.FEW + 1)] == [1, 1, 2]
+
+
+def test_a_new_product_that_is_saved_while_it_is_indexed_is_embedded_once(monkeypatch):
+    product = Product.objects.create(name="Chair", sku="C")
+    with monkeypatch.context() as patched:
+        patched.setattr(pipelines, "write", lambda *args: (write(*args), DOCUMENT.reindex([product])))
+        assert next(indexing.index_due(DOCUMENT)).embedded == 1
+    assert entry(product).state == State.PENDING
+    monkeypatch.setattr(get_encoder(), "embed_texts", None)
+    assert index() == Report(unchanged=1, without_image=1)
 
 
 def test_leases_are_renewed_while_the_model_works(monkeypatch):

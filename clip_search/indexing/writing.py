@@ -92,7 +92,7 @@ def finish(goal: Target, items: Sequence[Item]) -> Report:
             by_state.setdefault(state_of(item), []).append(item.entry)
     for (state, error), group in by_state.items():
         entries.finish(group, state, goal.generation, error)
-    entries.release([item.entry for item in items])  # those that were raised again meanwhile
+    entries.release([item.entry for item in items], written=True)  # those that were raised again meanwhile
     return sum((report_of(item) for item in items), Report())
 
 
