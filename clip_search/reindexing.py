@@ -6,7 +6,7 @@ import gc
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -88,15 +88,16 @@ def _rows(
     A row that was read after its entry says at least what was saved before that entry's revision.
     """
     asked = _asked(document, only)
-    if not document.rows_are_products:
-        for rows in _pages(asked, "pk", size):
-            found = [row for row in rows if document.may_qualify(row)]
-            yield _entries(document, [document.point_id(document.product_id(row)) for row in found]), found
-        return
     for keys in _pages(asked.prefetch_related(None).values_list("pk", named=True), "pk", size):
-        entries = _entries(document, [document.point_id(str(row.pk)) for row in keys])
-        rows = list(asked.filter(pk__gte=keys[0].pk, pk__lte=keys[-1].pk))
+        page = asked.filter(pk__gte=keys[0].pk, pk__lte=keys[-1].pk)
+        if document.rows_are_products:
+            entries = _entries(document, [document.point_id(str(key.pk)) for key in keys])
+            rows = list(page)
+        else:
+            rows = [row for row in page if document.may_qualify(row)]
+            entries = _entries(document, [document.point_id(document.product_id(row)) for row in rows])
         yield entries, rows
+        del page  # it has the rows too
         rows.clear()
 
 
@@ -126,8 +127,8 @@ def compare(
         for key, row in rows_of.items()
         if key not in entries
     }
-    page = _compare(document, [entries.get(key) or new[key] for key in rows_of], contents)
-    return page if readings else replace(page, readings={})
+    found = [entries.get(key) or new[key] for key in rows_of]
+    return _compare(document, found, contents, readings=readings)
 
 
 def compare_posted(document: Document, products: Sequence[PostedProduct]) -> Page:
@@ -135,12 +136,16 @@ def compare_posted(document: Document, products: Sequence[PostedProduct]) -> Pag
     entries = _entries(document, [product.uuid for product in products])
     mine = [p for p in products if p.uuid in entries and entries[p.uuid].source == POSTED_SOURCE]
     contents = {product.uuid: indexing.content_or_fault(product.content, document) for product in mine}
-    page = _compare(document, [entries[product.uuid] for product in mine], contents)
-    return replace(page, source=POSTED_SOURCE, readings={})
+    return _compare(document, [entries[product.uuid] for product in mine], contents, source=POSTED_SOURCE)
 
 
 def _compare(
-    document: Document, entries: Sequence[IndexEntry], contents: Mapping[uuid.UUID, Content | str]
+    document: Document,
+    entries: Sequence[IndexEntry],
+    contents: Mapping[uuid.UUID, Content | str],
+    *,
+    source: str = MODEL_SOURCE,
+    readings: bool = False,
 ) -> Page:
     goal = indexing.target(document)
     items = indexing.items_of(goal, entries, contents)
@@ -149,11 +154,12 @@ def _compare(
     rest = [item for item in items if item.id not in differing]
     return Page(
         changed=[item.entry.product_id for item in differing.values()],
+        source=source,
         unchanged=sum(map(_count, rest), Report()),
         readings={
             key: indexing.Reading(revision=item.entry.revision, content=item.content)
             for key, item in differing.items()
-            if item.content and _needs_no_model(item)
+            if readings and item.content and _needs_no_model(item)
         },
     )
 

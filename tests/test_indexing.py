@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,6 +19,7 @@ from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 from django.db import IntegrityError, OperationalError, connection
+from django.db.models.signals import post_init
 from django.utils import timezone
 
 from clip_search import indexing, reindexing
@@ -901,7 +904,7 @@ class Stalled:
     def __init__(self) -> None:
         self.goal = indexing.target(DOCUMENT)
         entries = IndexEntry.objects.of(DOCUMENT).claim(10, indexing.LEASE)
-        self.items = indexing.items_of(self.goal, entries, read_contents(DOCUMENT, entries))
+        self.items = indexing.items_of(self.goal, entries, read_contents(DOCUMENT, entries, {}))
         indexing.look_up(self.goal, self.items, vectors=True)
         heavy, _ = split(self.items)
         with ThreadPoolExecutor(1) as decoders:
@@ -1297,6 +1300,30 @@ def test_the_nightly_run_reads_new_prices_once_and_leaves_to_others_what_needs_t
     assert price_of(mug) == 7
     assert entry(chair).state == State.PENDING
     assert index() == Report(embedded=1, without_image=1)
+
+
+@pytest.mark.parametrize("overridden", [set(), {"should_index"}])
+def test_the_nightly_run_has_one_page_of_rows_in_memory(monkeypatch, overridden):
+    monkeypatch.setitem(DOCUMENT.__dict__, "overridden", frozenset(overridden))
+    for number in range(6):
+        Product.objects.create(name=f"Chair {number}", sku="C")
+    index()
+    Product.objects.update(price=7)
+    rows: list[weakref.ref] = []
+    alive: list[int] = []
+
+    def read(instance, **_):
+        rows.append(weakref.ref(instance))
+        gc.collect()  # a row and what is prefetched for it hold each other
+        alive.append(sum(row() is not None for row in rows))
+
+    post_init.connect(read, sender=Product)
+    try:
+        list(reindexing.raise_changed(DOCUMENT, reindexing.walk(DOCUMENT, page=2, readings=True)))
+    finally:
+        post_init.disconnect(read, sender=Product)
+    assert len(alive) >= 6
+    assert max(alive) == 2
 
 
 @pytest.mark.parametrize("moment", ["entry", "row", "point", "raise"])

@@ -22,7 +22,7 @@ from ..models import ROWS_PER_STATEMENT, IndexEntry
 from ..types import Report
 from .embedding import Stopped, decode, embed, split
 from .items import Item
-from .reading import NONE, Reading, items_of, look_up, read_contents
+from .reading import Reading, items_of, look_up, read_contents
 from .targets import Target, held, mend_missing, target
 from .writing import backoff, finish, write
 
@@ -61,7 +61,7 @@ class Pipeline:
         document: Document,
         claiming: Callable[[], int],
         abandon: Callable[[], bool],
-        readings: Mapping[uuid.UUID, Reading] = NONE,
+        readings: Mapping[uuid.UUID, Reading],
     ) -> None:
         self.document = document
         self.claiming = claiming
@@ -229,7 +229,7 @@ def index_due(
     product_ids: Sequence[str] | None = None,
     claiming: Callable[[], int] = lambda: BATCH,
     abandon: Callable[[], bool] = lambda: False,
-    readings: Mapping[uuid.UUID, Reading] = NONE,
+    readings: Mapping[uuid.UUID, Reading] | None = None,
 ) -> Iterator[Report]:
     """Index what is due, or what of these products is, and yield a report a batch.
 
@@ -238,7 +238,7 @@ def index_due(
     SurroundingsError when something outside does not work now, and SetupError when the settings cannot
     work; in both cases the entries are due as before.
     """
-    with Pipeline(document, claiming, abandon, readings) as pipeline:
+    with Pipeline(document, claiming, abandon, readings or {}) as pipeline:
         if product_ids is None:
             yield from pipeline.run()
             return

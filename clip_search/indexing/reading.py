@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from types import MappingProxyType
 from typing import Any, Final
 
 from django.db import Error as DatabaseError
@@ -22,7 +21,6 @@ from .targets import Target
 
 logger = logging.getLogger(__name__)
 
-NONE: Final[Mapping[uuid.UUID, Any]] = MappingProxyType({})
 MAX_DEPTH: Final = 50
 """Levels of nesting in a payload. A Qdrant server refuses 128, and they break the embedded store for good."""
 
@@ -80,7 +78,7 @@ def look_up(goal: Target, items: Sequence[Item], *, vectors: bool = False) -> No
 
 
 def read_contents(
-    document: Document, entries: Iterable[IndexEntry], readings: Mapping[uuid.UUID, Reading] = NONE
+    document: Document, entries: Iterable[IndexEntry], readings: Mapping[uuid.UUID, Reading]
 ) -> dict[uuid.UUID, Content | str]:
     """Return each entry's content, or what is wrong with it as text; what is gone is missing.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .catalogue import first_run
+from .catalogue import first_run, peak
 from .shop import Bench
 from .table import Row
 
@@ -18,13 +18,4 @@ PHOTOS = 16
 def rows(bench: Bench) -> Iterator[Row]:
     _, low, _, most = bench.sizes.catalogue
     few, many = (first_run(bench, count, "memory", bench.model, PHOTOS) for count in (low, most))
-    yield Row(
-        figure=f"peak memory at {most:,} products, against {low:,}",
-        value=f"{many['peak_mb']:.0f} MB",
-        baseline=f"{few['peak_mb']:.0f} MB",
-        ratio=many["peak_mb"] / few["peak_mb"],
-        floor=1.1,
-        at_most=True,
-        note=f"Without the files that the store maps into memory: {many['own_mb']:.0f} and "
-        f"{few['own_mb']:.0f} MB, {many['own_mb'] / few['own_mb']:.2f}.",
-    )
+    yield peak(low, few, most, many, floor=1.1)
