@@ -7,13 +7,12 @@ only searches by text does not hold the vision tower, which is the larger half.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, wraps
 from pathlib import Path
@@ -23,8 +22,9 @@ from django.utils.module_loading import import_string
 
 from .conf import conf
 from .cores import Lanes
-from .exceptions import ClipSearchError, ModelUnavailable
+from .exceptions import ModelUnavailable
 from .images import picture
+from .model_files import REMEDY, Source, unavailable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,19 +38,11 @@ PREPROCESSING: Final = "1"
 TEXT_LIMIT: Final = 10_000
 """Characters of a text that are read: towers take 77 to 128 tokens, and tokenizing a novel takes seconds."""
 PRECISIONS: Final = ("float32", "bfloat16", "float16")
-MODEL_FILES: Final = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
-"""What a model is made of: configuration, vocabulary, weights."""
-OTHER_BACKENDS: Final = ("onnx", "openvino")
-"""Folders of the same weights for runtimes that are not used here."""
 WAITING: Final = "OMP_WAIT_POLICY"
 """How torch's threads wait for one another. Unless told otherwise they spin, and take the cores from whatever
 decodes images, or works, beside them: that costs up to two thirds of the time where cores are shared."""
 BFLOAT16_FLAGS: Final = {"amx_bf16", "avx512_bf16"}
 """What a CPU says of itself where bfloat16 is a gain; elsewhere it is emulated, and a large loss."""
-REMEDY: Final = (
-    "Set it to the folder or name of a CLIP model for sentence-transformers, "
-    'such as "sentence-transformers/clip-ViT-B-32".'
-)
 
 
 class Encoder(Protocol):
@@ -128,7 +120,7 @@ class ClipEncoder:
     @cached_property
     def image_size(self) -> int:
         """Return the side of the model's square input in pixels. Raises ModelUnavailable."""
-        with _unavailable(self._model):
+        with unavailable(self._model):
             from transformers import AutoConfig
 
             vision = getattr(AutoConfig.from_pretrained(self._model.transformer), "vision_config", None)
@@ -233,7 +225,7 @@ class ClipEncoder:
             raise ModelUnavailable(f"The files of {source} have changed. Restart this process.")
         started = time.monotonic()
         device, dtype = self._placement
-        with _unavailable(source), _without_bars():
+        with unavailable(source), _without_bars():
             from sentence_transformers import SentenceTransformer
 
             tower: Any = SentenceTransformer(str(source.folder), device="cpu")
@@ -317,92 +309,6 @@ class ImageTower:
             pixels = (pixels * self.scale + self.shift).to(self.model.dtype)
             vectors = self.model({"pixel_values": pixels, "modality": "image"})["sentence_embedding"]
             return vectors.float().cpu().numpy()  # type: ignore[no-any-return]
-
-
-class Source:
-    """A model as the host names it: a folder, or a name on the Hugging Face hub."""
-
-    def __init__(self, setting: str, name: str) -> None:
-        self.setting, self.name = setting, name
-
-    def __str__(self) -> str:
-        return f'CLIP_SEARCH["{self.setting}"] = {self.name!r}'
-
-    @cached_property
-    def folder(self) -> Path:
-        """Return where the files lie; those of a name are downloaded once. Raises ModelUnavailable."""
-        folder = Path(self.name).expanduser()
-        if folder.is_dir():
-            return folder
-        if folder.is_absolute():
-            raise ModelUnavailable(f"{self}: there is no such folder. {REMEDY}")
-        with _unavailable(self):
-            return _snapshot(self.name if "/" in self.name else f"sentence-transformers/{self.name}")
-
-    @cached_property
-    def transformer(self) -> Path:
-        """Return the folder of the transformer itself: in the older layout, `0_CLIPModel`."""
-        listing = self.folder / "modules.json"
-        modules = json.loads(listing.read_text()) if listing.exists() else [{"path": ""}]
-        return self.folder / modules[0]["path"]
-
-    def files_hash(self) -> str:
-        """Return the hash of the names and contents of the model's files. Raises ModelUnavailable."""
-        digest = hashlib.sha256()
-        with _unavailable(self):
-            for path in _model_files(self.folder):
-                stat = path.stat()
-                content = _file_hash(path, stat.st_size, stat.st_mtime_ns)
-                digest.update(f"{path.relative_to(self.folder).as_posix()} {content}\n".encode())
-        return digest.hexdigest()
-
-
-def _model_files(folder: Path) -> list[Path]:
-    """Return the files that make the model, sorted; pickled weights count where there are no safetensors."""
-    found = {path for pattern in MODEL_FILES for path in folder.rglob(pattern)}
-    safe = {path.parent for path in found if path.suffix == ".safetensors"}
-    return sorted(
-        path
-        for path in found
-        if not (path.suffix == ".bin" and path.parent in safe)
-        and not any(part.startswith(".") or part in OTHER_BACKENDS for part in path.relative_to(folder).parts)
-    )
-
-
-@lru_cache(maxsize=256)
-def _file_hash(path: Path, size: int, mtime_ns: int) -> str:
-    """Return the hash of a file's content, read again only when its size or time changes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _snapshot(name: str) -> Path:
-    """Return the folder of a model from the hub, downloading what is missing of it."""
-    from huggingface_hub import snapshot_download
-
-    wanted: Any = {"allow_patterns": [*MODEL_FILES], "ignore_patterns": [f"{b}/*" for b in OTHER_BACKENDS]}
-    with suppress(OSError):
-        folder = Path(snapshot_download(name, local_files_only=True, **wanted))
-        if any(path.suffix in (".safetensors", ".bin") for path in _model_files(folder)):
-            return folder
-    try:
-        return Path(snapshot_download(name, **wanted))
-    except OSError as error:
-        if partial := getattr(error, "snapshot_path", None):  # it may hold all that is loaded
-            return Path(partial)
-        raise
-
-
-@contextmanager
-def _unavailable(source: Source) -> Iterator[None]:
-    """Turn what goes wrong inside into ModelUnavailable that names the setting."""
-    try:
-        yield
-    except ClipSearchError:
-        raise
-    except Exception as error:  # four libraries, each raising whatever it likes at files it cannot use
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise ModelUnavailable(f"{source} cannot be loaded: {reason.rstrip('.')}. {REMEDY}") from error
 
 
 def _place(device: str, precision: str) -> tuple[torch.device, torch.dtype]:
