@@ -16,7 +16,14 @@ IMAGE_SIZE = 48
 LEGACY_TYPE = "sentence_transformers.models.CLIPModel"
 
 
-def save_plain(folder: Path, *, seed: int = 0, dimension: int = DIMENSION, **overrides: Any) -> Path:
+def save_plain(
+    folder: Path,
+    *,
+    seed: int = 0,
+    dimension: int = DIMENSION,
+    hidden_act: str = "quick_gelu",
+    **overrides: Any,
+) -> Path:
     """Save a plain transformers CLIP model: configuration, weights, tokenizer and image processor."""
     import torch
     from transformers import CLIPConfig, CLIPModel
@@ -24,7 +31,7 @@ def save_plain(folder: Path, *, seed: int = 0, dimension: int = DIMENSION, **ove
     _save_tokenizer(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(_processor()))
     torch.manual_seed(seed)
-    CLIPModel(CLIPConfig(**_config(folder, dimension) | overrides)).eval().save_pretrained(folder)
+    CLIPModel(CLIPConfig(**_config(folder, dimension, hidden_act) | overrides)).eval().save_pretrained(folder)
     return folder
 
 
@@ -69,6 +76,21 @@ def save_current(folder: Path, plain: Path) -> Path:
     return folder
 
 
+def save_pooled(folder: Path, plain: Path) -> Path:
+    """Save a plain model as one whose vectors are the mean over all tokens, before any projection."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    outputs = {
+        kind: {"method": f"get_{kind}_features", "method_output_name": "last_hidden_state"}
+        for kind in ("text", "image")
+    }
+    tower = Transformer(str(plain), modality_config=outputs, module_output_name="token_embeddings")
+    SentenceTransformer(modules=[tower, Pooling(32)], device="cpu").save(str(folder))
+    return folder
+
+
 def save_text(folder: Path, *, dimension: int = DIMENSION) -> Path:
     """Save a text tower of its own kind, as the multilingual one: DistilBERT, pooling, a dense layer."""
     import torch
@@ -91,10 +113,11 @@ def save_text(folder: Path, *, dimension: int = DIMENSION) -> Path:
     return folder / "model"
 
 
-def _config(folder: Path, dimension: int) -> dict[str, Any]:
+def _config(folder: Path, dimension: int, hidden_act: str) -> dict[str, Any]:
     """A tiny CLIP; the end of a text is found as the published models do it (eos_token_id = 2)."""
     vocabulary = json.loads((folder / "vocab.json").read_text())
     tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    tower |= {"hidden_act": hidden_act}
     return {
         "text_config": tower | {"vocab_size": len(vocabulary), "eos_token_id": 2},
         "vision_config": tower | {"image_size": IMAGE_SIZE, "patch_size": 16},

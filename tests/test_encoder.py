@@ -26,7 +26,7 @@ from .clip_models import DIMENSION, IMAGE_SIZE
 
 pytestmark = pytest.mark.model
 
-LAYOUTS = ["plain", "legacy", "current"]
+LAYOUTS = ["plain", "legacy", "current", "pooled"]
 TEXTS = ["a red mug", "", "Tasse émaillée, rouge – 0,3 l", "x" * 500, "blue shoe \ud800 \0 👟"]
 
 
@@ -38,6 +38,8 @@ def models(tmp_path_factory) -> dict[str, Path]:
         "plain": plain,
         "legacy": clip_models.save_legacy(folder / "legacy"),
         "current": clip_models.save_current(folder / "current", plain),
+        "pooled": clip_models.save_pooled(folder / "pooled", plain),
+        "gelu": clip_models.save_plain(folder / "gelu", hidden_act="gelu"),
         "text": clip_models.save_text(folder / "text"),
         "narrow text": clip_models.save_text(folder / "narrow", dimension=16),
     }
@@ -104,6 +106,23 @@ def test_texts_are_embedded_as_sentence_transformers_does_it(layout, make, model
 
     wanted = reference(models[layout], [{"text": text} for text in texts])
     assert cosines(make(layout).embed_texts(texts), wanted).min() > 0.9999
+
+
+@pytest.mark.parametrize(("model", "activation"), [("plain", "SiLU"), ("gelu", "GELUActivation")])
+def test_a_tower_does_less_and_gives_what_it_gave(model, activation, make, models, pngs):
+    encoder = make(model)
+
+    texts, pictures = encoder.embed_texts(["a red mug"]), encoder.embed_images(shrunk(pngs))
+
+    wanted = reference(models[model], [Image.open(io.BytesIO(data)) for data in pngs])
+    assert pictures == pytest.approx(wanted, abs=1e-5)
+    assert texts == pytest.approx(reference(models[model], [{"text": "a red mug"}]), abs=1e-5)
+    layers = encoder._image_tower.model[0].auto_model.vision_model.encoder.layers
+    assert {type(layer.mlp.activation_fn).__name__ for layer in layers} == {activation}
+    tokens = []
+    layers[-1].mlp.register_forward_hook(lambda _mlp, given, _found: tokens.append(given[0].shape[1]))
+    encoder.embed_images(shrunk(pngs))
+    assert set(tokens) == {1}  # of ten
 
 
 def test_texts_go_through_the_text_model_and_images_through_the_model(make, models, pngs):
