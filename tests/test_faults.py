@@ -10,7 +10,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from django.core.files.base import ContentFile
-from django.db import connection, transaction
+from django.db import transaction
 
 from clip_search import jobs
 from clip_search.indexing.pipeline import AHEAD
@@ -202,25 +201,18 @@ def test_a_worker_is_killed_at_random_points(products, kills, start_worker, coun
 
 
 @pytest.mark.parametrize("saves", [480, long(2000)])
-def test_eight_save_the_same_products_while_three_workers_run(saves, start_worker, counts, points):
-    products = [save(number) for number in range(20)]
+def test_eight_save_the_same_products_while_three_workers_run(
+    saves, start_worker, start_process, shared, counts, points
+):
+    for number in range(20):
+        save(number)
     workers = [start_worker() for _ in range(3)]
     assert all_indexed()
     counts.write_text("")
 
-    def work(number: int) -> None:
-        rng = random.Random(number)
-        for turn in range(saves // 8):
-            product = Product.objects.get(pk=rng.choice(products).pk)
-            product.name, product.price = f"{number} {turn} saves", turn
-            product.save()
-        connection.close()
+    savers = start_process("-m", "tests.savers", str(saves), **shared)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    assert savers.wait() == 0
     assert all_indexed()
     assert differences(points()) == []
     assert sum(embedded(counts, "text").values()) <= 0.25 * saves
