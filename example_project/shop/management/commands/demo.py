@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
+import sys
 import tempfile
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from shop.browser import Browser
-from shop.processes import Crew, DemoFailed, free_port
+from shop.processes import MANAGE, REDIS, Crew, DemoFailed, free_port
 from shop.steps import Steps
 from shop.story import Story
 
@@ -110,12 +112,14 @@ def answers(base: str) -> bool:
 
 
 def welcome(base: str, crew: Crew) -> str:
-    """Say where everything is."""
+    """Say where everything is, and how a command in another terminal finds this shop's queue."""
+    command = shlex.join([sys.executable, str(MANAGE), "clip_status"])
     return f"""
 The shop      {base}/
 Back office   {base}/admin/   log in as {USER} / {PASSWORD} (for development only)
 Endpoints     {base}/api/v1/search?q=red+mug
 Logs          {crew.logs}
+Commands      {REDIS}={crew.environment[REDIS]} {command}
 
 Ctrl-C stops everything.
 """
