@@ -265,6 +265,31 @@ def test_gives_the_pixels_that_clips_own_processor_gives(size, kind):
     assert (pixels == whole[top : top + SIZE, left : left + SIZE]).all()
 
 
+@pytest.mark.parametrize("size", [(300, 200), (201, 300), (50, 700), (1300, 77), (64, 64)])
+def test_of_a_jpeg_the_middle_alone_is_resized_to_the_same_pixels(size, monkeypatch):
+    data = encoded(photo(3, *size), "JPEG", quality=95)
+    monkeypatch.setattr(images, "DRAFT_FACTOR", 10_000)
+    whole = images.shrink(encoded(Image.open(io.BytesIO(data))), SIZE).astype(int)
+    made, resize = [], Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda *args, **to: made.append(args[1]) or resize(*args, **to)
+    )
+
+    pixels = images.shrink(data, SIZE)
+
+    assert made == [(SIZE, SIZE)]
+    assert np.abs(pixels - whole).max() <= 1
+    assert (pixels != whole).mean() < 0.001
+
+
+def test_a_jpeg_that_is_enlarged_has_the_very_same_pixels():
+    data = encoded(photo(3, 31, 33), "JPEG", quality=95)
+
+    pixels = images.shrink(data, SIZE)
+
+    assert (pixels == images.shrink(encoded(Image.open(io.BytesIO(data))), SIZE)).all()
+
+
 def test_a_jpeg_is_decoded_small_and_looks_the_same():
     """As CLIP sees it, a drafted JPEG is the same picture: cosine of the centred pixels above 0.99."""
     found = []
@@ -508,7 +533,7 @@ def test_only_a_few_large_images_are_decoded_at_once(data, expected, monkeypatch
     inside, most, lock, arrived = 0, 0, threading.Lock(), threading.Event()
     square = images._square
 
-    def slow(image, size):
+    def slow(image, size, **how):
         nonlocal inside, most
         with lock:
             inside += 1
@@ -518,7 +543,7 @@ def test_only_a_few_large_images_are_decoded_at_once(data, expected, monkeypatch
         arrived.wait(0.1)
         with lock:
             inside -= 1
-        return square(image, size)
+        return square(image, size, **how)
 
     monkeypatch.setattr(images, "_square", slow)
     with ThreadPoolExecutor(6) as threads:
