@@ -1,4 +1,4 @@
-"""Texts and images → unit vectors. The only user of torch and sentence-transformers, imported when used.
+"""Texts and images → unit vectors. With `lightening`, the only user of torch's models, imported when used.
 
 The two towers of a CLIP model are loaded separately, each when it is first asked for: a process that
 only searches by text does not hold the vision tower, which is the larger half.
@@ -41,8 +41,6 @@ PRECISIONS: Final = ("float32", "bfloat16", "float16")
 WAITING: Final = "OMP_WAIT_POLICY"
 """How torch's threads wait for one another. Unless told otherwise they spin, and take the cores from whatever
 decodes images, or works, beside them: that costs up to two thirds of the time where cores are shared."""
-QUICK_GELU: Final = 1.702
-"""CLIP's activation is x·σ(1.702x), after Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016)."""
 BFLOAT16_FLAGS: Final = {"amx_bf16", "avx512_bf16"}
 """What a CPU says of itself where bfloat16 is a gain; elsewhere it is emulated, and a large loss."""
 
@@ -155,8 +153,9 @@ class ClipEncoder:
                 found: NDArray[np.float32] = tower.encode(inputs, batch_size=step, show_progress_bar=False)
                 return found
 
-            # as long ones together as it goes, because a batch is as long as its longest
-            order = np.argsort([len(text) for text in texts])
+            # as long ones together as it goes, because a batch is as long as its longest; and the longest
+            # batch first, so that the threads end together
+            order = np.argsort([-len(text) for text in texts])
             parts = self._in_parts(embed, order)
         return _unit(parts[np.argsort(order)])
 
@@ -218,8 +217,7 @@ class ClipEncoder:
 
     @cached_property
     def _image_tower(self) -> ImageTower:
-        tower = self._load(self._model, needs={"image"}, drop=("text_model", "text_projection"))
-        return ImageTower.of(tower, self.image_size)
+        return ImageTower.of(self._load(self._model, needs={"image"}, drop=("text_model", "text_projection")))
 
     def _load(self, source: Source, *, needs: set[str], drop: Sequence[str] = ()) -> Any:
         """Return a SentenceTransformer that can embed what `needs` says, without the parts to `drop`."""
@@ -228,17 +226,23 @@ class ClipEncoder:
         started = time.monotonic()
         device, dtype = self._placement
         with unavailable(source), _without_bars():
+            import torch
             from sentence_transformers import SentenceTransformer
+
+            from . import lightening
 
             tower: Any = SentenceTransformer(str(source.folder), device="cpu")
             if missing := needs - set(tower.modalities):
                 raise ModelUnavailable(f"{source} has no {' and no '.join(sorted(missing))} tower. {REMEDY}")
-            if tower[0].auto_model.config.model_type == "clip":
+            is_clip = tower[0].auto_model.config.model_type == "clip"
+            if is_clip:
                 for part in drop:
                     setattr(tower[0].auto_model, part, None)
-                _lighten(tower.float()[0])  # in float32, so that nothing is rounded twice
+                lightening.lighten(tower.float()[0])  # in float32, so that nothing is rounded twice
             tower.preprocess = _one_at_a_time(tower.preprocess)
             tower = tower.to(device=device, dtype=dtype).eval()  # saved precision is no promise
+            if is_clip and (device.type, dtype) == ("cpu", torch.bfloat16) and cpu_has_bfloat16():
+                lightening.pack(tower[0])
         facts = (source.name, device, str(dtype).removeprefix("torch."), time.monotonic() - started)
         logger.info("Loaded model=%s device=%s precision=%s seconds=%.2f", *facts)
         return tower
@@ -249,29 +253,6 @@ class ClipEncoder:
         for source in sources:
             digest.update(f"|{source.files_hash()}".encode())
         return digest.hexdigest()[:32]
-
-
-def _lighten(transformer: Any) -> None:
-    """Have a CLIP model give the same vectors for less: its images cost a tenth less (docs/performance.rst).
-
-    x·σ(1.702x) is SiLU(1.702x) / 1.702: with the factors in the layers around it, one pass in place does what
-    three did, each into new memory. And of an image's last layer nothing but the first token is used: the MLP
-    gets that one alone, and the rows of which it then adds the same to every token are not looked at.
-    """
-    import torch
-    from transformers.activations import QuickGELUActivation
-    from transformers.models.clip.modeling_clip import CLIPMLP
-
-    for mlp in transformer.auto_model.modules():
-        if isinstance(mlp, CLIPMLP) and isinstance(mlp.activation_fn, QuickGELUActivation):
-            with torch.no_grad():
-                for values in (mlp.fc1.weight, mlp.fc1.bias):
-                    values.mul_(QUICK_GELU)
-                mlp.fc2.weight.div_(QUICK_GELU)
-            mlp.activation_fn = torch.nn.SiLU(inplace=True)
-    vision = getattr(transformer.auto_model, "vision_model", None)
-    if vision is not None and transformer.modality_config["image"]["method_output_name"] == "pooler_output":
-        vision.encoder.layers[-1].layer_norm2.register_forward_hook(lambda _norm, _given, found: found[:, :1])
 
 
 def _one_at_a_time(preprocess: Callable[..., Any]) -> Callable[..., Any]:
@@ -302,37 +283,29 @@ def _without_bars() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class ImageTower:
-    """A vision tower, fed with pixels directly where it is known how: its processor is 4 times slower."""
+    """A vision tower, fed with pixels directly where it takes them: its processor is 4 times slower."""
 
     model: Any
-    scale: Any = None
-    """float32 (3, 1, 1), or None: the model's own processor is to prepare the pixels."""
-    shift: Any = None
+    takes_pixels: bool
 
     @classmethod
-    def of(cls, model: Any, size: int) -> ImageTower:
-        """Return the tower of a SentenceTransformer, ready for images of size × size."""
-        import torch
+    def of(cls, model: Any) -> ImageTower:
+        """Return the tower of a SentenceTransformer."""
+        from .lightening import Patches
 
-        processor: Any = getattr(model[0].processor, "image_processor", None)
-        if not _is_plain(processor, size):
-            return cls(model)
-        mean = torch.tensor(processor.image_mean, device=model.device).view(3, 1, 1)
-        std = torch.tensor(processor.image_std, device=model.device).view(3, 1, 1)
-        return cls(model, scale=processor.rescale_factor / std, shift=-mean / std)
+        return cls(model, takes_pixels=any(isinstance(part, Patches) for part in model.modules()))
 
     def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return float32 (n, dimension), of any length, of one batch."""
         import numpy as np
         import torch
 
-        if self.scale is None:
+        if not self.takes_pixels:
             pictures = [picture(image) for image in images]
             found = self.model.encode(pictures, batch_size=len(images), show_progress_bar=False)
             return np.asarray(found, np.float32)
         with torch.inference_mode():
             pixels = torch.from_numpy(np.stack(images)).to(self.model.device).permute(0, 3, 1, 2)
-            pixels = (pixels * self.scale + self.shift).to(self.model.dtype)
             vectors = self.model({"pixel_values": pixels, "modality": "image"})["sentence_embedding"]
             return vectors.float().cpu().numpy()  # type: ignore[no-any-return]
 
@@ -362,17 +335,6 @@ def cpu_has_bfloat16() -> bool:
         return not BFLOAT16_FLAGS.isdisjoint(Path("/proc/cpuinfo").read_text().split())
     except OSError:
         return False
-
-
-def _is_plain(processor: Any, size: int) -> bool:
-    """Say whether a processor only does what `images.shrink` did, then rescales and normalizes."""
-    does = processor.to_dict() if processor else {}
-    return (
-        all(does.get(f"do_{step}") for step in ("resize", "center_crop", "rescale", "normalize"))
-        and does.get("resample") == 3  # bicubic
-        and dict(does["size"]) == {"shortest_edge": size}
-        and dict(does["crop_size"]) == {"height": size, "width": size}
-    )
 
 
 def _readable(text: str) -> str:

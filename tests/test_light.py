@@ -18,7 +18,7 @@ HEAVY = ("torch", "sentence_transformers", "transformers", "qdrant_client", "qdr
 LAYERS = {
     **dict.fromkeys(("__init__", "exceptions", "types"), 0),
     **dict.fromkeys(("conf", "cores", "paths"), 1),
-    **dict.fromkeys(("documents", "images", "model_files"), 2),
+    **dict.fromkeys(("documents", "images", "lightening", "model_files"), 2),
     **dict.fromkeys(("encoder", "stores", "models"), 3),
     **dict.fromkeys(("indexing", "searching"), 4),
     **dict.fromkeys(("rebuilding", "reindexing"), 5),
