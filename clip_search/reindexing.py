@@ -6,7 +6,7 @@ import gc
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -120,15 +120,11 @@ def compare(
     theirs = {
         key for key, e in entries.items() if e.source == POSTED_SOURCE and e.state != removed
     }  # whoever raised it last is its source
-    rows_of = {key: row for key, row in ids.items() if key not in theirs}
-    contents = {key: indexing.content_or_fault(document.content, row) for key, row in rows_of.items()}
-    new = {
-        key: IndexEntry(uuid=key, document=document.name, product_id=document.product_id(row))
-        for key, row in rows_of.items()
-        if key not in entries
-    }
-    found = [entries.get(key) or new[key] for key in rows_of]
-    return _compare(document, found, contents, readings=readings)
+    mine = {key: row for key, row in ids.items() if key in entries and key not in theirs}
+    contents = {key: indexing.content_or_fault(document.content, row) for key, row in mine.items()}
+    page = _compare(document, [entries[key] for key in mine], contents, readings=readings)
+    new = [document.product_id(row) for key, row in ids.items() if key not in entries]  # need no comparison
+    return replace(page, changed=[*page.changed, *new])
 
 
 def compare_posted(document: Document, products: Sequence[PostedProduct]) -> Page:
@@ -176,7 +172,7 @@ def _count(item: indexing.Item) -> Report:
 
 def _differs(item: indexing.Item) -> bool:
     """Say whether the point must be written anew, judging images by their signatures alone."""
-    if item.entry.pk is None or item.entry.state == IndexEntry.State.REMOVED or item.error:
+    if item.entry.state == IndexEntry.State.REMOVED or item.error:
         return True
     known = {image.signature: image for image in item.known.images} if item.known else {}
     item.stamps = tuple(
