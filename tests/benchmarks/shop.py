@@ -108,7 +108,7 @@ class Sizes:
 FULL = Sizes(
     rounds=3,
     bulk=384,
-    mixed=96,
+    mixed=256,
     texts=1024,
     old_way=16,
     requests=(10, 100, 1000),

@@ -128,11 +128,21 @@ def seconds_alone(work: Callable[[], object]) -> float:
 
 
 def in_turn(
-    rounds: int, *works: Callable[[], object], timed: Callable[[Callable[[], object]], float] = seconds
+    rounds: int,
+    *works: Callable[[], object],
+    timed: Callable[[Callable[[], object]], float] = seconds,
+    before: Callable[[], object] = lambda: None,
 ) -> list[list[float]]:
-    """Time works in turn, so that what else the machine does meets all alike. Returns seconds by work."""
-    times = [[timed(work) for work in works] for _ in range(rounds)]
-    return [list(column) for column in zip(*times, strict=True)]
+    """Time works in turn, so that what else the machine does meets all alike. Returns seconds by work.
+
+    What is to be done `before` each of them is not timed.
+    """
+    times: list[list[float]] = [[] for _ in works]
+    for _ in range(rounds):
+        for spent, work in zip(times, works, strict=True):
+            before()
+            spent.append(timed(work))
+    return times
 
 
 def ratio(over: Sequence[float], under: Sequence[float]) -> float:

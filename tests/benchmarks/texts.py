@@ -7,7 +7,7 @@ from statistics import median
 
 from . import shop
 from .baselines import loop
-from .bulk import contents, reindex
+from .bulk import contents, nothing_indexed, reindex
 from .shop import Bench
 from .table import Row, in_turn, ratio, seconds_alone
 
@@ -27,6 +27,7 @@ def rows(bench: Bench) -> Iterator[Row]:
         lambda: plain.one_by_one(texts[:few]),
         reindex,
         timed=seconds_alone,
+        before=nothing_indexed,
     )
     singles = [spent * count / few for spent in singles]
     for name, baseline, floor in (("(b)", batches, 2), ("(e)", singles, 8)):
