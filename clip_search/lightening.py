@@ -148,7 +148,8 @@ def pack(transformer: Any) -> None:
     """
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return
-    for module in [*transformer.modules()]:
+    # without the layers themselves in the list, each goes as it is packed: else all would be held twice
+    for module in [part for part in transformer.modules() if type(part) is not nn.Linear]:
         if isinstance(module, CLIPMLP) and isinstance(module.activation_fn, nn.SiLU):
             module.fc1, module.activation_fn = PackedLinear(module.fc1, "swish"), nn.Identity()
         for name, child in module.named_children():
