@@ -526,6 +526,28 @@ def test_lanes_give_what_one_batch_after_the_other_gives(make, eight_cores):
         assert np.allclose(one.embed_images(pictures), expected[1], atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("count", "processes", "sizes"),
+    [
+        (20, 1, [20]),  # all threads together at so few
+        (64, 1, [16] * 4),
+        (200, 1, [25] * 8),  # two for each of four lanes
+        (300, 1, [30] * 10),  # more than 32 at once gain nothing
+        (64, 8, [32] * 2),  # one lane
+    ],
+)
+def test_each_lane_gets_two_parts_of_equal_size(count, processes, sizes, make, eight_cores):
+    share_cores(processes)
+    found: list[int] = []
+
+    def embed(part):
+        found.append(len(part))
+        return part
+
+    assert (make()._in_parts(embed, np.arange(count)) == np.arange(count)).all()
+    assert found == sizes
+
+
 WAITING = """
 import os, sys, django
 django.setup()
