@@ -13,8 +13,8 @@ from .table import Row
 
 
 def rows(bench: Bench) -> Iterator[Row]:
-    runs = {count: first_run(bench, count) for count in bench.sizes.catalogue}
     _, low, _, most = bench.sizes.catalogue
+    runs = first_runs(bench)
     yield growth(runs)
     yield peak(low, runs[low], most, runs[most], ", with the demo's model")
     name = shop_of(most)
@@ -64,8 +64,23 @@ def first_run(
     name = shop_of(count, kind)
     step(bench, name, "stock", str(count), str(photos))
     found = step(bench, name, "reindex", "warm", model=model)
-    assert f"{count} embedded" in found["said"], found
+    assert f"{count - 1} embedded" in found["said"], found
     return found
+
+
+def first_runs(bench: Bench) -> dict[int, Any]:
+    """Return a first run of each size: the median of several, where one takes but a second or two."""
+    *fewer, most = bench.sizes.catalogue
+    rounds = [
+        {count: first_run(bench, count, f"catalogue-{number}") for count in fewer}
+        for number in range(bench.sizes.rounds)
+    ]
+    in_order = {count: sorted((runs[count] for runs in rounds), key=cost) for count in fewer}
+    return {count: runs[len(runs) // 2] for count, runs in in_order.items()} | {most: first_run(bench, most)}
+
+
+def cost(run: Any) -> float:
+    return float(run["core_seconds"])
 
 
 def growth(runs: dict[int, Any]) -> Row:
