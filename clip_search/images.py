@@ -246,8 +246,8 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
 def _square(image: Image.Image, size: int, *, rounded: bool) -> Image.Image:
     """Resize the shorter side to `size`, then cut out the middle: the order gives CLIP's own pixels.
 
-    Where they may be `rounded`, what is cut off of a reduced image is not computed. Pillow goes across and down in
-    the order that is less work, and rounds and clips in between: of a photo some values then differ, by 1 or 2.
+    Where they may be `rounded`, what is cut off of a reduced image is not computed. Pillow may then go down
+    first where it went across first, and it clips in between: some values differ, of a photo by 1 or 2.
     """
     image = _middle_of_strip(image)
     short = min(image.size)
