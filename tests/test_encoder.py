@@ -118,10 +118,11 @@ def test_texts_are_embedded_as_sentence_transformers_does_it(layout, make, model
 def test_a_tower_does_less_and_gives_what_it_gave(model, activation, make, models, pngs):
     encoder = make(model)
 
-    pictures = encoder.embed_images(shrunk(pngs))
+    texts, pictures = encoder.embed_texts(["a red mug"]), encoder.embed_images(shrunk(pngs))
 
     wanted = reference(models[model], [Image.open(io.BytesIO(data)) for data in pngs])
     assert pictures == pytest.approx(wanted, abs=1e-5)
+    assert texts == pytest.approx(reference(models[model], [{"text": "a red mug"}]), abs=1e-5)
     clip = encoder._image_tower.model[0].auto_model
     mlps = [module for module in clip.modules() if isinstance(module, lightening.CLIPMLP)]
     assert {type(mlp.activation_fn).__name__ for mlp in mlps} == {activation}
