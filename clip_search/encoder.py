@@ -38,8 +38,8 @@ PREPROCESSING: Final = "1"
 """Raise this when `images.shrink`, or what is done to texts here, gives the model something else."""
 TEXT_LIMIT: Final = 10_000
 """Characters of a text that are read: towers take 77 to 128 tokens, and tokenizing a novel takes seconds."""
-FEW: Final = 16
-"""Inputs of a batch: a core takes no longer for each of so few than for each of many."""
+SMALLEST_BATCH: Final = 16
+"""Texts, or images: the model takes as long for each of so few as for each of many."""
 PRECISIONS: Final = ("float32", "bfloat16", "float16")
 WAITING: Final = "OMP_WAIT_POLICY"
 """How torch's threads wait for one another. Unless told otherwise they spin, and take the cores from whatever
@@ -200,7 +200,7 @@ class ClipEncoder:
         import numpy as np
 
         count, lanes = len(inputs), self._lanes.count if self._on_cpu else 1
-        wanted = min(2 * lanes, count // FEW) if lanes > 1 else 1
+        wanted = min(2 * lanes, count // SMALLEST_BATCH) if lanes > 1 else 1
         size = ceil(count / max(wanted, ceil(count / self._step)))
         parts = [inputs[at : at + size] for at in range(0, count, size)]
         return np.concatenate(self._lanes.map(embed, parts) if lanes > 1 else [*map(embed, parts)])

@@ -16,6 +16,7 @@ from django.db import connections, transaction
 from . import indexing, reindexing
 from .conf import conf
 from .documents import Document, registry
+from .encoder import SMALLEST_BATCH
 from .exceptions import ClipSearchError, SurroundingsError, in_one_line
 from .models import ROWS_PER_STATEMENT, IndexEntry, RelatedChange
 from .stores import get_store
@@ -34,8 +35,6 @@ FAILURE_TTL = 7 * 24 * 3600
 """Seconds that RQ keeps a job that failed, traceback and all; its default is a year."""
 SECONDS_TO_FINISH = 5.0
 """After a request to stop, a batch under way may finish this long; then it is released."""
-SMALLEST_BATCH = 16
-"""Products: the model takes as long for each of so few as for each of many."""
 CONNECT_TIMEOUT = 0.25
 ANSWER_TIMEOUT = 0.5
 PAUSE_AFTER_FAILURE = 5.0
