@@ -27,15 +27,16 @@ def lighten(transformer: Any) -> None:
         for mlp in model.modules():
             if isinstance(mlp, CLIPMLP) and isinstance(mlp.activation_fn, QuickGELUActivation):
                 _activate_in_place(mlp)
-    for kind, tower in (("image", "vision_model"), ("text", "text_model")):
-        output = transformer.modality_config.get(kind, {}).get("method_output_name")
-        if getattr(model, tower, None) is not None and output == "pooler_output":
-            layers = getattr(model, tower).encoder.layers
-            layers[-1] = LastLayer(layers[-1])
+    for kind, name in (("image", "vision_model"), ("text", "text_model")):
+        tower = getattr(model, name, None)
+        if tower is None:
+            continue
+        if transformer.modality_config.get(kind, {}).get("method_output_name") == "pooler_output":
+            tower.encoder.layers[-1] = LastLayer(tower.encoder.layers[-1])
             if kind == "text":
-                getattr(model, tower).register_forward_pre_hook(_with_ends, with_kwargs=True)
-    if getattr(model, "vision_model", None) is not None:
-        _take_pixels(model.vision_model, getattr(transformer.processor, "image_processor", None))
+                tower.register_forward_pre_hook(_with_ends, with_kwargs=True)
+        if kind == "image":
+            _take_pixels(tower, getattr(transformer.processor, "image_processor", None))
 
 
 def _activate_in_place(mlp: Any) -> None:
