@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import shutil
@@ -14,9 +13,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..exceptions import CollectionMissing, SetupError, StoreBusy, StoreFull, StoreUnavailable
+from ..exceptions import CollectionMissing, SetupError, StoreBusy, StoreUnavailable
 from ..types import IMAGE, TEXT, Point
 from .base import CLIP, RRF_K, Leg, Query, Schema
+from .disk import MIN_FREE_BYTES, Disk
 from .filters import Dialect
 from .openings import Opening
 from .qdrant import QdrantStore, payload_indexes, refused
@@ -27,13 +27,6 @@ NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 HONOURED = {"on_disk_payload"}
 UNUSED_INDEXES = {f"{CLIP}.revision", f"{CLIP}.source"}
 """Loading an index takes up to 10 ms an opening at 20,000 points, and no search is by these."""
-
-MIN_FREE_BYTES = 128 * 1024 * 1024
-"""A batch may add three files of 32 MiB at once: vectors of texts, of images, and where a product's begin."""
-WRITERS = 2
-"""How many collections may grow at the same time, each by its own worker."""
-COPIES = 3
-"""Times its own size that a batch takes: in the log, in the log's next file, and in its place."""
 
 
 class EmbeddedStore(QdrantStore):
@@ -55,7 +48,7 @@ class EmbeddedStore(QdrantStore):
     ) -> None:
         self._path = Path(path)
         self._lock_timeout = lock_timeout
-        self._min_free_bytes = min_free_bytes
+        self._disk = Disk(self._path, min_free_bytes)
         self._openings: dict[str, Opening] = {}
         self._making = threading.Lock()
         self._keeping = 0
@@ -95,7 +88,7 @@ class EmbeddedStore(QdrantStore):
         folder = self._folder(collection)
         with self._explaining_files():
             self._path.mkdir(parents=True, exist_ok=True)
-        self._check_space(self._growth([]))
+        self._disk.check_space([])
         with self._locked(collection):
             if not folder.is_dir():
                 self._make(collection, schema)
@@ -185,7 +178,7 @@ class EmbeddedStore(QdrantStore):
     @contextmanager
     def _shard(self, collection: str, *, stay: bool = False) -> Iterator[Any]:
         """Have the collection open; it may `stay` open afterwards, while nobody else wants it."""
-        self._check_space()
+        self._disk.check_space()
         self._check_exists(collection)
         opening = self._opening(collection)
         with self._explaining_files():
@@ -208,7 +201,7 @@ class EmbeddedStore(QdrantStore):
 
     def _load(self, collection: str) -> Any:
         self._check_exists(collection)  # it may have been destroyed while this waited
-        self._check_space()  # and the disk filled
+        self._disk.check_space()  # and the disk filled
         return _asked(self._edge.EdgeShard.load, str(self._folder(collection)))
 
     @contextmanager
@@ -237,26 +230,11 @@ class EmbeddedStore(QdrantStore):
         if not self.exists(collection):
             raise CollectionMissing
 
-    def _check_space(self, growth: int = 0) -> None:
-        """Raise StoreFull where there is too little space to open a collection and let it grow so much."""
-        if not self._path.is_dir():
-            return
-        free, needed = shutil.disk_usage(self._path).free, self._min_free_bytes + growth
-        if free < needed:
-            raise StoreFull(
-                f"The disk of the embedded store has {free} bytes free, and needs {needed}. "
-                "Free some space; work then resumes by itself."
-            )
-
-    def _growth(self, points: Sequence[Point]) -> int:
-        """Return the bytes that writing these points may take beyond `min_free_bytes`, at most."""
-        return (WRITERS - 1) * self._min_free_bytes + COPIES * sum(map(_size, points))
-
     def _write(self, collection: str, points: Sequence[Point], *, or_equal: bool) -> None:
         if not points:
             return
         with self._shard(collection):
-            self._check_space(self._growth(points))
+            self._disk.check_space(points)
             super()._write(collection, points, or_equal=or_equal)
 
     def _retrieve(self, collection: str, ids: list[uuid.UUID], vectors: bool) -> Iterable[Any]:
@@ -318,11 +296,6 @@ class EmbeddedStore(QdrantStore):
     def _count(self, collection: str, where: Any) -> int:
         with self._shard(collection, stay=True) as shard:
             return int(_asked(shard.count, self._edge.CountRequest(exact=True, filter=where)))
-
-
-def _size(point: Point) -> int:
-    payload = json.dumps(point.payload, default=str, ensure_ascii=False)
-    return len(payload.encode()) + sum(vector.nbytes for vector in point.vectors.values())
 
 
 def _asked(ask: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,52 @@
+"""The disk under an embedded store: whether it has space, and what has reached it.
+
+The engine maps its files into memory, where a full disk kills the process: so space is looked at before a
+collection is opened, and before it grows.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from ..exceptions import StoreFull
+from ..types import Point
+
+MIN_FREE_BYTES: Final = 128 * 1024 * 1024
+"""A batch may add three files of 32 MiB at once: vectors of texts, of images, and where a product's begin."""
+WRITERS: Final = 2
+"""How many collections may grow at the same time, each by its own worker."""
+COPIES: Final = 3
+"""Times its own size that a batch takes: in the log, in the log's next file, and in its place."""
+
+
+class Disk:
+    """The disk that a folder lies on, of which some bytes always stay free."""
+
+    def __init__(self, folder: Path, min_free_bytes: int) -> None:
+        self._folder = folder
+        self._min_free_bytes = min_free_bytes
+
+    def check_space(self, points: Sequence[Point] | None = None) -> None:
+        """Raise StoreFull where there is too little to open a collection, or to write points to one."""
+        if not self._folder.is_dir():
+            return
+        growth = 0 if points is None else self._growth(points)
+        free, needed = shutil.disk_usage(self._folder).free, self._min_free_bytes + growth
+        if free < needed:
+            raise StoreFull(
+                f"The disk of the embedded store has {free} bytes free, and needs {needed}. "
+                "Free some space; work then resumes by itself."
+            )
+
+    def _growth(self, points: Sequence[Point]) -> int:
+        """Return the bytes that writing these points may take beyond `min_free_bytes`, at most."""
+        return (WRITERS - 1) * self._min_free_bytes + COPIES * sum(map(_size, points))
+
+
+def _size(point: Point) -> int:
+    payload = json.dumps(point.payload, default=str, ensure_ascii=False)
+    return len(payload.encode()) + sum(vector.nbytes for vector in point.vectors.values())
