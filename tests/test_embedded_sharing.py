@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from clip_search.exceptions import CollectionMissing, SetupError, StoreBusy, StoreFull, StoreUnavailable
-from clip_search.stores import locks, openings
+from clip_search.stores import disk, locks, openings
 from clip_search.stores.base import Schema
 from clip_search.stores.embedded import EmbeddedStore
 
@@ -241,6 +241,55 @@ def test_what_is_kept_stays_open_though_it_is_written_to(folder: Path, loads: li
     assert store.count(COLLECTION) == 5
 
 
+class PowerCut:
+    """A copy of a folder that has of each file what it said when it was last synced."""
+
+    def __init__(self, folder: Path, disk: Path) -> None:
+        self.folder, self.disk = folder, disk
+        shutil.copytree(folder, disk)
+
+    def fsync(self, handle: int) -> None:
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        copy = self.disk / path.relative_to(self.folder)
+        if path.is_file():
+            copy.write_bytes(path.read_bytes())
+            return
+        for gone in {file.name for file in copy.iterdir()} - {file.name for file in path.iterdir()}:
+            (copy / gone).unlink()
+
+
+@pytest.mark.skipif(not disk.SYNCS_MAPS, reason="elsewhere all is flushed")
+def test_what_is_kept_open_and_written_survives_a_power_cut(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the log has it: nothing else is on the disk yet."""
+    cut = PowerCut(folder, tmp_path_factory.mktemp("after") / "disk")
+    monkeypatch.setattr("clip_search.stores.disk.os.fsync", cut.fsync)
+    store = EmbeddedStore(folder)
+    with store.kept():
+        store.put(COLLECTION, [product(number) for number in range(100)])
+        store.put(COLLECTION, [product(1, revision=2)])
+        store.drop(COLLECTION, [product(2, revision=2)])
+        left = EmbeddedStore(cut.disk)
+        after = {point.id: point for point in left.scroll(COLLECTION)}
+        assert after == {point.id: point for point in store.scroll(COLLECTION)}
+        assert left.count(COLLECTION) == 99
+
+
+def test_what_is_kept_open_is_flushed_now_and_then(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise its log would grow for as long as a command runs."""
+    ids = sorted(folder.glob(f"{COLLECTION}/segments/*/mutable_id_tracker.mappings"))
+    store = EmbeddedStore(folder)
+    with store.kept():
+        store.put(COLLECTION, [product(1)])
+        assert not ids
+        monkeypatch.setattr("clip_search.stores.embedded.FLUSH_SECONDS", 0.0)
+        store.put(COLLECTION, [product(2)])
+        assert sorted(folder.glob(f"{COLLECTION}/segments/*/mutable_id_tracker.mappings"))
+
+
 def test_who_kept_it_does_not_wait_for_the_threads_that_use_it(folder: Path) -> None:
     store = EmbeddedStore(folder)
     inside, over = threading.Event(), threading.Event()
@@ -369,7 +418,7 @@ def test_a_full_disk_is_told_before_anything_is_opened(folder: Path) -> None:
 def test_a_full_disk_is_told_while_held(folder: Path) -> None:
     store = EmbeddedStore(folder)
     with store.held(COLLECTION):
-        store._min_free_bytes = 2**62
+        store._disk = disk.Disk(folder, 2**62)
         with pytest.raises(StoreFull):
             store.put(COLLECTION, [product(1)])
 

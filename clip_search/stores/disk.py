@@ -7,8 +7,11 @@ collection is opened, and before it grows.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +24,9 @@ WRITERS: Final = 2
 """How many collections may grow at the same time, each by its own worker."""
 COPIES: Final = 3
 """Times its own size that a batch takes: in the log, in the log's next file, and in its place."""
+
+SYNCS_MAPS: Final = sys.platform.startswith("linux")
+"""Whether `fsync` brings to the disk what was written through a memory map. POSIX does not promise it."""
 
 
 class Disk:
@@ -45,6 +51,17 @@ class Disk:
     def _growth(self, points: Sequence[Point]) -> int:
         """Return the bytes that writing these points may take beyond `min_free_bytes`, at most."""
         return (WRITERS - 1) * self._min_free_bytes + COPIES * sum(map(_size, points))
+
+
+def sync(folder: Path) -> None:
+    """Wait until the files of a folder are on the disk; other threads go on meanwhile. Raises OSError."""
+    for path in (*folder.iterdir(), folder):
+        with suppress(FileNotFoundError):  # the engine makes the log's next file under another name
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
 
 def _size(point: Point) -> int:

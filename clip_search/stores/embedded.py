@@ -6,6 +6,7 @@ import logging
 import re
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import Any, ClassVar
 from ..exceptions import CollectionMissing, SetupError, StoreBusy, StoreUnavailable
 from ..types import IMAGE, TEXT, Point
 from .base import CLIP, RRF_K, Leg, Query, Schema
-from .disk import MIN_FREE_BYTES, Disk
+from .disk import MIN_FREE_BYTES, SYNCS_MAPS, Disk, sync
 from .filters import Dialect
 from .openings import Opening
 from .qdrant import QdrantStore, payload_indexes, refused
@@ -27,6 +28,10 @@ NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 HONOURED = {"on_disk_payload"}
 UNUSED_INDEXES = {f"{CLIP}.revision", f"{CLIP}.source"}
 """Loading an index takes up to 10 ms an opening at 20,000 points, and no search is by these."""
+LOG = "wal"
+"""Where in a collection's folder the engine writes first (a write-ahead log)."""
+FLUSH_SECONDS = 5.0
+"""How often a collection that stays open is flushed, as servers do too: it keeps its log short."""
 
 
 class EmbeddedStore(QdrantStore):
@@ -53,6 +58,7 @@ class EmbeddedStore(QdrantStore):
         self._making = threading.Lock()
         self._keeping = 0
         self._kept: set[str] = set()
+        self._flushed: dict[str, float] = {}
 
     @cached_property
     def _edge(self) -> Any:
@@ -202,6 +208,7 @@ class EmbeddedStore(QdrantStore):
     def _load(self, collection: str) -> Any:
         self._check_exists(collection)  # it may have been destroyed while this waited
         self._disk.check_space()  # and the disk filled
+        self._flushed[collection] = time.monotonic()
         return _asked(self._edge.EdgeShard.load, str(self._folder(collection)))
 
     @contextmanager
@@ -259,8 +266,20 @@ class EmbeddedStore(QdrantStore):
         with self._shard(collection) as shard:
             for operation in operations:
                 _asked(shard.update, operation)
-            if self._keeping:
-                _asked(shard.flush)  # otherwise closing brings it to the disk
+            if self._keeping:  # otherwise closing brings it to the disk
+                self._save(collection, shard)
+
+    def _save(self, collection: str, shard: Any) -> None:
+        """Bring what was written to the disk: the log, of which the engine restores it, or at times all.
+
+        A flush waits for the disk 80 times, one after the other, and lets no other thread run meanwhile.
+        """
+        if SYNCS_MAPS and time.monotonic() < self._flushed[collection] + FLUSH_SECONDS:
+            with self._explaining_files():
+                sync(self._folder(collection) / LOG)
+        else:
+            _asked(shard.flush)
+            self._flushed[collection] = time.monotonic()
 
     def _find(self, collection: str, query: Query, where: Any, offset: int, limit: int) -> Iterable[Any]:
         request = self._edge.QueryRequest(
