@@ -56,8 +56,9 @@ def walk(
     products that need no model, and with that their rows. Raises StoreUnavailable, ModelChanged.
     """
     readings = readings and document.rows_are_products
-    for entries, rows in _rows(document, only, page):
-        yield compare(document, rows, entries, readings=readings)
+    for entries, rows, unknown in _rows(document, only, page):
+        compared = compare(document, rows, entries, readings=readings)
+        yield replace(compared, changed=[*compared.changed, *unknown])
     posted = PostedProduct.objects.of(document)
     if only is not None:
         posted = posted.filter(uuid__in=[document.point_id(product_id) for product_id in only])
@@ -82,21 +83,25 @@ def raise_changed(document: Document, pages: Iterable[Page]) -> Iterator[Report]
 
 def _rows(
     document: Document, only: Sequence[str] | None, size: int
-) -> Iterator[tuple[dict[uuid.UUID, IndexEntry], list[Any]]]:
-    """Yield pages of rows that may qualify, and their entries: read first, where rows are products.
+) -> Iterator[tuple[dict[uuid.UUID, IndexEntry], list[Any], list[str]]]:
+    """Yield the entries of a page, its rows, and the ids of products that have no entry.
 
-    A row that was read after its entry says at least what was saved before that entry's revision.
+    Where rows are products, entries are read first: a row that was read after its entry says at least what
+    was saved before that entry's revision. And a page that has none of them needs no rows.
     """
     asked = _asked(document, only)
     for keys in _pages(asked.prefetch_related(None).values_list("pk", named=True), "pk", size):
         page = asked.filter(pk__gte=keys[0].pk, pk__lte=keys[-1].pk)
         if document.rows_are_products:
-            entries = _entries(document, [document.point_id(str(key.pk)) for key in keys])
-            rows = list(page)
+            rows, there = [], [str(key.pk) for key in keys]
         else:
             rows = [row for row in page if document.may_qualify(row)]
-            entries = _entries(document, [document.point_id(document.product_id(row)) for row in rows])
-        yield entries, rows
+            there = [document.product_id(row) for row in rows]
+        ids = {document.point_id(product_id): product_id for product_id in there}
+        entries = _entries(document, ids)
+        if document.rows_are_products and entries:
+            rows = list(page)
+        yield entries, rows, [product_id for key, product_id in ids.items() if key not in entries]
         del page  # it has the rows too
         rows.clear()
 
@@ -114,7 +119,7 @@ def compare(
     *,
     readings: bool = False,
 ) -> Page:
-    """Say which of these rows, with these entries, differ from their points."""
+    """Say which of these rows, as far as they have one of these entries, differ from their points."""
     ids = {document.point_id(document.product_id(row)): row for row in rows}
     removed = IndexEntry.State.REMOVED
     theirs = {
@@ -122,9 +127,7 @@ def compare(
     }  # whoever raised it last is its source
     mine = {key: row for key, row in ids.items() if key in entries and key not in theirs}
     contents = {key: indexing.content_or_fault(document.content, row) for key, row in mine.items()}
-    page = _compare(document, [entries[key] for key in mine], contents, readings=readings)
-    new = [document.product_id(row) for key, row in ids.items() if key not in entries]  # need no comparison
-    return replace(page, changed=[*page.changed, *new])
+    return _compare(document, [entries[key] for key in mine], contents, readings=readings)
 
 
 def compare_posted(document: Document, products: Sequence[PostedProduct]) -> Page:

@@ -20,6 +20,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 from django.db import IntegrityError, OperationalError, connection
 from django.db.models.signals import post_init
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from clip_search import indexing, reindexing
@@ -1287,6 +1288,20 @@ def price_of(product: Product) -> float:
     found = point(product)
     assert found and entry(product).state == State.INDEXED
     return found.payload["price"]
+
+
+def test_the_nightly_run_reads_no_rows_to_find_products_that_it_never_saw(mug):
+    IndexEntry.objects.all().delete()
+    with CaptureQueriesContext(connection) as queries:
+        pages = list(reindexing.walk(DOCUMENT))
+    assert [page.changed for page in pages if page.changed] == [[str(mug.pk)]]
+    read = f"{Product._meta.db_table}.{Product._meta.get_field('name').column}"
+    assert not any(read in query["sql"].translate(dict.fromkeys(map(ord, '"`'))) for query in queries)
+    nightly()
+    index()
+    chair = Product(name="Chair", sku="C")
+    Product.objects.bulk_create([chair])
+    assert [page.changed for page in reindexing.walk(DOCUMENT) if page.changed] == [[str(chair.pk)]]
 
 
 def test_the_nightly_run_reads_new_prices_once_and_leaves_to_others_what_needs_the_model(mug, asked):
