@@ -285,7 +285,7 @@ def test_what_is_kept_open_is_flushed_now_and_then(
     with store.kept():
         store.put(COLLECTION, [product(1)])
         assert not ids
-        monkeypatch.setattr("clip_search.stores.embedded.FLUSH_SECONDS", 0.0)
+        monkeypatch.setattr("clip_search.stores.embedded.LOG_BYTES", 1)
         store.put(COLLECTION, [product(2)])
         assert sorted(folder.glob(f"{COLLECTION}/segments/*/mutable_id_tracker.mappings"))
 

@@ -36,21 +36,17 @@ class Disk:
         self._folder = folder
         self._min_free_bytes = min_free_bytes
 
-    def check_space(self, points: Sequence[Point] | None = None) -> None:
-        """Raise StoreFull where there is too little to open a collection, or to write points to one."""
+    def check_space(self, writing: int | None = None) -> None:
+        """Raise StoreFull where there is too little to open a collection, or to write so many bytes to one."""
         if not self._folder.is_dir():
             return
-        growth = 0 if points is None else self._growth(points)
+        growth = 0 if writing is None else (WRITERS - 1) * self._min_free_bytes + COPIES * writing
         free, needed = shutil.disk_usage(self._folder).free, self._min_free_bytes + growth
         if free < needed:
             raise StoreFull(
                 f"The disk of the embedded store has {free} bytes free, and needs {needed}. "
                 "Free some space; work then resumes by itself."
             )
-
-    def _growth(self, points: Sequence[Point]) -> int:
-        """Return the bytes that writing these points may take beyond `min_free_bytes`, at most."""
-        return (WRITERS - 1) * self._min_free_bytes + COPIES * sum(map(_size, points))
 
 
 def sync(folder: Path) -> None:
@@ -62,6 +58,11 @@ def sync(folder: Path) -> None:
                 os.fsync(handle)
             finally:
                 os.close(handle)
+
+
+def size(points: Sequence[Point]) -> int:
+    """Return the bytes that points take, about."""
+    return sum(map(_size, points))
 
 
 def _size(point: Point) -> int:

@@ -6,7 +6,6 @@ import logging
 import re
 import shutil
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any, ClassVar
 from ..exceptions import CollectionMissing, SetupError, StoreBusy, StoreUnavailable
 from ..types import IMAGE, TEXT, Point
 from .base import CLIP, RRF_K, Leg, Query, Schema
-from .disk import MIN_FREE_BYTES, SYNCS_MAPS, Disk, sync
+from .disk import MIN_FREE_BYTES, SYNCS_MAPS, Disk, size, sync
 from .filters import Dialect
 from .openings import Opening
 from .qdrant import QdrantStore, payload_indexes, refused
@@ -30,8 +29,8 @@ UNUSED_INDEXES = {f"{CLIP}.revision", f"{CLIP}.source"}
 """Loading an index takes up to 10 ms an opening at 20,000 points, and no search is by these."""
 LOG = "wal"
 """Where in a collection's folder the engine writes first (a write-ahead log)."""
-FLUSH_SECONDS = 5.0
-"""How often a collection that stays open is flushed, as servers do too: it keeps its log short."""
+LOG_BYTES = 32 * 1024 * 1024
+"""How much is written to a collection that stays open before it is flushed: one of the log's files."""
 
 
 class EmbeddedStore(QdrantStore):
@@ -58,7 +57,7 @@ class EmbeddedStore(QdrantStore):
         self._making = threading.Lock()
         self._keeping = 0
         self._kept: set[str] = set()
-        self._flushed: dict[str, float] = {}
+        self._logged: dict[str, int] = {}
 
     @cached_property
     def _edge(self) -> Any:
@@ -94,7 +93,7 @@ class EmbeddedStore(QdrantStore):
         folder = self._folder(collection)
         with self._explaining_files():
             self._path.mkdir(parents=True, exist_ok=True)
-        self._disk.check_space([])
+        self._disk.check_space(writing=0)
         with self._locked(collection):
             if not folder.is_dir():
                 self._make(collection, schema)
@@ -208,7 +207,7 @@ class EmbeddedStore(QdrantStore):
     def _load(self, collection: str) -> Any:
         self._check_exists(collection)  # it may have been destroyed while this waited
         self._disk.check_space()  # and the disk filled
-        self._flushed[collection] = time.monotonic()
+        self._logged[collection] = 0
         return _asked(self._edge.EdgeShard.load, str(self._folder(collection)))
 
     @contextmanager
@@ -241,7 +240,9 @@ class EmbeddedStore(QdrantStore):
         if not points:
             return
         with self._shard(collection):
-            self._disk.check_space(points)
+            written = size(points)
+            self._disk.check_space(written)
+            self._logged[collection] += written
             super()._write(collection, points, or_equal=or_equal)
 
     def _retrieve(self, collection: str, ids: list[uuid.UUID], vectors: bool) -> Iterable[Any]:
@@ -274,12 +275,12 @@ class EmbeddedStore(QdrantStore):
 
         A flush waits for the disk 80 times, one after the other, and lets no other thread run meanwhile.
         """
-        if SYNCS_MAPS and time.monotonic() < self._flushed[collection] + FLUSH_SECONDS:
+        if SYNCS_MAPS and self._logged[collection] < LOG_BYTES:
             with self._explaining_files():
                 sync(self._folder(collection) / LOG)
         else:
             _asked(shard.flush)
-            self._flushed[collection] = time.monotonic()
+            self._logged[collection] = 0
 
     def _find(self, collection: str, query: Query, where: Any, offset: int, limit: int) -> Iterable[Any]:
         request = self._edge.QueryRequest(

@@ -27,7 +27,7 @@ logger = logging.getLogger("clip_search")
 
 IDLE_SECONDS: Final = 5.0
 """How long a collection that nobody uses stays open."""
-LOOK_SECONDS: Final = 0.01
+LOOK_SECONDS: Final = 0.02
 """How often it is looked whether somebody waits for it."""
 
 
