@@ -37,7 +37,7 @@ class Disk:
         self._min_free_bytes = min_free_bytes
 
     def check_space(self, writing: int | None = None) -> None:
-        """Raise StoreFull where there is too little to open a collection, or to write so many bytes to one."""
+        """Raise StoreFull where there is too little to open a collection, or to write so many bytes."""
         if not self._folder.is_dir():
             return
         growth = 0 if writing is None else (WRITERS - 1) * self._min_free_bytes + COPIES * writing
