@@ -309,7 +309,8 @@ class Chaos:
             except subprocess.TimeoutExpired as error:
                 raise Failed("a worker did not stop within 10 s") from error
             if code not in (0, -signal.SIGTERM):  # the latter where it had not begun yet
-                raise Failed(f"a worker ended with status {code}")
+                said = (self.data / "rqworker.log").read_text(errors="replace")[-4000:]
+                raise Failed(f"a worker ended with status {code}; the workers said last:\n{said}")
 
 
 def prepare(data: Path) -> None:
