@@ -57,8 +57,7 @@ def walk(
     """
     readings = readings and document.rows_are_products
     for entries, rows, unknown in _rows(document, only, page):
-        compared = compare(document, rows, entries, readings=readings)
-        yield replace(compared, changed=[*compared.changed, *unknown])
+        yield compare(document, rows, entries, unknown, readings=readings)
     posted = PostedProduct.objects.of(document)
     if only is not None:
         posted = posted.filter(uuid__in=[document.point_id(product_id) for product_id in only])
@@ -116,10 +115,14 @@ def compare(
     document: Document,
     rows: Sequence[Any],
     entries: Mapping[uuid.UUID, IndexEntry],
+    unknown: Sequence[str],
     *,
     readings: bool = False,
 ) -> Page:
-    """Say which of these rows, as far as they have one of these entries, differ from their points."""
+    """Say which of these rows, as far as they have one of these entries, differ from their points.
+
+    The `unknown`, which have none, do in any case.
+    """
     ids = {document.point_id(document.product_id(row)): row for row in rows}
     removed = IndexEntry.State.REMOVED
     theirs = {
@@ -127,7 +130,8 @@ def compare(
     }  # whoever raised it last is its source
     mine = {key: row for key, row in ids.items() if key in entries and key not in theirs}
     contents = {key: indexing.content_or_fault(document.content, row) for key, row in mine.items()}
-    return _compare(document, [entries[key] for key in mine], contents, readings=readings)
+    page = _compare(document, [entries[key] for key in mine], contents, readings=readings)
+    return replace(page, changed=[*page.changed, *unknown])
 
 
 def compare_posted(document: Document, products: Sequence[PostedProduct]) -> Page:
