@@ -158,7 +158,7 @@ def _compare(
     return Page(
         changed=[item.entry.product_id for item in differing.values()],
         source=source,
-        unchanged=sum(map(_count, rest), Report()),
+        unchanged=Report.total(map(_count, rest)),
         readings={
             key: indexing.Reading(revision=item.entry.revision, content=item.content)
             for key, item in differing.items()

@@ -141,7 +141,7 @@ class Pipeline:
                 if entries:
                     self._start(goal, heavy)
                 reports = [finish(batch.goal, batch.items) for batch in batches]
-                return sum(reports, Report()) if reports else None
+                return Report.total(reports) if reports else None
         finally:
             if done:
                 self._waiting.popleft()

@@ -93,7 +93,7 @@ def finish(goal: Target, items: Sequence[Item]) -> Report:
     for (state, error), group in by_state.items():
         entries.finish(group, state, goal.generation, error)
     entries.release([item.entry for item in items], written=True)  # those that were raised again meanwhile
-    return sum((report_of(item) for item in items), Report())
+    return Report.total(map(report_of, items))
 
 
 def state_of(item: Item) -> tuple[str, str]:
