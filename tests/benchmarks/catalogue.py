@@ -17,16 +17,27 @@ def rows(bench: Bench) -> Iterator[Row]:
     runs = first_runs(bench)
     yield growth(runs)
     yield peak(low, runs[low], most, runs[most], ", with the demo's model")
-    name = shop_of(most)
-    night = step(bench, name, "without_looking")
+    yield from later_runs(bench, shop_of(most), most, floors=(3000, 1500))
+
+
+def later_runs(
+    bench: Bench,
+    name: str,
+    most: int,
+    said: str = "",
+    *,
+    model: Path = DEMO_MODEL,
+    floors: tuple[float, float] | tuple[None, None] = (None, None),
+) -> Iterator[Row]:
+    """Run it again over all, without a change and with new prices."""
+    night = step(bench, name, "without_looking", model=model)
     assert not night["loaded"] and f"{most} unchanged" in night["said"], night
-    yield a_second(
-        f"nightly run, {most:,} products unchanged", most, night, 3000, "No model loaded, no image opened."
-    )
+    note = "No model loaded, no image opened."
+    yield a_second(f"nightly run, {most:,} products unchanged{said}", most, night, floors[0], note)
     step(bench, name, "price", "1")
-    changed = step(bench, name, "without_looking")
+    changed = step(bench, name, "without_looking", model=model)
     assert not changed["loaded"] and f"{most} payload only" in changed["said"], changed
-    yield a_second(f"new prices of {most:,} products", most, changed, 1500, "Nothing embedded.")
+    yield a_second(f"new prices of {most:,} products{said}", most, changed, floors[1], "Nothing embedded.")
 
 
 def peak(low: int, few: Any, most: int, many: Any, said: str = "", floor: float | None = None) -> Row:
@@ -100,7 +111,7 @@ def growth(runs: dict[int, Any]) -> Row:
     )
 
 
-def a_second(figure: str, count: int, run: Any, floor: float, note: str) -> Row:
+def a_second(figure: str, count: int, run: Any, floor: float | None, note: str) -> Row:
     rate, busy = count / run["seconds"], count / run["core_seconds"]
     note = f"{note} {busy:,.0f} for each second that a core worked for it."
     return Row(figure=f"{figure}, a second", value=f"{rate:,.0f}/s", ratio=rate, floor=floor, note=note)
