@@ -42,11 +42,18 @@ class Row:
         return "" if self.floor is None else f"{'≤' if self.at_most else '≥'} {self.floor:g}"
 
     @property
+    def rounded(self) -> str:
+        """Return the ratio in three digits, in five where three are those of its floor."""
+        if self.ratio is None:
+            return ""
+        if self.ratio >= 1000:
+            return f"{self.ratio:,.0f}"
+        rounded = f"{self.ratio:.3g}"
+        return f"{self.ratio:.5g}" if self.floor is not None and rounded == f"{self.floor:g}" else rounded
+
+    @property
     def cells(self) -> list[str]:
-        ratio = (
-            "" if self.ratio is None else f"{self.ratio:,.0f}" if self.ratio >= 1000 else f"{self.ratio:.3g}"
-        )
-        return [self.figure, self.value, self.baseline, ratio, self.asked, self.verdict]
+        return [self.figure, self.value, self.baseline, self.rounded, self.asked, self.verdict]
 
 
 HEADINGS = ["figure", "measured", "baseline", "ratio", "floor", ""]
