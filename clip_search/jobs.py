@@ -180,14 +180,18 @@ def wake(document: Document) -> bool:
     name = conf.queue or ""
     if time.monotonic() < _silent_until.get(name, 0.0):
         return False
+    queue = get_queue(name)
     try:
-        get_queue(name).enqueue(
-            "clip_search.jobs.index_due",
-            document.name,
-            result_ttl=0,
-            failure_ttl=FAILURE_TTL,
-            job_timeout=JOB_TIMEOUT,
-        )
+        with queue.connection.pipeline() as pipeline:  # by itself, RQ would ask Redis twice
+            queue.enqueue(
+                "clip_search.jobs.index_due",
+                document.name,
+                result_ttl=0,
+                failure_ttl=FAILURE_TTL,
+                job_timeout=JOB_TIMEOUT,
+                pipeline=pipeline if queue.is_async else None,  # otherwise the job runs here and now
+            )
+            pipeline.execute()
     except RedisError as error:
         _silent_until[name] = time.monotonic() + PAUSE_AFTER_FAILURE
         logger.warning(

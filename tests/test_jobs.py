@@ -66,6 +66,21 @@ def test_a_save_enqueues_one_wake_up_that_carries_no_content(queue):
     assert states() == {PENDING}
 
 
+def test_a_wake_up_is_one_question_to_redis(queue):
+    Product.objects.create(name="Mug", sku="M")  # the first one asks for the version too
+    queue.connection.config_resetstat()
+    Product.objects.create(name="Chair", sku="C")
+    assert queue.connection.info("commandstats")["cmdstat_exec"]["calls"] == 1
+    assert queue.count == 2
+
+
+def test_a_queue_that_is_not_asynchronous_does_the_job_at_once_and_keeps_nothing(queue, settings):
+    settings.RQ_QUEUES["default"]["ASYNC"] = False
+    Product.objects.create(name="Mug", sku="M")
+    assert states() == {INDEXED}
+    assert queue.connection.keys("rq:job:*") == []
+
+
 def test_a_transaction_wakes_once_however_much_it_saves(queue):
     with transaction.atomic():
         for number in range(20):
