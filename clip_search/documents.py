@@ -235,8 +235,14 @@ class Document:
         return point_id(self.name, product_id)
 
     def rows(self) -> models.QuerySet[Any]:
-        """Return `get_queryset()` on the write database, with the declared relations prefetched."""
-        return self.get_queryset().using(self.using).prefetch_related(*self._prefetches)
+        """Return `get_queryset()` on the write database, with the declared relations prefetched.
+
+        What a method of the host, or a prefetch of his, may see of them is as he has it.
+        """
+        rows: Any = self.get_queryset().using(self.using)
+        alone = self.reads_by_paths and not rows._prefetch_related_lookups
+        lookups = self._lists if alone else self._prefetches
+        return rows.prefetch_related(*lookups)  # type: ignore[no-any-return]
 
     def resolve(self, product_ids: Sequence[str]) -> dict[str, Any]:
         """Return the rows that qualify now, by product id: gone and unpublished ones are missing."""
@@ -336,28 +342,36 @@ class Document:
         lookups = (paths.relations(self.model, path) for _, path in self.declared_paths())
         return list(dict.fromkeys(filter(None, lookups)))
 
+    @cached_property
+    def _lists(self) -> list[models.Prefetch[Any] | str]:
+        lookups = (lookup for _, path in self.declared_paths() for lookup in paths.lists(self.model, path))
+        return list(dict.fromkeys(lookups))
+
     def reads(self, relation: str) -> bool:
         """Say whether the index may depend on this relation of the model."""
         declared = {path.split(".")[0] for _, path in self.declared_paths()}
         return self.watched_columns is None or relation in declared
 
     @cached_property
+    def reads_by_paths(self) -> bool:
+        """Whether a row is read by columns and relations alone: a method of the host may read anything."""
+        own_id = type(self).product_id is not Document.product_id
+        return not own_id and not self.overridden - {"get_queryset"} and None not in self._first_columns
+
+    @cached_property
     def watched_columns(self) -> frozenset[str] | None:
         """The columns whose change can change the index; None if any column may.
 
-        A method that the host overrides may read anything, but of `get_queryset()` the query itself
-        says which columns it filters by.
+        Of `get_queryset()` the query itself says which columns it filters by.
         """
-        if self.overridden - {"get_queryset"} or type(self).product_id is not Document.product_id:
-            return None
-        columns = _filtered_columns(self.get_queryset())
+        columns = _filtered_columns(self.get_queryset()) if self.reads_by_paths else None
+        return None if columns is None else frozenset(columns.union(*filter(None, self._first_columns)))
+
+    @property
+    def _first_columns(self) -> list[set[str] | None]:
         ids = [] if self.id_field == "pk" else [self.id_field]
-        for path in [*ids, *(path for _, path in self.declared_paths())]:
-            first = paths.first_columns(self.model, path)
-            if first is None or columns is None:
-                return None
-            columns |= first
-        return frozenset(columns) if columns is not None else None
+        declared = [*ids, *(path for _, path in self.declared_paths())]
+        return [paths.first_columns(self.model, path) for path in declared]
 
 
 def _filtered_columns(queryset: models.QuerySet[Any]) -> set[str] | None:

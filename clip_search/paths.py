@@ -12,6 +12,9 @@ from django.db.models.fields.reverse_related import ForeignObjectRel
 from django.db.models.manager import BaseManager
 
 LISTS = (list, tuple, set, frozenset, models.QuerySet)
+LISTED = "_clip_search_listed_"
+"""Where a row keeps the list of a relation: to make a manager and a query for each row, as Django does to
+prefetch what `.all()` returns, takes as long as a quarter of what comparing an unchanged product does."""
 
 
 def values(obj: Any, path: str) -> list[Any]:
@@ -27,6 +30,9 @@ def values(obj: Any, path: str) -> list[Any]:
 
 
 def _step(obj: Any, name: str) -> Iterable[Any]:
+    listed: list[Any] | None = getattr(obj, "__dict__", {}).get(LISTED + name)
+    if listed is not None:
+        return listed
     try:
         value = getattr(obj, name)
     except ObjectDoesNotExist:
@@ -48,6 +54,19 @@ def relations(model: type[models.Model], path: str) -> str:
         crossed.append(name)
         model = _related(field)
     return "__".join(crossed)
+
+
+def lists(model: type[models.Model], path: str) -> list[models.Prefetch[Any] | str]:
+    """Return what has `prefetch_related` keep the path's relations for `values` alone, not for `.all()`."""
+    found: list[models.Prefetch[Any] | str] = []
+    before = ""
+    for name in filter(None, relations(model, path).split("__")):
+        field = _field(model, name)
+        many = field.one_to_many or field.many_to_many
+        found.append(models.Prefetch(before + name, to_attr=LISTED + name) if many else before + name)
+        before += f"{LISTED if many else ''}{name}__"
+        model = _related(field)
+    return found
 
 
 @lru_cache(maxsize=1024)

@@ -12,7 +12,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage
 from django.core.validators import validate_slug
-from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models import F, OuterRef, Prefetch, Q, Subquery
 from django.db.models.functions import Now
 
 import clip_search
@@ -22,7 +22,7 @@ from clip_search.exceptions import InvalidDeclaration
 from clip_search.types import ImageSource
 from tests.oscarshop.models import Product as Ware
 from tests.shop.clip_documents import ArticleDocument, ProductDocument
-from tests.shop.models import Article, Book, Category, Product, ProductImage, SaleProduct
+from tests.shop.models import Article, Book, Category, Product, ProductImage, SaleProduct, Tag
 
 NOON = datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC)
 
@@ -248,6 +248,55 @@ def test_the_number_of_queries_is_the_same_for_any_number_of_products(
     with django_assert_num_queries(4):
         rows = document.resolve(ids)
         assert len([document.content(row) for row in rows.values()]) == products
+
+
+@pytest.fixture
+def tagged(db) -> Product:
+    """A product with two tags."""
+    mug = Product.objects.create(name="Mug")
+    mug.tags.create(name="blue")
+    mug.tags.create(name="secret")
+    return mug
+
+
+def test_rows_that_only_paths_read_list_their_relations(tagged, django_assert_num_queries):
+    document = declare(filter_fields={"tag": Keyword("tags.name")})
+    (row,) = document.rows()
+    with django_assert_num_queries(0):
+        assert document.content(row).payload == {"tag": ["blue", "secret"]}
+    with django_assert_num_queries(1):
+        assert row.tags.count() == 2  # nothing was prefetched for anybody else
+
+
+@pytest.mark.parametrize(
+    "declaration",
+    [
+        {"get_text": lambda self, obj: ", ".join(tag.name for tag in obj.tags.all())},
+        {"product_id": lambda self, obj: ", ".join(tag.name for tag in obj.tags.all())},
+        {"exact_fields": ["labels"]},
+    ],
+)
+def test_what_the_host_s_methods_read_is_prefetched_for_them(
+    tagged, monkeypatch, declaration, django_assert_num_queries
+):
+    labels = property(lambda product: [tag.name for tag in product.tags.all()])
+    monkeypatch.setattr(Product, "labels", labels, raising=False)
+    document = declare(filter_fields={"tag": Keyword("tags.name")}, **declaration)
+    (row,) = document.rows()
+    with django_assert_num_queries(0):
+        content = document.content(row)
+    assert content.payload == {"tag": ["blue", "secret"]}
+    assert "secret" in {content.text.split(", ")[-1], content.product_id.split(", ")[-1], *content.exact}
+
+
+def test_what_a_prefetch_of_the_host_leaves_out_is_not_indexed(tagged):
+    open_tags = Prefetch("tags", Tag.objects.exclude(name="secret"))
+    document = declare(
+        filter_fields={"tag": Keyword("tags.name")},
+        get_queryset=lambda self: Product.objects.prefetch_related(open_tags),
+    )
+    (row,) = document.rows()
+    assert document.content(row).payload == {"tag": ["blue"]}
 
 
 # Signatures of images.

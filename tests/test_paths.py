@@ -141,6 +141,34 @@ def test_relations_to_prefetch_are_accessors():
 
 
 @pytest.mark.parametrize(
+    ("model", "path"),
+    [
+        (Product, "name"),
+        (Product, "category.slug"),
+        (Product, "images.original"),
+        (Product, "images.product.tags.name"),
+        (Tag, "products.images.original"),
+        (Ware, "children.stockrecords.price"),
+        (Ware, "productcategory_set.category.slug"),
+    ],
+)
+def test_listed_relations_say_the_same_and_cost_one_query_each(
+    mug, shirt, model, path, django_assert_num_queries
+):
+    for position, name in ((2, "b.png"), (1, "a.png")):
+        ProductImage.objects.create(product=mug, original=name, position=position)
+    mug.tags.create(name="blue")
+    ProductCategory.objects.create(product=shirt, category=Shelf.objects.create(name="Shirts", slug="shirts"))
+    child = Ware.objects.create(upc="shirt-S", parent=shirt)
+    StockRecord.objects.create(product=child, price=10)
+    expected = [paths.values(row, path) for row in model.objects.order_by("pk")]
+    assert any(expected)
+    with django_assert_num_queries(1 + len(paths.lists(model, path)) - path.startswith("images.product")):
+        rows = list(model.objects.order_by("pk").prefetch_related(*paths.lists(model, path)))
+        assert [paths.values(row, path) for row in rows] == expected
+
+
+@pytest.mark.parametrize(
     ("path", "many"),
     [
         ("name", False),
