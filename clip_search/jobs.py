@@ -180,8 +180,8 @@ def wake(document: Document) -> bool:
     name = conf.queue or ""
     if time.monotonic() < _silent_until.get(name, 0.0):
         return False
-    queue = get_queue(name)
     try:
+        queue = get_queue(name)
         with queue.connection.pipeline() as pipeline:  # by itself, RQ would ask Redis twice
             queue.enqueue(
                 "clip_search.jobs.index_due",

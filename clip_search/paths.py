@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -46,40 +46,38 @@ def _step(obj: Any, name: str) -> Iterable[Any]:
 
 def relations(model: type[models.Model], path: str) -> str:
     """Return the part of the path that crosses relations, as a lookup for `prefetch_related`, or ""."""
-    crossed = []
-    for name in path.split("."):
-        field = _field(model, name)
-        if field is None or field.related_model is None:
-            break
-        crossed.append(name)
-        model = _related(field)
-    return "__".join(crossed)
+    return "__".join(name for name, _ in _crossed(model, path))
 
 
 def lists(model: type[models.Model], path: str) -> list[models.Prefetch[Any] | str]:
     """Return what has `prefetch_related` keep the path's relations for `values` alone, not for `.all()`."""
     found: list[models.Prefetch[Any] | str] = []
     before = ""
-    for name in filter(None, relations(model, path).split("__")):
-        field = _field(model, name)
-        many = field.one_to_many or field.many_to_many
+    for name, field in _crossed(model, path):
+        many = _is_many(field)
         found.append(models.Prefetch(before + name, to_attr=LISTED + name) if many else before + name)
         before += f"{LISTED if many else ''}{name}__"
-        model = _related(field)
     return found
 
 
 @lru_cache(maxsize=1024)
 def crosses_many(model: type[models.Model], path: str) -> bool:
     """Say whether the path may lead to several values."""
+    return any(_is_many(field) for _, field in _crossed(model, path))
+
+
+def _crossed(model: type[models.Model], path: str) -> Iterator[tuple[str, Any]]:
+    """Yield the relations that the path crosses first, each with its field."""
     for name in path.split("."):
         field = _field(model, name)
         if field is None or field.related_model is None:
-            return False
-        if field.one_to_many or field.many_to_many:
-            return True
+            return
+        yield name, field
         model = _related(field)
-    return False
+
+
+def _is_many(field: Any) -> bool:
+    return bool(field.one_to_many or field.many_to_many)
 
 
 def mistake(model: type[models.Model], path: str) -> str:
