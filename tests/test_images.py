@@ -143,7 +143,7 @@ def test_no_more_is_read_than_the_limit(clip_settings):
 
 
 def test_the_hash_is_of_the_content():
-    assert images.content_hash(b"a") == hashlib.blake2b(b"a", digest_size=16).hexdigest()
+    assert images.content_hash(b"a") == hashlib.sha256(b"a").hexdigest()[:32]
     assert images.content_hash(b"a") != images.content_hash(b"b")
 
 
