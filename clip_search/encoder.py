@@ -24,13 +24,15 @@ from django.utils.module_loading import import_string
 from .conf import conf
 from .cores import Lanes
 from .exceptions import ModelUnavailable
-from .images import picture
+from .images import picture, shrink
 from .model_files import REMEDY, Source, unavailable
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
+
+    from .images import Resize
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +54,8 @@ class Encoder(Protocol):
     """What the package asks of an encoder; `clip_search.testing` has one that needs no model.
 
     An instance is made without arguments, reads its settings from `conf`, and is cheap until first used.
-    Everything may be called from any thread, and raises ModelUnavailable.
+    Everything may be called from any thread, and raises ModelUnavailable. It may have a `resize` that is
+    faster than Pillow's: see `images.shrink`.
     """
 
     @property
@@ -96,6 +99,11 @@ def _encoder(path: str, *_settings: str | None) -> Encoder:
 _making = threading.Lock()  # lru_cache alone may make two at once, and each would load the model
 
 
+def shrunk(encoder: Encoder, data: bytes) -> NDArray[np.uint8]:
+    """Return an image as the encoder takes it. Raises BadImage, ModelUnavailable."""
+    return shrink(data, encoder.image_size, getattr(encoder, "resize", None))
+
+
 class ClipEncoder:
     """CLIP through sentence-transformers: "MODEL" for images, and for texts unless "TEXT_MODEL" is set."""
 
@@ -128,6 +136,14 @@ class ClipEncoder:
 
             vision = getattr(AutoConfig.from_pretrained(self._model.transformer), "vision_config", None)
             return int(getattr(vision, "image_size", 224))
+
+    @cached_property
+    def resize(self) -> Resize | None:
+        """What makes JPEGs smaller in a quarter of Pillow's time; None where the CPU cannot."""
+        with unavailable(self._model):
+            from . import lightening
+
+            return lightening.resize if lightening.resizes_fast() else None
 
     @property
     def batch_size(self) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clip_search import encoder as encoders
 from clip_search import images
 from clip_search.cores import Lanes, share_cores
 from clip_search.encoder import ClipEncoder, cpu_has_bfloat16, get_encoder
@@ -176,6 +177,60 @@ def test_patches_are_what_the_convolution_makes_of_the_normalized_pixels(size):
         wanted = convolution(pixels * scale + shift)
     assert found.shape == wanted.shape
     assert (found - wanted).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("size", [(300, 200), (90, 180), (65, 64), (224, 1000)])
+def test_what_resizes_faster_than_pillow_gives_its_pixels_to_one(size):
+    picture = noisy(*size)
+
+    found = lightening.resize(np.array(picture), 32, 48)
+
+    wanted = np.asarray(picture.resize((32, 48), Image.Resampling.BICUBIC))
+    assert found.shape == wanted.shape
+    assert np.abs(found.astype(int) - wanted).max() <= 1
+    assert np.abs(found.astype(int) - wanted).mean() < 0.25
+
+
+def noisy(width: int, height: int) -> Image.Image:
+    chance = np.random.default_rng(width)
+    blobs = Image.fromarray(chance.integers(0, 256, (5, 4, 3), dtype=np.uint8)).resize((width, height))
+    grain = chance.integers(-20, 20, (height, width, 3))
+    return Image.fromarray((np.asarray(blobs) + grain).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("size", [(96, 96), (96, 150), (150, 96)])
+def test_of_a_jpeg_an_encoder_takes_the_pixels_of_a_whole_one_to_one(size, make, monkeypatch):
+    encoder, used = make(), []
+    monkeypatch.setattr(encoder, "resize", lambda *args: used.append(args[1:]) or lightening.resize(*args))
+    jpeg = io.BytesIO()
+    noisy(*size).save(jpeg, "JPEG", quality=95)
+
+    found = encoders.shrunk(encoder, jpeg.getvalue())
+
+    whole = io.BytesIO()
+    Image.open(jpeg).save(whole, "PNG")
+    wanted = images.shrink(whole.getvalue(), IMAGE_SIZE)
+    assert used == [(IMAGE_SIZE * size[0] // 96, IMAGE_SIZE * size[1] // 96)]
+    assert found.shape == wanted.shape
+    assert np.abs(found.astype(int) - wanted).max() <= 1
+
+
+@pytest.mark.parametrize(("kind", "size"), [("PNG", (96, 96)), ("JPEG", (40, 40)), ("JPEG", (96, 300))])
+def test_pillow_resizes_what_must_be_exact_or_is_long(kind, size, make, monkeypatch):
+    encoder, file = make(), io.BytesIO()
+    monkeypatch.setattr(encoder, "resize", lambda *_: pytest.fail("it was asked"))
+    noisy(*size).save(file, kind)
+
+    assert (encoders.shrunk(encoder, file.getvalue()) == images.shrink(file.getvalue(), IMAGE_SIZE)).all()
+
+
+@pytest.mark.parametrize(
+    ("cpu", "resize"), [("DEFAULT", None), ("AVX2", lightening.resize), ("AVX512", lightening.resize)]
+)
+def test_torch_resizes_where_it_is_faster(cpu, resize, make, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: cpu)
+
+    assert make().resize is resize
 
 
 def test_packed_weights_give_the_same_vectors(make, pngs):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.exceptions import SuspiciousFileOperation
 
 from .. import images
-from ..encoder import Encoder
+from ..encoder import Encoder, shrunk
 from ..exceptions import BadImage, ClipSearchError, StorageUnavailable
 from ..types import TEXT, ImageSource, ImageStamp
 from .items import Item, digest
@@ -72,7 +72,7 @@ def decode_one(
     if stamp.hash in hashes:
         return stamp, None
     try:
-        return stamp, images.shrink(data, encoder.image_size)
+        return stamp, shrunk(encoder, data)
     except BadImage as error:
         return replace(stamp, error=str(error)), None
 

@@ -15,7 +15,7 @@ from django.utils.functional import Promise
 
 from .. import images
 from ..documents import Document, normalise
-from ..encoder import TEXT_LIMIT
+from ..encoder import TEXT_LIMIT, shrunk
 from ..exceptions import BadFilterValue, BadImage
 from ..stores.base import Condition, Leg
 from ..types import IMAGE, TEXT
@@ -86,7 +86,7 @@ def about_image(image: Any, conditions: Sequence[Condition], min_score: float | 
 
     def legs(engine: Engine) -> list[Leg]:
         encoder = engine.encoder
-        pixels = images.shrink(data, encoder.image_size)
+        pixels = shrunk(encoder, data)
         with embedding():
             vector = encoder.embed_images([pixels])[0]
         return [Leg(using=IMAGE, vector=vector)]

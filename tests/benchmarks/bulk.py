@@ -100,14 +100,13 @@ def against_the_loop(figure: str, count: int, plain: list[float], ours: list[flo
 
 def overlap(bench: Bench, count: int) -> Iterator[Row]:
     """Compare with what the cores would do if they did nothing but decode and run the model."""
-    from clip_search import images
-    from clip_search.encoder import get_encoder
+    from clip_search.encoder import get_encoder, shrunk
 
     encoder: Any = get_encoder()
     texts, paths = contents()
-    pixels = [images.shrink(path.read_bytes(), encoder.image_size) for path in paths]
+    pixels = [shrunk(encoder, path.read_bytes()) for path in paths]
     alone = {
-        "decode": lambda: [images.shrink(path.read_bytes(), encoder.image_size) for path in paths],
+        "decode": lambda: [shrunk(encoder, path.read_bytes()) for path in paths],
         "image": lambda: encoder.embed_images(pixels),
         "text": lambda: [encoder.embed_texts(texts[at : at + 128]) for at in range(0, len(texts), 128)],
     }
@@ -155,13 +154,14 @@ def gpu(bench: Bench, count: int) -> Row:
     """Compare the bulk run with decoding alone, on all cores."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from clip_search import images
+    from clip_search.encoder import get_encoder, shrunk
 
     _, paths = contents()
+    encoder = get_encoder()
 
     def decode() -> None:
         with ThreadPoolExecutor(cores()) as pool:
-            list(pool.map(lambda path: images.shrink(path.read_bytes(), 224), paths))
+            list(pool.map(lambda path: shrunk(encoder, path.read_bytes()), paths))
 
     runs, decodes = in_turn(bench.sizes.rounds, reindex, decode, before=nothing_indexed)
     return Row(

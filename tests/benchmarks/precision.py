@@ -51,8 +51,7 @@ def measured(bench: relevance.Bench) -> list[float]:
 
 def drafted(count: int) -> Row:
     """Compare JPEGs, which are drafted, with the same pixels as PNG, which cannot be."""
-    from clip_search import images
-    from clip_search.encoder import get_encoder
+    from clip_search.encoder import get_encoder, shrunk
     from tests import second_renderer
 
     encoder: Any = get_encoder()
@@ -62,7 +61,7 @@ def drafted(count: int) -> Row:
         drawn = second_renderer.render(kind, colour, "plain", seed=number).convert("RGB").resize((1000, 1000))
         data = saved(drawn, "JPEG", quality=85)
         whole = saved(Image.open(io.BytesIO(data)), "PNG", compress_level=1)
-        found.append([images.shrink(file, encoder.image_size) for file in (data, whole)])
+        found.append([shrunk(encoder, file) for file in (data, whole)])
     jpegs, pngs = (encoder.embed_images(list(column)) for column in zip(*found, strict=True))
     return likeness("drafted JPEGs, against whole ones", jpegs, pngs, 0.99)
 

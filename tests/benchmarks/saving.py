@@ -77,15 +77,14 @@ def more(figure: str, value: str, baseline: str, difference: float, note: str = 
 
 def signal_to_searchable(bench: Bench) -> Row:
     """Save products one by one, with a worker that is idle, and look when each is in the store."""
-    from clip_search import images
-    from clip_search.encoder import get_encoder
+    from clip_search.encoder import get_encoder, shrunk
 
     shop.empty()
     encoder = get_encoder()
     encoder.warm_up()
     count = max(5, bench.sizes.saves // 8)
     names = shop.files_of(shop_media(), "square", count + 1)
-    pixels = [images.shrink((shop_media() / names[0]).read_bytes(), encoder.image_size)]
+    pixels = [shrunk(encoder, (shop_media() / names[0]).read_bytes())]
     products = zip(names[1:], range(1, count + 1), strict=True)
     texts = iter([". ".join(shop.text(number))] for number in range(count + 1))
     with workers(bench, 1):
