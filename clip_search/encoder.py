@@ -139,7 +139,7 @@ class ClipEncoder:
 
     @cached_property
     def resize(self) -> Resize | None:
-        """What makes JPEGs smaller in a quarter of Pillow's time; None where the CPU cannot."""
+        """What makes JPEGs smaller in a fifth of Pillow's time; None where the CPU cannot."""
         with unavailable(self._model):
             from . import lightening
 
