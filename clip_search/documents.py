@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from django.core.exceptions import SuspiciousFileOperation, ValidationError
+from django.core.files.storage import Storage
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db import Error as DatabaseError
 from django.db.models.fields.files import FieldFile
@@ -290,7 +291,10 @@ class Document:
             return image
         name, storage = str(image.name), image.storage
         return ImageSource(
-            name=name, signature=self.image_signature(image), open=lambda: storage.open(name, "rb")
+            name=name,
+            signature=self.image_signature(image),
+            open=lambda: storage.open(name, "rb"),
+            local=_is_local(storage),
         )
 
     def product_ids(self, rows: Iterable[Any]) -> list[str]:
@@ -411,6 +415,11 @@ def _can_be_asked(field: Any, key: Any, using: str) -> bool:
         return True
     lowest, highest = connections[using].ops.integer_field_range(field.get_internal_type())
     return bool(lowest <= key <= highest)
+
+
+def _is_local(storage: Storage) -> bool:
+    """Say whether a storage has its files on a disk here: only such a one has paths, as Django asks of it."""
+    return storage.__class__.path is not Storage.path  # of which `type` would not see through a lazy one
 
 
 def _local_stat(file: FieldFile) -> os.stat_result | None:

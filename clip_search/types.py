@@ -41,6 +41,8 @@ class ImageSource:
     name: str
     signature: str
     open: Callable[[], IO[bytes]] = field(compare=False)
+    local: bool = field(default=False, compare=False)
+    """Whether a disk here has it. Of others, which are waited for, several are read at once on each core."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -342,7 +342,7 @@ def test_a_remote_storage_is_asked_nothing_before_an_image_is_opened(document, r
     remote.files["products/mug.png"] = b"bytes"
     ProductImage.objects.create(product=mug, original="products/mug.png")
     (source,) = document.content(mug).images
-    assert (source.signature, remote.requests) == ("products/mug.png", [])
+    assert (source.signature, source.local, remote.requests) == ("products/mug.png", False, [])
     with source.open() as file:
         assert file.read() == b"bytes"
     assert remote.requests == ["open"]

@@ -7,7 +7,6 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -24,11 +23,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from clip_search import indexing, reindexing
+from clip_search.cores import cores
 from clip_search.documents import Document, registry
 from clip_search.encoder import get_encoder
 from clip_search.exceptions import CollectionMissing, ModelChanged, SetupError, StoreUnavailable
 from clip_search.indexing import pipeline as pipelines
-from clip_search.indexing.embedding import decode, embed, split
+from clip_search.indexing.embedding import Openers, embed, split
 from clip_search.indexing.reading import read_contents
 from clip_search.indexing.writing import LONGEST_DELAY, backoff, finish, write
 from clip_search.models import Collection, IndexEntry, IndexEntryQuerySet, PostedProduct
@@ -628,6 +628,25 @@ def test_a_storage_that_hangs_does_not_keep_the_claims_of_who_has_to_stop(monkey
     assert entry(product).claim is None
 
 
+def test_of_a_disk_no_more_images_are_opened_at_once_than_there_are_cores(monkeypatch):
+    open_, lock, now, most = FileSystemStorage.open, threading.Lock(), [0], [0]
+
+    def slow(self, name, mode="rb"):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.02)
+        with lock:
+            now[0] -= 1
+        return open_(self, name, mode)
+
+    for number in range(4 * cores()):
+        show(Product.objects.create(name=f"Chair {number}", sku="C"), f"rgb({number}, 0, 0)")
+    monkeypatch.setattr(FileSystemStorage, "open", slow)
+    assert index().embedded == 4 * cores()
+    assert most == [cores()]
+
+
 def test_no_more_is_claimed_once_told():
     for number in range(9):
         Product.objects.create(name=f"Chair {number}", sku="C")
@@ -908,10 +927,11 @@ class Stalled:
         self.items = indexing.items_of(self.goal, entries, read_contents(DOCUMENT, entries, {}))
         indexing.look_up(self.goal, self.items, vectors=True)
         heavy, _ = split(self.items)
-        with ThreadPoolExecutor(1) as decoders:
-            for item in heavy:
-                decode(item, self.goal.encoder, decoders)
+        openers = Openers()
+        for item in heavy:
+            openers.open(item, self.goal.encoder)
         embed(self.goal, heavy, lambda: False)
+        openers.shut_down()
 
     def wake(self) -> Report:
         write(self.goal, self.items)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,9 @@ from django.test import Client
 from PIL import Image
 
 from clip_search import jobs, reindexing
+from clip_search.cores import cores
 from clip_search.documents import registry
+from clip_search.indexing.embedding import REMOTE_A_CORE
 from clip_search.models import IndexEntry, IndexEntryQuerySet, PostedProduct
 from tests.conftest import picture_bytes
 from tests.doubles import FaultyStore, down
@@ -150,6 +153,21 @@ def test_each_image_is_asked_for_once_and_a_nightly_run_asks_for_nothing(client,
     type(DOCUMENT).reindex(Product.objects.all())
     jobs.index_due("product")
     assert bucket.take() == {}
+
+
+def test_several_images_a_core_are_fetched_at_once(bucket, monkeypatch):
+    """Each is waited for, and meanwhile its thread works at nothing."""
+    at_once = threading.Barrier(cores() * REMOTE_A_CORE, timeout=10)
+    open_ = bucket._open
+
+    def meet(self: Bucket, name: str, mode: str = "rb") -> ContentFile:
+        at_once.wait()
+        return open_(self, name, mode)
+
+    shop(at_once.parties)
+    monkeypatch.setattr(bucket, "_open", meet)
+    jobs.index_due("product")
+    assert set(IndexEntry.objects.values_list("state", flat=True)) == {IndexEntry.State.INDEXED}
 
 
 def test_what_is_replaced_or_forgotten_is_deleted_once(client, bucket):

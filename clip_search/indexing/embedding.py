@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.exceptions import SuspiciousFileOperation
 
 from .. import images
+from ..cores import cores
 from ..encoder import Encoder, shrunk
 from ..exceptions import BadImage, ClipSearchError, StorageUnavailable
 from ..types import TEXT, ImageSource, ImageStamp
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+REMOTE_A_CORE: Final = 4
+"""Images of a remote storage that are read at once: it takes tens of milliseconds to answer."""
 NO_SUCH_FILE: Final = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 
@@ -42,11 +45,26 @@ def split(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
     return heavy, light
 
 
-def decode(item: Item, encoder: Encoder, decoders: ThreadPoolExecutor) -> None:
-    """Have an item's images opened and shrunk, in threads, those left out that are known."""
-    known = known_images(item)
-    hashes = {stamp.hash for stamp in known.values()}
-    item.decoded = [decoders.submit(decode_one, s, known, hashes, encoder) for s in item.sources]
+class Openers:
+    """Threads that open images and shrink them: one a core for those on a disk here, more for others."""
+
+    def __init__(self) -> None:
+        self._local = ThreadPoolExecutor(cores(), "clip_search-decode")
+        self._remote = ThreadPoolExecutor(cores() * REMOTE_A_CORE, "clip_search-fetch")
+
+    def open(self, item: Item, encoder: Encoder) -> None:
+        """Have an item's images opened and shrunk, those left out that are known."""
+        known = known_images(item)
+        hashes = {stamp.hash for stamp in known.values()}
+        item.decoded = [
+            (self._local if source.local else self._remote).submit(decode_one, source, known, hashes, encoder)
+            for source in item.sources
+        ]
+
+    def shut_down(self) -> None:
+        """End the threads, once they have opened what they are at."""
+        for threads in (self._remote, self._local):
+            threads.shutdown(cancel_futures=True)
 
 
 def known_images(item: Item) -> dict[str, ImageStamp]:

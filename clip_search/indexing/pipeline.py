@@ -15,12 +15,11 @@ from itertools import cycle
 
 from django.db import Error as DatabaseError
 
-from ..cores import cores
 from ..documents import Document
 from ..exceptions import CollectionMissing, SetupError, SurroundingsError
 from ..models import ROWS_PER_STATEMENT, IndexEntry
 from ..types import Report
-from .embedding import Stopped, decode, embed, split
+from .embedding import Openers, Stopped, embed, split
 from .items import Item
 from .reading import Reading, items_of, look_up, read_contents
 from .targets import Target, held, mend_missing, target
@@ -67,7 +66,7 @@ class Pipeline:
         self.claiming = claiming
         self.abandon = abandon
         self.readings = readings
-        self._decoders = ThreadPoolExecutor(cores(), thread_name_prefix="clip_search-decode")
+        self._openers = Openers()
         self._model = ThreadPoolExecutor(1, thread_name_prefix="clip_search-embed")
         self._mended = 0
         self._waiting: deque[Batch] = deque()
@@ -81,7 +80,7 @@ class Pipeline:
 
     def __exit__(self, *exc: object) -> None:
         self.release()  # first, because a storage that hangs keeps a thread, and so this process, waiting
-        self._decoders.shutdown(cancel_futures=True)
+        self._openers.shut_down()
         self._model.shutdown(cancel_futures=True)
 
     def release(self) -> None:
@@ -154,7 +153,7 @@ class Pipeline:
             IndexEntry.objects.of(self.document).release([item.entry for item in surplus])
         if items:
             for item in items:
-                decode(item, goal.encoder, self._decoders)
+                self._openers.open(item, goal.encoder)
             embedding = self._model.submit(embed, goal, items, self.abandon)
             self._waiting.append(Batch(goal, items, embedding))
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from django.conf import settings
+from django.core.files import File
+from django.core.files.storage import Storage
 from django.core.management import call_command
+from django.test import override_settings
 
 from . import shop
 from .baselines import BATCH, FLOPS_AN_IMAGE, loop, matrix_products
@@ -17,6 +22,15 @@ from .table import Row, core_seconds, cores, cpu_flags, in_turn, ratio, seconds,
 
 OLD_SERVICE = 3.6
 """Products a second, as its report says."""
+SECONDS_AWAY = 0.05
+
+
+class RemoteStorage(Storage):
+    """The media folder as if it were SECONDS_AWAY: the time until the first byte comes."""
+
+    def _open(self, name: str, mode: str) -> File[bytes]:
+        time.sleep(SECONDS_AWAY)
+        return File((Path(settings.MEDIA_ROOT) / name).open("rb"))
 
 
 def rows(bench: Bench) -> Iterator[Row]:
@@ -33,6 +47,7 @@ def rows(bench: Bench) -> Iterator[Row]:
         floor=15 if amx() else None,
         note="" if amx() else "The floor of 15 is for two cores with AMX, which this CPU has not.",
     )
+    yield remote(bench, bench.sizes.remote)
     count = bench.sizes.mixed
     plain, ours = compared(bench, "mixed", count)
     yield against_the_loop("bulk, JPEGs of 400 to 3000 pixels", count, plain, ours, 5)
@@ -61,8 +76,6 @@ def compared(bench: Bench, kind: str, count: int) -> tuple[list[float], list[flo
 
 def contents() -> tuple[list[str], list[Path]]:
     """Return the products' texts and the paths of their photos."""
-    from django.conf import settings
-
     from tests.shop.models import Product
 
     found = Product.objects.prefetch_related("images").order_by("pk")
@@ -135,6 +148,26 @@ def core_milliseconds(count: int, **works: Callable[[], object]) -> dict[str, li
             work()
         found[name] = [1000 * value / count for value in spent]
     return found
+
+
+def remote(bench: Bench, count: int) -> Row:
+    """Compare photos that are waited for with those on the disk."""
+    shop.empty()
+    shop.stock(count, "square")
+
+    def reindex_remote() -> None:
+        with override_settings(
+            STORAGES=settings.STORAGES | {"default": {"BACKEND": f"{__name__}.RemoteStorage"}}
+        ):
+            reindex()
+
+    disk, away = in_turn(bench.sizes.rounds, reindex, reindex_remote, before=nothing_indexed)
+    return Row(
+        figure=f"bulk, photos from a storage {1000 * SECONDS_AWAY:.0f} ms away, against those on the disk",
+        value=f"{count / median(away):.1f}/s",
+        baseline=f"{count / median(disk):.1f}/s",
+        ratio=ratio(disk, away),
+    )
 
 
 def model_alone(encoder: Any, pixels: Sequence[Any]) -> Row:

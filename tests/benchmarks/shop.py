@@ -95,6 +95,7 @@ class Sizes:
 
     rounds: int
     bulk: int
+    remote: int
     mixed: int
     texts: int
     old_way: int
@@ -108,6 +109,7 @@ class Sizes:
 FULL = Sizes(
     rounds=3,
     bulk=384,
+    remote=256,
     mixed=256,
     texts=1024,
     old_way=16,
@@ -119,6 +121,7 @@ FULL = Sizes(
 QUICK = Sizes(
     rounds=1,
     bulk=64,
+    remote=32,
     mixed=32,
     texts=256,
     old_way=6,
