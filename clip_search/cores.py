@@ -17,6 +17,11 @@ THREADS: Final = {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}
 MOST_LANES: Final = 4
 """Batches at once: each holds the intermediate values of one, 60 MB of 32 images."""
 
+_spare = threading.Event()  # unless lanes have every core
+_spare.set()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_spare.set)  # no lane survives a fork
+
 
 def cores() -> int:
     """Return how many cores this process may use."""
@@ -33,6 +38,11 @@ def share_cores(processes: int) -> None:
     import torch
 
     torch.set_num_threads(max(1, cores() // processes))
+
+
+def wait_for_a_core() -> None:
+    """Wait until lanes leave this process a core: beside one another, both take longer."""
+    _spare.wait()
 
 
 class Lanes:
@@ -59,7 +69,17 @@ class Lanes:
         """Return the results of all parts, in their order. For one caller at a time."""
         if self.count < 2 or len(parts) < self.count:
             return [work(part) for part in parts]
-        return list(self._started().map(work, parts))
+        if self._fill_cores:
+            _spare.clear()
+        try:
+            return list(self._started().map(work, parts))
+        finally:
+            _spare.set()
+
+    @property
+    def _fill_cores(self) -> bool:
+        """Say whether each core has a lane: threads of a wider one wait for one another, and leave some."""
+        return self.count == cores()
 
     def _started(self) -> ThreadPoolExecutor:
         import torch

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -19,12 +20,15 @@ from PIL import Image
 
 from clip_search import encoder as encoders
 from clip_search import images
-from clip_search.cores import Lanes, share_cores
+from clip_search.cores import Lanes, share_cores, wait_for_a_core
 from clip_search.encoder import ClipEncoder, cpu_has_bfloat16, get_encoder
 from clip_search.exceptions import ModelUnavailable
+from clip_search.indexing.embedding import decode_one
+from clip_search.types import ImageSource
 
 from . import clip_models
 from .clip_models import DIMENSION, IMAGE_SIZE
+from .conftest import picture_bytes
 
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
@@ -568,6 +572,59 @@ def test_a_forked_process_has_lanes_of_its_own(eight_cores):
     if not child:
         os._exit(0 if lanes.map(abs, [-3, -4]) == [3, 4] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.fixture
+def lanes_on_two(eight_cores) -> Lanes:
+    torch.set_num_threads(2)
+    return Lanes()
+
+
+@pytest.mark.parametrize(("have", "local", "waits"), [(2, True, True), (2, False, False), (8, True, False)])
+def test_an_image_on_a_disk_waits_while_lanes_have_every_core(
+    make, lanes_on_two, monkeypatch, have, local, waits
+):
+    monkeypatch.setattr("clip_search.cores.cores", lambda: have)
+    asked, encoder, reading = threading.Event(), make(), []
+
+    def open_() -> io.BytesIO:
+        asked.set()
+        return io.BytesIO(picture_bytes("red"))
+
+    source = ImageSource(name="mug.png", signature="mug.png", open=open_, local=local)
+
+    def work(part: int) -> bool:
+        if part == 0:
+            reading.append(pool.submit(decode_one, source, {}, set(), encoder))
+        return asked.wait(0.2 if waits else 10)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert lanes_on_two.map(work, [0, 1]) == [not waits] * 2
+        assert reading[0].result(10)[1].shape == (IMAGE_SIZE, IMAGE_SIZE, 3)
+
+
+def test_lanes_that_fail_leave_the_cores(lanes_on_two, monkeypatch):
+    monkeypatch.setattr("clip_search.cores.cores", lambda: 2)
+    with pytest.raises(ZeroDivisionError):
+        lanes_on_two.map(lambda part: 1 // part, [0, 1])
+    waiting = threading.Thread(target=wait_for_a_core, daemon=True)
+    waiting.start()
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_a_process_forked_meanwhile_waits_for_no_lanes(lanes_on_two, monkeypatch):
+    monkeypatch.setattr("clip_search.cores.cores", lambda: 2)
+
+    def work(part: int) -> int:
+        child = os.fork()
+        if not child:
+            signal.alarm(10)
+            wait_for_a_core()
+            os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert lanes_on_two.map(work, [0, 1]) == [0, 0]
 
 
 def test_lanes_give_what_one_batch_after_the_other_gives(make, eight_cores):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.exceptions import SuspiciousFileOperation
 
 from .. import images
-from ..cores import cores
+from ..cores import cores, wait_for_a_core
 from ..encoder import Encoder, shrunk
 from ..exceptions import BadImage, ClipSearchError, StorageUnavailable
 from ..types import TEXT, ImageSource, ImageStamp
@@ -82,6 +82,8 @@ def decode_one(
     """Return an image's stamp and, unless it is known or broken, its pixels. Raises StorageUnavailable."""
     if source.signature in by_signature:
         return by_signature[source.signature], None
+    if source.local:  # others are waited for meanwhile
+        wait_for_a_core()
     try:
         data = read_image(source)
     except BadImage as error:
