@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import struct
 import threading
@@ -83,7 +84,7 @@ _ALIASES: Final = {"MPO": "JPEG"}  # a phone's JPEG with a second picture behind
 class Budget:
     """So many pixels at once, for all threads; who wants more than there are waits for all of them."""
 
-    def __init__(self, pixels: float) -> None:
+    def __init__(self, pixels: int) -> None:
         self.pixels = self._left = pixels
         self._turn = threading.Lock()  # so that the small ones do not keep a large one waiting for ever
         self._changed = threading.Condition()
@@ -91,7 +92,7 @@ class Budget:
     @contextmanager
     def taken(self, pixels: float) -> Iterator[None]:
         """Take pixels meanwhile; wait for them first."""
-        share = min(pixels, self.pixels)
+        share = min(math.ceil(pixels), self.pixels)  # whole, or what is given back is not what was taken
         with self._turn, self._changed:
             self._changed.wait_for(lambda: self._left >= share)
             self._left -= share

@@ -10,6 +10,7 @@ import weakref
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -581,6 +582,20 @@ def test_a_large_image_gets_its_turn_between_small_ones():
 
     assert len(order) == 21
     assert "large" in order[:10]
+
+
+def test_what_is_taken_at_once_is_given_back_to_the_last_pixel():
+    """In floating point it would not be, and who then wants all there is would wait for ever."""
+    budget, sides = images.Budget(20_000_000), random.Random(0)
+    for _ in range(2000):
+        one, other = (sides.randint(600, 1800) * sides.randint(600, 1800) * 1.6 for _ in range(2))
+        with ExitStack() as first, budget.taken(other):
+            first.enter_context(budget.taken(one))
+            first.close()  # before the other, as in threads
+    everything = threading.Thread(target=lambda: budget.taken(20_000_000).__enter__(), daemon=True)
+    everything.start()
+    everything.join(5)
+    assert not everything.is_alive()
 
 
 def test_a_failed_image_gives_its_share_back():
