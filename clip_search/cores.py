@@ -17,10 +17,19 @@ THREADS: Final = {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}
 MOST_LANES: Final = 4
 """Batches at once: each holds the intermediate values of one, 60 MB of 32 images."""
 
-_spare = threading.Event()  # unless lanes have every core
-_spare.set()
+_spare = threading.Event()  # set unless lanes have every core
+
+
+def _all_spare() -> None:
+    """Begin anew: no lane survives a fork, and a thread that does not may have held the event's lock."""
+    global _spare
+    _spare = threading.Event()
+    _spare.set()
+
+
+_all_spare()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_spare.set)  # no lane survives a fork
+    os.register_at_fork(after_in_child=_all_spare)
 
 
 def cores() -> int:
@@ -69,9 +78,9 @@ class Lanes:
         """Return the results of all parts, in their order. For one caller at a time."""
         if self.count < 2 or len(parts) < self.count:
             return [work(part) for part in parts]
-        if self._fill_cores:
-            _spare.clear()
         try:
+            if self._fill_cores:
+                _spare.clear()
             return list(self._started().map(work, parts))
         finally:
             _spare.set()

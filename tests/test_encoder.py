@@ -627,6 +627,33 @@ def test_a_process_forked_meanwhile_waits_for_no_lanes(lanes_on_two, monkeypatch
     assert lanes_on_two.map(work, [0, 1]) == [0, 0]
 
 
+FORKING = """
+import os, signal, threading
+from clip_search import cores
+
+def ask():
+    while True:
+        cores.wait_for_a_core()
+
+for _ in range(2):
+    threading.Thread(target=ask, daemon=True).start()
+for _ in range(30):
+    child = os.fork()
+    if not child:
+        cores.wait_for_a_core()
+        os._exit(0)
+    os.waitpid(child, 0)
+print("forked", flush=True)
+os._exit(0)
+"""
+
+
+def test_a_process_is_forked_while_images_ask_for_a_core(start_process):
+    """At nearly any time one of these threads has the lock of what they ask: the child must not want it."""
+    output, _ = start_process("-c", FORKING).communicate(timeout=60)
+    assert output.strip() == "forked"
+
+
 def test_lanes_give_what_one_batch_after_the_other_gives(make, eight_cores):
     texts = [f"{'very ' * (number % 7)}red mug {number}" for number in range(50)]
     pictures = [np.full((IMAGE_SIZE, IMAGE_SIZE, 3), number, np.uint8) for number in range(50)]
