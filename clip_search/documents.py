@@ -176,7 +176,7 @@ class Document:
 
     def product_id(self, obj: Any) -> str:
         """Return the product's id in the index, at most 255 characters."""
-        return str(getattr(obj, self.id_field))
+        return self.as_id(getattr(obj, self.id_field))
 
     def index_as(self, obj: Any) -> Any:
         """Return the row whose point stands for this one: a variant's parent, or None for no point."""
@@ -236,14 +236,22 @@ class Document:
         return point_id(self.name, product_id)
 
     def rows(self) -> models.QuerySet[Any]:
-        """Return `get_queryset()` on the write database, with the declared relations prefetched.
+        """Return `get_queryset()` on the write database, with the declared relations prefetched from there.
 
-        What a method of the host, or a prefetch of his, may see of them is as he has it.
+        What a method of the host, or a prefetch of his, may see of them is as he has it; where he prefetches,
+        a router decides which database is read: Django takes no second queryset for a relation.
         """
         rows: Any = self.get_queryset().using(self.using)
-        alone = self.reads_by_paths and not rows._prefetch_related_lookups
-        lookups = self._lists if alone else self._prefetches
-        return rows.prefetch_related(*lookups)  # type: ignore[no-any-return]
+        declared = [path for _, path in self.declared_paths()]
+        if rows._prefetch_related_lookups:
+            named = (paths.relations(self.model, path) for path in declared)
+            return rows.prefetch_related(*dict.fromkeys(filter(None, named)))  # type: ignore[no-any-return]
+        prefetches = (
+            prefetch
+            for path in declared
+            for prefetch in paths.prefetches(self.model, path, self.using, lists=self.reads_by_paths)
+        )
+        return rows.prefetch_related(*dict.fromkeys(prefetches))  # type: ignore[no-any-return]
 
     def resolve(self, product_ids: Sequence[str]) -> dict[str, Any]:
         """Return the rows that qualify now, by product id: gone and unpublished ones are missing."""
@@ -320,18 +328,32 @@ class Document:
         """Whether each row of `get_queryset()` is a product, and none need be read to know it."""
         return self.ids_are_keys and "should_index" not in self.overridden
 
-    def _keys(self, product_ids: Sequence[str]) -> Iterator[Any]:
+    def as_id(self, value: Any) -> str:
+        """Return a value of the id's field as an id: a row that was made by hand has what it was given.
+
+        The database gives a UUID, whose text is another than its hex digits, in which it may have been given.
+        """
+        try:
+            return str(self._id_column.to_python(value))
+        except ValidationError:
+            return str(value)
+
+    @cached_property
+    def _id_column(self) -> Any:
         field: Any = (
             self.model._meta.pk if self.id_field == "pk" else self.model._meta.get_field(self.id_field)
         )
         while field.remote_field:
             field = field.target_field
+        return field
+
+    def _keys(self, product_ids: Sequence[str]) -> Iterator[Any]:
         for product_id in product_ids:
             try:
-                key = field.to_python(product_id)
+                key = self._id_column.to_python(product_id)
             except ValidationError:
                 continue  # an id that the model cannot have, such as a posted "test-123"
-            if _can_be_asked(field, key, self.using):
+            if _can_be_asked(self._id_column, key, self.using):
                 yield key
 
     def declared_paths(self) -> list[tuple[str, str]]:
@@ -340,16 +362,6 @@ class Document:
         found += [("image_field", self.image_field)] if self.image_field else []
         found += [("exact_fields", path) for path in self.exact_fields]
         return found + [("filter_fields", field.path) for field in self.filter_fields.values()]
-
-    @cached_property
-    def _prefetches(self) -> list[str]:
-        lookups = (paths.relations(self.model, path) for _, path in self.declared_paths())
-        return list(dict.fromkeys(filter(None, lookups)))
-
-    @cached_property
-    def _lists(self) -> list[models.Prefetch[Any] | str]:
-        lookups = (lookup for _, path in self.declared_paths() for lookup in paths.lists(self.model, path))
-        return list(dict.fromkeys(lookups))
 
     def reads(self, relation: str) -> bool:
         """Say whether the index may depend on this relation of the model."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -49,15 +49,29 @@ def relations(model: type[models.Model], path: str) -> str:
     return "__".join(name for name, _ in _crossed(model, path))
 
 
-def lists(model: type[models.Model], path: str) -> list[models.Prefetch[Any] | str]:
-    """Return what has `prefetch_related` keep the path's relations for `values` alone, not for `.all()`."""
-    found: list[models.Prefetch[Any] | str] = []
+def prefetches(
+    model: type[models.Model], path: str, using: str, *, lists: bool
+) -> Iterator[models.Prefetch[Any]]:
+    """Yield what has `prefetch_related` read a path's relations from that database, whatever a router says.
+
+    As `lists`, they are kept for `values` alone, not for `.all()`.
+    """
+    prefetch: Callable[..., models.Prefetch[Any]] = _Prefetch  # django-stubs fails at a call of a subclass
     before = ""
     for name, field in _crossed(model, path):
         many = _is_many(field)
-        found.append(models.Prefetch(before + name, to_attr=LISTED + name) if many else before + name)
-        before += f"{LISTED if many else ''}{name}__"
-    return found
+        manager = _related(field)._default_manager if many else _related(field)._base_manager
+        attribute = LISTED + name if lists and many else None
+        yield prefetch(before + name, manager.using(using), to_attr=attribute)
+        before += f"{attribute or name}__"
+
+
+class _Prefetch(models.Prefetch):  # type: ignore[type-arg]
+    """Django notes a row on the queryset that it was given, and with that a page stays in memory."""
+
+    def get_current_querysets(self, level: int) -> Sequence[models.QuerySet[Any]] | None:
+        found = super().get_current_querysets(level)
+        return found and [queryset.all() for queryset in found]
 
 
 @lru_cache(maxsize=1024)
@@ -93,13 +107,16 @@ def mistake(model: type[models.Model], path: str) -> str:
 
 
 def first_columns(model: type[models.Model], path: str) -> set[str] | None:
-    """Return the names that `update_fields` may call the path's first field; None if it is no column."""
+    """Return the names that `update_fields` may call the path's first field; None if that cannot be said.
+
+    It is no column where it is a property, or a GenericForeignKey, which is two.
+    """
     field = _field(model, path.split(".")[0])
     if field is None:
         return None
-    if isinstance(field, ForeignObjectRel) or not field.concrete:
+    if _is_many(field) or isinstance(field, ForeignObjectRel):
         return set()
-    return {field.name, field.attname}
+    return {field.name, field.attname} if field.concrete else None
 
 
 def split_forward(model: type[models.Model], path: str) -> tuple[list[str], list[str]]:

@@ -35,13 +35,15 @@ def pause() -> Iterator[None]:
 def connect(document: Document) -> None:
     """Listen to everything that can change a product of this document.
 
-    A relation that the declaration names and the model does not have is left out: a check names it.
+    What is no model, and a relation that the model does not have, is left out: a check names it.
     """
     receivers: list[Receiver] = [ProductReceiver(document)]
     receivers += [
         ManyToManyReceiver(document, f) for f in document.model._meta.get_fields() if f.many_to_many
     ]
     for model, declared in document.related.items():
+        if not isinstance(model, models.base.ModelBase):
+            continue
         for path in [declared] if isinstance(declared, str) else declared:
             with suppress(FieldDoesNotExist):
                 receivers.append(RelatedReceiver(document, model, path))
@@ -264,7 +266,7 @@ class RelatedReceiver(Receiver):
 
     def _product_ids(self, keys: Sequence[Any], using: str) -> list[str]:
         if self.document.ids_are_keys:
-            return list(dict.fromkeys(str(key) for key in keys))
+            return list(dict.fromkeys(map(self.document.as_id, keys)))
         products = self.document.model._base_manager.using(using)
         chunks = (
             keys[start : start + ROWS_PER_STATEMENT] for start in range(0, len(keys), ROWS_PER_STATEMENT)

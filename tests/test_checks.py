@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.apps import apps
 from django.core import checks as django_checks
-from django.db import OperationalError
+from django.db import OperationalError, models
 from PIL import Image
 
 from clip_search import Bool, Document, Keyword, checks
@@ -151,14 +151,14 @@ def test_other_ways_to_name_a_store(said, qdrant):
 def test_e006_embedded_store_not_installed(said, settings, monkeypatch):
     settings.DEBUG = True
     monkeypatch.setattr(configuration, "find_spec", lambda name: None if name == "qdrant_edge" else 1)
-    assert said(QDRANT={"path": Path("x")}) == ["E006"]
+    assert said(QDRANT={"path": Path("/x")}) == ["E006"]
 
 
 def test_w001_embedded_store_in_production(said, settings, monkeypatch):
     monkeypatch.setattr(configuration, "find_spec", lambda name: 1)
-    assert said(QDRANT={"path": "x"}) == ["W001"]
+    assert said(QDRANT={"path": "/x"}) == ["W001"]
     settings.DEBUG = True
-    assert said(QDRANT={"path": "x"}) == []
+    assert said(QDRANT={"path": "/x"}) == []
 
 
 @pytest.mark.parametrize("key", ["MODEL", "TEXT_MODEL"])
@@ -235,6 +235,12 @@ def test_w007_password_in_an_address(said, settings):
     assert not any("secret" in str(message) for message in checks.check_settings())
     for fine in ("https://qdrant.example:6333/a@b:c", "http://localhost:6333", "https://shop@qdrant.example"):
         assert said(QDRANT={"url": fine}) == []
+
+
+def test_w008_relative_path(said, settings):
+    settings.DEBUG = True
+    for path in ("qdrant", Path("data/qdrant"), "~/qdrant"):  # which stands for no home here
+        assert said(QDRANT={"path": path}) == ["W008"]
 
 
 @pytest.mark.parametrize("key", ["API_THROTTLE_RATE", "API_SEARCH_THROTTLE_RATE"])
@@ -480,6 +486,24 @@ def test_e112_weights(weights):
 @pytest.mark.parametrize("prompt", ["a photo of", "a photo of {}", "", None])
 def test_e113_query_prompt(prompt):
     assert said_of(query_prompt=prompt) == ["E113"]
+
+
+def test_e114_key_of_several_columns():
+    class Pair(models.Model):
+        pk = models.CompositePrimaryKey("name", "number")
+        name = models.CharField(max_length=50)
+        number = models.IntegerField()
+
+        class Meta:
+            app_label = "shop"
+
+        def __str__(self) -> str:
+            return self.name
+
+    try:
+        assert said_of(Pair) == ["E114"]
+    finally:
+        del apps.all_models["shop"]["pair"]
 
 
 def test_w101_relation_that_nobody_watches():

@@ -548,6 +548,41 @@ def test_declared_paths_and_their_prefetches(document):
     assert not any(paths.mistake(document.model, path) for _, path in declared)
 
 
+class Replica:
+    """A router that has everything read from a replica, where nothing has arrived yet."""
+
+    def db_for_read(self, model, **hints):
+        return "other"
+
+    def db_for_write(self, model, **hints):
+        return "default"
+
+    def allow_relation(self, *args, **hints):
+        return True
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+@pytest.mark.parametrize("methods", [False, True])
+def test_relations_too_are_read_from_the_write_database(settings, methods):
+    """A replica that lags would have a product indexed without its picture, and nobody would notice."""
+    kitchen = Category.objects.create(name="Kitchen", slug="kitchen")
+    mug = Product.objects.create(name="Mug", sku="M-1", category=kitchen)
+    ProductImage.objects.create(product=mug, original="mug.png")
+    mug.tags.create(name="red")
+    own = {"get_text": lambda self, obj: f"{obj.category.name} {obj.tags.all()[0]}"} if methods else {}
+    document = declare(
+        text_fields=["category.name", "tags.name"],
+        image_field="images.original",
+        filter_fields={"category": Keyword("category.slug")},
+        **own,
+    )
+    settings.DATABASE_ROUTERS = [Replica()]
+    content = document.content(document.resolve([str(mug.pk)])[str(mug.pk)])
+    assert content.text.split(" " if methods else ". ") == ["Kitchen", "red"]
+    assert [image.name for image in content.images] == ["mug.png"]
+    assert content.payload == {"category": "kitchen"}
+
+
 # The registry.
 
 

@@ -152,8 +152,9 @@ def test_relations_to_prefetch_are_accessors():
         (Ware, "productcategory_set.category.slug"),
     ],
 )
-def test_listed_relations_say_the_same_and_cost_one_query_each(
-    mug, shirt, model, path, django_assert_num_queries
+@pytest.mark.parametrize("lists", [True, False])
+def test_prefetched_relations_say_the_same_and_cost_one_query_each(
+    mug, shirt, model, path, lists, django_assert_num_queries
 ):
     for position, name in ((2, "b.png"), (1, "a.png")):
         ProductImage.objects.create(product=mug, original=name, position=position)
@@ -164,8 +165,9 @@ def test_listed_relations_say_the_same_and_cost_one_query_each(
     expected = [paths.values(row, path) for row in model.objects.order_by("pk")]
     assert any(expected)
     free = path.startswith("images.product")  # an image that was found by its product knows it
-    with django_assert_num_queries(1 + len(paths.lists(model, path)) - free):
-        rows = list(model.objects.order_by("pk").prefetch_related(*paths.lists(model, path)))
+    prefetches = list(paths.prefetches(model, path, "default", lists=lists))
+    with django_assert_num_queries(1 + len(prefetches) - free):
+        rows = list(model.objects.order_by("pk").prefetch_related(*prefetches))
         assert [paths.values(row, path) for row in rows] == expected
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -23,7 +24,7 @@ from tests.oscarshop.models import Product as Ware
 from tests.oscarshop.models import ProductImage as WareImage
 from tests.oscarshop.models import StockRecord
 from tests.shop.clip_documents import ArticleDocument, ProductDocument
-from tests.shop.models import Article, Book, Category, Product, ProductImage, SaleProduct, Tag
+from tests.shop.models import Article, Book, Category, Product, ProductImage, SaleProduct, Tag, Voucher
 
 pytestmark = [pytest.mark.django_db(databases=["default", "other"]), pytest.mark.sql]
 
@@ -71,6 +72,35 @@ def mug(raised) -> Product:
     mug = Product.objects.create(name="Mug", sku="M-1")
     raised()
     return mug
+
+
+@pytest.mark.parametrize("given", [uuid.UUID, str, lambda key: key.replace("-", ""), str.upper])
+def test_a_key_that_was_given_as_text_is_the_one_that_the_database_gives(given):
+    """Django leaves it on the instance as it was given."""
+    key = "0f5ee0a1-6e0c-4b5c-9d2b-0a4ef34a3b11"
+    with connected(Voucher, text_fields=["name"]) as raised:
+        Voucher.objects.create(pk=given(key), name="Ten off")
+        assert raised() == {key}
+        Voucher(pk=given(key), name="Twenty off").save(force_update=True)
+        assert raised() == {key}
+        Voucher(pk=given(key)).delete()
+        assert raised() == {key}
+
+
+def test_what_is_no_model_is_not_listened_to():
+    """A check says so; it is never reached where the process does not start."""
+    with connected(Product, related={"shop.Category": "products"}) as raised:
+        mug = Product.objects.create(name="Mug", sku="M-1")
+        assert raised() == {str(mug.pk)}
+
+
+def test_a_generic_relation_counts_by_either_of_its_columns():
+    with connected(Voucher, text_fields=["thing.name"]) as raised:
+        voucher = Voucher.objects.create(thing=Tag.objects.create(name="red"))
+        assert raised() == {str(voucher.pk)}
+        voucher.thing = Tag.objects.create(name="blue")
+        voucher.save(update_fields=["object_id"])
+        assert raised() == {str(voucher.pk)}
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ W004 the worker class is not `EmbeddingWorker`
 W005 the queue's jobs are pickled
 W006 SQLite with a queue, without WAL and IMMEDIATE
 W007 the address of Qdrant holds a password
+W008 the path of the embedded store is relative
 E101 a document's name cannot be used
 E102 `using` names no database
 E103 a path names a field that its model does not have
@@ -36,6 +37,7 @@ E110 `id_field` is no unique field
 E111 an attribute has a value of the wrong type
 E112 `weights` are not of "text" and "image"
 E113 `query_prompt` does not say where the words go
+E114 the model has a primary key of several columns
 W101 a path crosses a relation whose changes nobody notices
 ==== =====================================================================
 """

@@ -135,6 +135,10 @@ def _embedded() -> Iterator[CheckMessage]:
     if find_spec("qdrant_edge") is None:
         message = 'CLIP_SEARCH["QDRANT"] names a folder, and qdrant-edge-py is not installed.'
         yield error(6, message, "Run `pip install django-clip-search[embedded]`, or use a Qdrant server.")
+    if not Path(usable("QDRANT")["path"]).is_absolute():
+        message = 'CLIP_SEARCH["QDRANT"]["path"] is relative.'
+        hint = 'Write BASE_DIR / "qdrant": a process that is started elsewhere has an empty store of its own.'
+        yield warning(8, message, hint)
     if not settings.DEBUG:
         message = "The embedded Qdrant store is used with DEBUG = False."
         hint = (

@@ -128,6 +128,10 @@ def _queryset(document: Document) -> Iterator[CheckMessage]:
 
 
 def _ids(document: Document) -> Iterator[CheckMessage]:
+    key = document.model._meta.pk
+    if isinstance(key, models.CompositePrimaryKey):
+        hint = "Give it a primary key of one column, and the others a UniqueConstraint."
+        yield error(114, f"{document.model.__name__} has a primary key of several columns.", hint, document)
     own = type(document).product_id is not Document.product_id
     resolves = type(document).resolve is not Document.resolve
     if own and document.id_field == "pk" and not resolves:

@@ -1,5 +1,9 @@
 """A small shop, as the example storefront has it."""
 
+import uuid
+
+from django.contrib.contenttypes.fields import GenericForeignKey
+from django.contrib.contenttypes.models import ContentType
 from django.db import models
 
 
@@ -68,3 +72,16 @@ class Article(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+
+class Voucher(models.Model):
+    """Has a UUID for a key, and is for anything."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    name = models.CharField(max_length=100, blank=True)
+    content_type = models.ForeignKey(ContentType, null=True, on_delete=models.CASCADE)
+    object_id = models.PositiveBigIntegerField(null=True)
+    thing = GenericForeignKey("content_type", "object_id")
+
+    def __str__(self) -> str:
+        return self.name
