@@ -351,6 +351,9 @@ class Collection(models.Model):
     state = models.CharField(max_length=10, choices=State)
     fingerprint = models.CharField(max_length=64)
     dimension = models.PositiveIntegerField()
+    several_images = models.BooleanField(
+        null=True, help_text=_("whether a point has a vector for each of several images")
+    )
     holder = models.UUIDField(null=True, blank=True)
     lease = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)

@@ -56,6 +56,8 @@ def rebuild(document: Document, *, batch_size: int = indexing.BATCH) -> Iterator
                 raise RebuildIncomplete
             time.sleep(0.1)  # other workers may hold the last of them
         swap(collection, token)
+        if stale.forget_index():  # what a worker with the former model finished in between
+            yield from indexing.index_due(document, claiming=lambda: batch_size)
 
 
 def start(document: Document) -> Collection:

@@ -52,17 +52,19 @@ def walk(
 ) -> Iterator[Page]:
     """Compare every row with its point, in pages by primary key, and yield what differs.
 
-    Nothing is written, no image is opened and no model loaded. With `readings`, a page has what was read of
-    products that need no model, and with that their rows. Raises StoreUnavailable, ModelChanged.
+    Nothing is written, no image is opened and no model loaded. With `only`, these products are compared, and
+    those that failed differ: what was wrong may be mended without a sign of it. With `readings`, a page has
+    what was read of products that need no model, and with that their rows. Raises StoreUnavailable,
+    ModelChanged.
     """
     readings = readings and document.rows_are_products
     for entries, rows, unknown in _rows(document, only, page):
-        yield compare(document, rows, entries, unknown, readings=readings)
+        yield compare(document, rows, entries, unknown, readings=readings, retry=only is not None)
     posted = PostedProduct.objects.of(document)
     if only is not None:
         posted = posted.filter(uuid__in=[document.point_id(product_id) for product_id in only])
     for products in _pages(posted, "pk", page):
-        yield compare_posted(document, products)
+        yield compare_posted(document, products, retry=only is not None)
     yield from gone(document, only=only, page=page)
 
 
@@ -118,10 +120,11 @@ def compare(
     unknown: Sequence[str],
     *,
     readings: bool = False,
+    retry: bool = False,
 ) -> Page:
     """Say which of these rows, as far as they have one of these entries, differ from their points.
 
-    The `unknown`, which have none, do in any case.
+    The `unknown`, which have none, do in any case, and with `retry` those that failed.
     """
     ids = {document.point_id(document.product_id(row)): row for row in rows}
     removed = IndexEntry.State.REMOVED
@@ -130,16 +133,17 @@ def compare(
     }  # whoever raised it last is its source
     mine = {key: row for key, row in ids.items() if key in entries and key not in theirs}
     contents = {key: indexing.content_or_fault(document.content, row) for key, row in mine.items()}
-    page = _compare(document, [entries[key] for key in mine], contents, readings=readings)
+    page = _compare(document, [entries[key] for key in mine], contents, readings=readings, retry=retry)
     return replace(page, changed=[*page.changed, *unknown])
 
 
-def compare_posted(document: Document, products: Sequence[PostedProduct]) -> Page:
+def compare_posted(document: Document, products: Sequence[PostedProduct], *, retry: bool = False) -> Page:
     """Say which of these posted products, where theirs is the last word, differ from their points."""
     entries = _entries(document, [product.uuid for product in products])
     mine = [p for p in products if p.uuid in entries and entries[p.uuid].source == POSTED_SOURCE]
     contents = {product.uuid: indexing.content_or_fault(product.content, document) for product in mine}
-    return _compare(document, [entries[product.uuid] for product in mine], contents, source=POSTED_SOURCE)
+    theirs = [entries[product.uuid] for product in mine]
+    return _compare(document, theirs, contents, source=POSTED_SOURCE, retry=retry)
 
 
 def _compare(
@@ -149,11 +153,12 @@ def _compare(
     *,
     source: str = MODEL_SOURCE,
     readings: bool = False,
+    retry: bool = False,
 ) -> Page:
     goal = indexing.target(document)
     items = indexing.items_of(goal, entries, contents)
     indexing.look_up(goal, items)
-    differing = {item.id: item for item in items if _differs(item)}
+    differing = {item.id: item for item in items if _differs(item, retry)}
     rest = [item for item in items if item.id not in differing]
     return Page(
         changed=[item.entry.product_id for item in differing.values()],
@@ -177,8 +182,11 @@ def _count(item: indexing.Item) -> Report:
     return Report(unchanged=1, without_image=without_image)
 
 
-def _differs(item: indexing.Item) -> bool:
-    """Say whether the point must be written anew, judging images by their signatures alone."""
+def _differs(item: indexing.Item, retry: bool) -> bool:
+    """Say whether the point must be written anew, judging images by their signatures alone.
+
+    What failed is too where nothing that is wrong with it is seen any more, or to `retry` it in any case.
+    """
     if item.entry.state == IndexEntry.State.REMOVED or item.error:
         return True
     known = {image.signature: image for image in item.known.images} if item.known else {}
@@ -186,6 +194,9 @@ def _differs(item: indexing.Item) -> bool:
         known.get(source.signature, ImageStamp(signature=source.signature, hash=""))
         for source in item.sources
     )
+    failed = IndexEntry.State.FAILED
+    if item.entry.state == failed and (retry or indexing.state_of(item)[0] != failed):
+        return True
     expected = len(item.points) > 0
     return not expected or not all(indexing.same(p.stamp, item.stamp) for p in item.points.values())
 

@@ -24,7 +24,7 @@ from clip_search.exceptions import StoreUnavailable
 from clip_search.indexing import pipeline as pipelines
 from clip_search.management import documents as shared_by_commands
 from clip_search.management.commands import clip_reindex
-from clip_search.models import Collection, IndexEntry, PostedProduct
+from clip_search.models import Collection, IndexEntry, PostedProduct, RelatedChange
 from clip_search.stores import get_store
 from clip_search.testing import pause_indexing
 from clip_search.types import Point, Stamp
@@ -231,6 +231,35 @@ def test_products_that_fail_are_listed_and_the_exit_is_not_zero():
     assert "2 products: 1 unchanged, 1 failed in" in complain("clip_reindex")
 
 
+def test_ids_tries_what_failed_again(settings):
+    """Whatever was wrong may be mended without a sign of it."""
+    make(2, images=1)
+    limited = settings.CLIP_SEARCH | {"MAX_IMAGE_PIXELS": 1}
+    settings.CLIP_SEARCH, allowing = limited, settings.CLIP_SEARCH
+    assert "1 failed" in complain("clip_reindex")
+    settings.CLIP_SEARCH = allowing
+    failed = IndexEntry.objects.get(state=State.FAILED).product_id
+    assert "1 failed" in complain("clip_reindex")
+    assert "1 products: 1 embedded" in run("clip_reindex", "product", "--ids", failed)
+    assert states() == {State.INDEXED: 2}
+
+
+def test_what_failed_and_is_right_again_is_no_failure_any_more(monkeypatch):
+    made = make(1)
+    run("clip_reindex")
+
+    def down(obj):
+        raise ConnectionError("the price service is down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DOCUMENT, "get_payload", down)
+        IndexEntry.objects.raise_revision(DOCUMENT, [str(made[0].pk)])
+        assert "the price service is down" in complain("clip_reindex")
+    run("clip_reindex")
+    assert states() == {State.INDEXED: 1}
+    assert get_encoder().take() == (1, 0)
+
+
 def test_of_many_failures_the_first_are_listed():
     Product.objects.bulk_create(Product(name="", sku=f"N-{n}") for n in range(13))
     said = complain("clip_reindex")
@@ -272,6 +301,26 @@ def test_a_collection_that_was_lost_is_made_again(command):
     get_store().destroy(collection())
     assert "3 embedded" in run(command)
     assert get_store().count(collection()) == 3
+
+
+@pytest.mark.parametrize("command", ["clip_reindex", "clip_verify"])
+@pytest.mark.parametrize("fault", ["folder", "model"])
+def test_a_store_or_model_of_another_setting_costs_nothing(settings, tmp_path, command, fault):
+    """It was run with the wrong settings, and whoever has the right ones goes on searching."""
+    right = settings.CLIP_SEARCH | {"QDRANT": {"path": str(tmp_path / "qdrant")}}
+    (tmp_path / "file").touch()
+    wrong = {"QDRANT": {"path": str(tmp_path / ("file" if fault == "folder" else "elsewhere"))}}
+    if fault == "model":
+        wrong |= {"ENCODER": "clip_search.encoder.ClipEncoder", "MODEL": str(tmp_path / "none")}
+    settings.CLIP_SEARCH = right
+    make(3)
+    run("clip_reindex")
+    before, found = collection(), states()
+    settings.CLIP_SEARCH = right | wrong
+    complain(command)
+    settings.CLIP_SEARCH = right
+    assert (collection(), states()) == (before, found)
+    assert "3 unchanged" in run("clip_reindex")
 
 
 def test_a_model_that_was_changed_is_an_error_with_the_remedy(settings):
@@ -562,6 +611,48 @@ def test_a_rebuild_that_cannot_finish_keeps_the_live_collection(other_model, mon
     assert collection() != old
 
 
+@pytest.mark.django_db(transaction=True)
+def test_what_another_model_wrote_just_before_the_swap_is_written_anew(settings, monkeypatch):
+    product = Product.objects.create(name="Red mug", sku="M-1")
+    older = settings.CLIP_SEARCH
+    newer = older | {"ENCODER": "tests.doubles.OtherEncoder"}
+    swap = rebuilding.swap
+
+    def late(*args):
+        settings.CLIP_SEARCH = older  # as a worker has it that was not restarted yet
+        product.sku = "M-2"
+        product.save()
+        settings.CLIP_SEARCH = newer
+        swap(*args)
+
+    monkeypatch.setattr(rebuilding, "swap", late)
+    settings.CLIP_SEARCH = newer
+    assert "2 products: 1 embedded, 1 payload only" in run("clip_rebuild")
+    assert names_in(collection()) == {"m2"}
+    assert states() == {State.INDEXED: 1}
+
+
+@pytest.mark.parametrize("images", [(1, 3), (3, 1)])
+@pytest.mark.django_db(transaction=True)
+def test_a_rebuild_changes_how_many_images_are_searched(settings, tmp_path, monkeypatch, images):
+    """On the engine itself, which takes no vector of another shape; the live collection keeps its own."""
+    settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QDRANT": {"path": str(tmp_path / "qdrant")}}
+    before, after = images
+    monkeypatch.setattr(DOCUMENT, "max_images", before)
+    product = Product.objects.create(name="Lamp", sku="L-1")
+    for number in range(3):
+        file = ContentFile(picture_bytes(f"rgb({number},9,9)"), name="picture.png")
+        ProductImage.objects.create(product=product, position=number, original=file)
+    monkeypatch.setattr(DOCUMENT, "max_images", after)
+    product.save()  # before the rebuild
+    assert states() == {State.INDEXED: 1}
+    run("clip_rebuild")
+    key = DOCUMENT.point_id(str(product.pk))
+    vector = get_store().get(collection(), [key], vectors=True)[key].vectors["image"]
+    assert vector.shape[:-1] == ((after,) if after > 1 else ())
+    assert states() == {State.INDEXED: 1}
+
+
 def test_what_is_saved_during_a_rebuild_is_in_both_collections():
     made = make(6)
     run("clip_reindex")
@@ -635,6 +726,15 @@ def test_status_says_what_there_is():
     assert f"collection {collection()} (live): 3 points, 256 dimensions, model hashing-enco" in said
     assert "  indexed: 2\n" in said
     assert "  pending: 1, longest since 2" in said
+
+
+def test_status_says_that_nothing_can_be_found_and_what_is_still_to_be_followed():
+    make(2)
+    run("clip_reindex")
+    RelatedChange.objects.create(document="product", model="shop.category", object_id="1", path="products")
+    assert "  related changes to follow: 1\n" in run("clip_status")
+    Collection.objects.all().delete()
+    assert complain("clip_status").endswith("nothing can be found: run `manage.py clip_reindex product`")
 
 
 def test_status_exits_with_an_error_where_something_is_wrong(monkeypatch):

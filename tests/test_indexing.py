@@ -103,6 +103,38 @@ def mug() -> Product:
     return product
 
 
+# What is read.
+
+
+def test_a_reading_of_the_shop_s_row_is_not_taken_for_what_was_posted_since(mug):
+    Product.objects.filter(pk=mug.pk).update(price=2)
+    page = next(reindexing.walk(DOCUMENT, readings=True))
+    assert page.readings
+    PostedProduct.objects.keep(DOCUMENT, str(mug.pk), {"name": "Blue lamp", "description": ""})
+    IndexEntry.objects.raise_revision(DOCUMENT, [str(mug.pk)], source="posted")
+    list(reindexing.raise_changed(DOCUMENT, [page]))
+    assert point(mug).payload["name"] == "Blue lamp"
+
+
+@pytest.mark.parametrize("asked", ["get_payload", "should_index"])
+def test_claims_hold_however_long_the_host_s_methods_take(monkeypatch, asked):
+    """Else a worker that looks meanwhile takes them, the first one's work counts for nothing, and so on."""
+    Product.objects.bulk_create(Product(name=f"Chair {n}", sku=f"C-{n}") for n in range(6))
+    IndexEntry.objects.raise_revision(DOCUMENT, DOCUMENT.product_ids(Product.objects.all()))
+    monkeypatch.setattr("clip_search.indexing.pipeline.LEASE", timedelta(seconds=1))
+    monkeypatch.setattr("clip_search.indexing.reading.RESOLVED", 2)
+    answer, taken = getattr(DOCUMENT, asked), []
+
+    def slow(obj):
+        time.sleep(0.25)
+        taken.append(IndexEntry.objects.of(DOCUMENT).due().count())  # what another worker might claim
+        return answer(obj)
+
+    monkeypatch.setattr(DOCUMENT, asked, slow)
+    assert index().embedded == 6
+    assert set(taken) == {0}
+
+
 # What is embedded.
 
 
@@ -924,7 +956,7 @@ class Stalled:
     def __init__(self) -> None:
         self.goal = indexing.target(DOCUMENT)
         entries = IndexEntry.objects.of(DOCUMENT).claim(10, indexing.LEASE)
-        self.items = indexing.items_of(self.goal, entries, read_contents(DOCUMENT, entries, {}))
+        self.items = indexing.items_of(self.goal, entries, read_contents(DOCUMENT, entries, {}, lambda: None))
         indexing.look_up(self.goal, self.items, vectors=True)
         heavy, _ = split(self.items)
         openers = Openers()

@@ -15,6 +15,7 @@ from .items import Item, same
 from .pipeline import AHEAD, BATCH, LEASE, Pipeline, index_due
 from .reading import Reading, content_or_fault, items_of, look_up
 from .targets import Target, make_collection, mend, mend_missing, target
+from .writing import state_of
 
 __all__ = [
     "AHEAD",
@@ -33,5 +34,6 @@ __all__ = [
     "mend",
     "mend_missing",
     "same",
+    "state_of",
     "target",
 ]

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import cycle
 
 from django.db import Error as DatabaseError
@@ -125,7 +126,8 @@ class Pipeline:
             ):
                 # After the claim: a collection that began before it holds what is indexed of these entries.
                 goal = target(self.document)
-                contents = read_contents(self.document, entries, self.readings)
+                renew = partial(self._renew, entries)
+                contents = read_contents(self.document, entries, self.readings, renew)
                 items = items_of(goal, entries, contents)
                 look = bool(done) or not few_and_new(entries)
                 with held(goal, *(batch.goal for batch in batches)) if look else nullcontext():
@@ -178,13 +180,13 @@ class Pipeline:
             self._renew()
         embedding.result()
 
-    def _renew(self) -> None:
-        """Hold on to the claims of all that is under way, once a third of their time has passed."""
+    def _renew(self, entries: Sequence[IndexEntry] = ()) -> None:
+        """Hold on to the claims of these and of all under way, once a third of their time has passed."""
         if time.monotonic() < self._renewed + LEASE.total_seconds() / 3:
             return
         self._renewed = time.monotonic()
-        for batch in self._waiting:
-            IndexEntry.objects.of(self.document).renew(batch.entries, LEASE)
+        claimed = [entry for batch in self._waiting for entry in batch.entries]
+        IndexEntry.objects.of(self.document).renew([*claimed, *entries], LEASE)
 
     @contextmanager
     def _mending(self) -> Iterator[None]:

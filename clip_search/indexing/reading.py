@@ -15,12 +15,14 @@ from django.db import Error as DatabaseError
 from ..documents import Document
 from ..exceptions import ProductError
 from ..models import IndexEntry, PostedProduct
-from ..types import POSTED_SOURCE, Content
+from ..types import MODEL_SOURCE, POSTED_SOURCE, Content
 from .items import Item
 from .targets import Target
 
 logger = logging.getLogger(__name__)
 
+RESOLVED: Final = 250
+"""Products that are looked for at once: of each the host may say, in Python, whether it qualifies."""
 MAX_DEPTH: Final = 50
 """Levels of nesting in a payload. A Qdrant server refuses 128, and they break the embedded store for good."""
 
@@ -44,8 +46,11 @@ class Reading:
     content: Content
 
     def holds_for(self, entry: IndexEntry) -> bool:
-        """Say whether nobody has raised the claimed entry but once, to have just this indexed."""
-        return entry.claimed_revision == self.revision + 1
+        """Say whether nobody has raised the claimed entry but once, to have just this indexed.
+
+        Whoever posted the product raised it to have something else indexed.
+        """
+        return entry.source == MODEL_SOURCE and entry.claimed_revision == self.revision + 1
 
 
 def items_of(
@@ -78,11 +83,15 @@ def look_up(goal: Target, items: Sequence[Item], *, vectors: bool = False) -> No
 
 
 def read_contents(
-    document: Document, entries: Iterable[IndexEntry], readings: Mapping[uuid.UUID, Reading]
+    document: Document,
+    entries: Iterable[IndexEntry],
+    readings: Mapping[uuid.UUID, Reading],
+    renew: Callable[[], None],
 ) -> dict[uuid.UUID, Content | str]:
     """Return each entry's content, or what is wrong with it as text; what is gone is missing.
 
-    What was read before, and is still all that there is to say, is not read again.
+    What was read before, and is still all that there is to say, is not read again. `renew` is called before
+    each product, because the host's methods may take longer than a claim holds.
     """
     posted: list[IndexEntry] = []
     owned: list[IndexEntry] = []
@@ -93,10 +102,14 @@ def read_contents(
             found[entry.uuid] = reading.content
         else:
             (posted if entry.source == POSTED_SOURCE else owned).append(entry)
-    rows = document.resolve([entry.product_id for entry in owned]) if owned else {}
-    for entry in owned:
-        if entry.product_id in rows:
-            found[entry.uuid] = content_or_fault(partial(content_of, document), rows[entry.product_id])
+    for start in range(0, len(owned), RESOLVED):
+        some = owned[start : start + RESOLVED]
+        renew()
+        rows = document.resolve([entry.product_id for entry in some])
+        for entry in some:
+            renew()
+            if entry.product_id in rows:
+                found[entry.uuid] = content_or_fault(partial(content_of, document), rows[entry.product_id])
     if posted:
         keys = [entry.uuid for entry in posted]
         for product in PostedProduct.objects.of(document).filter(uuid__in=keys):

@@ -71,12 +71,18 @@ def make_collection(
     *,
     state: str = Collection.State.LIVE,
     generation: int = 1,
+    instead_of: Collection | None = None,
 ) -> Collection:
-    """Make a collection in the store, then its row; where another process was first, return that one's."""
+    """Make a collection in the store, then its row; where another process was first, return that one's.
+
+    A row that it is made instead of goes only then: the store may be the wrong one, and refuse.
+    """
     name = f"{document.name}-{generation}-{uuid.uuid4().hex[:8]}"
     store.create(name, schema(document, encoder.dimension))
     try:
         with transaction.atomic(using=document.using):
+            if instead_of:
+                instead_of.delete()
             return Collection.objects.using(document.using).create(
                 document=document.name,
                 name=name,
@@ -84,6 +90,7 @@ def make_collection(
                 state=state,
                 fingerprint=encoder.fingerprint,
                 dimension=encoder.dimension,
+                several_images=document.max_images > 1,
             )
     except IntegrityError:
         store.destroy(name)
@@ -117,13 +124,16 @@ def mend(document: Document) -> None:
 def mend_missing(document: Document) -> int:
     """Forget the collections that the store does not have any more; everything is indexed anew.
 
-    Returns how many were missing. Raises StoreUnavailable.
+    Returns how many were missing. Raises StoreUnavailable and ModelUnavailable, before it forgets a live one.
     """
-    store = get_store()
+    store, encoder = get_store(), get_encoder()
     missing = [c for c in Collection.objects.of(document).active() if not store.exists(c.name)]
     for collection in missing:
         logger.warning("Collection is missing, making another collection=%s", collection.name)
-        collection.delete()
+        if collection.state == Collection.State.LIVE:
+            make_collection(document, store, encoder, instead_of=collection)
+        else:
+            collection.delete()
     if missing:
         entries = IndexEntry.objects.of(document)
         entries.disclaim()  # or who wrote to one just now would say so after all was forgotten

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..models import IndexEntry
+from ..models import Collection, IndexEntry
 from ..types import IMAGE, TEXT, Point, Report
 from .items import Item, same
 from .reading import look_up
@@ -15,6 +15,8 @@ from .targets import Target, held
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from ..documents import Document
 
 LONGEST_DELAY = 300.0
 """Seconds between two tries while the surroundings are at fault."""
@@ -32,8 +34,14 @@ def write(goal: Target, items: Sequence[Item]) -> None:
         for collection in goal.writable:
             changed = [i for i in ready if i.content is not None and not up_to_date(i, collection.name)]
             if changed:
-                several = goal.document.max_images > 1
+                several = takes_several(collection, goal.document)
                 goal.store.put(collection.name, [point_of(item, several) for item in changed])
+
+
+def takes_several(collection: Collection, document: Document) -> bool:
+    """Say whether a collection was made for several images a product: while another is built, one is not."""
+    made_for = collection.several_images  # None where it was made before that was noted
+    return document.max_images > 1 if made_for is None else made_for
 
 
 def up_to_date(item: Item, collection: str) -> bool:

@@ -9,7 +9,7 @@ from django.db.models import Count, Min
 from clip_search.documents import Document
 from clip_search.exceptions import StoreUnavailable
 from clip_search.management.documents import DocumentCommand
-from clip_search.models import Collection, IndexEntry
+from clip_search.models import Collection, IndexEntry, RelatedChange
 from clip_search.stores import get_store
 
 
@@ -18,8 +18,11 @@ class Command(DocumentCommand):
 
     def handle_document(self, document: Document, options: dict[str, Any]) -> str:
         self.stdout.write(f"{document.name} ({document.model._meta.label})")
-        trouble = [self.show_collection(c) for c in Collection.objects.of(document).active()]
+        collections = Collection.objects.of(document).active()
+        trouble = [self.show_collection(collection) for collection in collections]
         entries = IndexEntry.objects.of(document)
+        if entries.exists() and not any(c.state == Collection.State.LIVE for c in collections):
+            trouble.append(f"nothing can be found: run `manage.py clip_reindex {document.name}`")
         for row in (
             entries.values("state").annotate(count=Count("pk"), since=Min("not_before")).order_by("state")
         ):
@@ -27,6 +30,8 @@ class Command(DocumentCommand):
                 f", longest since {row['since']:%Y-%m-%d %H:%M:%S %Z}" if row["state"] == "pending" else ""
             )
             self.stdout.write(f"  {row['state']}: {row['count']}{since}")
+        if changes := RelatedChange.objects.using(document.using).filter(document=document.name).count():
+            self.stdout.write(f"  related changes to follow: {changes}")
         return "; ".join(filter(None, [*trouble, self.show_failures(document)]))
 
     def show_collection(self, collection: Collection) -> str:
