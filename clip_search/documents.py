@@ -338,7 +338,7 @@ class Document:
         except ValidationError:
             return str(value)
 
-    @cached_property
+    @property
     def _id_column(self) -> Any:
         field: Any = (
             self.model._meta.pk if self.id_field == "pk" else self.model._meta.get_field(self.id_field)

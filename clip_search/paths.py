@@ -106,6 +106,17 @@ def mistake(model: type[models.Model], path: str) -> str:
     return ""
 
 
+def field(model: type[models.Model], path: str) -> Any:
+    """Return the field at the end of a path; None where the path ends elsewhere, or that cannot be known."""
+    found = None
+    for name in path.split("."):
+        found = _field(model, name) if found is None or found.related_model else None
+        if found is None:
+            return None
+        model = _related(found) if found.related_model else model
+    return found
+
+
 def first_columns(model: type[models.Model], path: str) -> set[str] | None:
     """Return the names that `update_fields` may call the path's first field; None if that cannot be said.
 

@@ -431,6 +431,7 @@ def test_e107_get_queryset():
     for wrong in (
         lambda self: Product.objects.all()[:10],
         lambda self: Article.objects.all(),
+        lambda self: Product.objects.values("name"),
         lambda self: [],
         lambda self: 1 / 0,
     ):
@@ -504,6 +505,20 @@ def test_e114_key_of_several_columns():
         assert said_of(Pair) == ["E114"]
     finally:
         del apps.all_models["shop"]["pair"]
+
+
+@pytest.mark.parametrize("path", ["name", "category.name", "images", "tags.name"])
+def test_w102_image_field_is_no_file(path):
+    related = {Category: "products", ProductImage: "product", Tag: "products"}
+    assert said_of(image_field=path, related=related) == ["W102"]
+    assert said_of(image_field=path, related=related, get_images=lambda self, obj: []) == []
+
+
+@pytest.mark.parametrize("path", ["images.original", "images.all.original", "cover", "main_image.original"])
+def test_an_image_field_that_cannot_be_known_is_fine(monkeypatch, path):
+    monkeypatch.setattr(Product, "cover", property(lambda self: None), raising=False)
+    monkeypatch.setattr(Product, "main_image", property(lambda self: None), raising=False)
+    assert "W102" not in said_of(image_field=path)
 
 
 def test_w101_relation_that_nobody_watches():

@@ -281,7 +281,7 @@ def test_of_several_images_a_broken_one_is_left_out_and_named(several):
     Path(middle.path).write_bytes(b"not an image")
     assert index() == Report(failed=1)
     assert point(product).vectors[IMAGE].shape == (2, 256)
-    assert "not a readable image" in entry(product).error
+    assert entry(product).error.startswith(f"{middle.name}: The file is not a readable image.")
 
 
 # Faults of a product.

@@ -39,6 +39,7 @@ E112 `weights` are not of "text" and "image"
 E113 `query_prompt` does not say where the words go
 E114 the model has a primary key of several columns
 W101 a path crosses a relation whose changes nobody notices
+W102 `image_field` leads to no file
 ==== =====================================================================
 """
 

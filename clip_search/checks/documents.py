@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.core.checks import CheckMessage
 from django.core.exceptions import FieldDoesNotExist
 from django.db import DatabaseError, connections, models
+from django.db.models.query import ModelIterable
 
 from .. import paths
 from ..documents import RESERVED_KEYS, Document, FilterField, registry
@@ -123,6 +124,9 @@ def _queryset(document: Document) -> Iterator[CheckMessage]:
     if not isinstance(queryset, models.QuerySet) or not _kin(queryset.model, document.model):
         hint = f"Return {document.model.__name__}.objects.filter(…)."
         yield error(107, f"{label} is no QuerySet of {document.model.__name__}.", hint, document)
+    elif not issubclass(queryset._iterable_class, ModelIterable):
+        hint = "Leave out values() and values_list(): what is read of a product is declared."
+        yield error(107, f"{label} gives no rows of {document.model.__name__}.", hint, document)
     elif queryset.query.is_sliced:
         yield error(107, f"{label} is sliced.", "Filter it instead: a slice cannot be filtered.", document)
 
@@ -157,6 +161,11 @@ def _paths(document: Document) -> Iterator[CheckMessage]:
         if mistake := paths.mistake(document.model, path):
             message = f"{_label(document, attribute)}: {path!r}: {mistake}."
             yield error(103, message, _fields(list(_crossed(document, path))[-1]), document)
+    end = paths.field(document.model, document.image_field) if document.image_field else None
+    if end and not isinstance(end, models.FileField) and "get_images" not in document.overridden:
+        message = f"{_label(document, 'image_field')}: {document.image_field!r} is no file."
+        hint = 'Name the ImageField itself, across relations as in "images.original".'
+        yield warning(102, message, hint, document)
 
 
 def _crossed(document: Document, path: str) -> Iterator[type[models.Model]]:

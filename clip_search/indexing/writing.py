@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..models import Collection, IndexEntry
@@ -106,7 +106,7 @@ def finish(goal: Target, items: Sequence[Item]) -> Report:
 
 def state_of(item: Item) -> tuple[str, str]:
     """Return the state that the entry has now, and what is wrong."""
-    broken = next((stamp.error for stamp in item.stamps if stamp.error), "")
+    broken = next(broken_images(item), "")
     if item.error or broken:
         return IndexEntry.State.FAILED, item.error or broken
     if item.content is None:
@@ -114,6 +114,15 @@ def state_of(item: Item) -> tuple[str, str]:
     if not item.content.text and not item.stamps:
         return IndexEntry.State.FAILED, "There is nothing to search by: neither text nor an image."
     return IndexEntry.State.INDEXED, ""
+
+
+def broken_images(item: Item) -> Iterator[str]:
+    """Yield what is wrong with the images, of several which one it is."""
+    several = len(item.stamps) > 1
+    for stamp, source in zip(item.stamps, item.sources, strict=False):
+        if stamp.error:
+            named = not several or source.name in stamp.error
+            yield stamp.error if named else f"{source.name}: {stamp.error}"
 
 
 def report_of(item: Item) -> Report:

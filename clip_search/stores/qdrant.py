@@ -33,8 +33,9 @@ def refused(message: str) -> SetupError:
     """Return the error for a request that the engine understood and would not do."""
     if "dimension" in message.lower():
         return ModelChanged(f"{message.strip()}. Run `manage.py clip_rebuild`, or restore the model.")
-    if "index" in message.lower():  # of a filter that was declared after the collection was made
-        return SetupError(f"Qdrant refused the request: {message.strip()}. Run `manage.py clip_reindex`.")
+    if "index" in message.lower():  # of a filter that was declared, or got another type, after it was made
+        remedy = "Run `manage.py clip_reindex`, and `clip_rebuild` where a filter changed its type."
+        return SetupError(f"Qdrant refused the request: {message.strip()}. {remedy}")
     return SetupError(f"Qdrant refused the request: {message.strip()}. Run `manage.py check`.")
 
 
