@@ -215,11 +215,17 @@ class Document:
 
     @classmethod
     def reindex(cls, queryset: Iterable[Any]) -> int:
-        """Have these rows indexed anew, as after `update()` or `bulk_create()`. Returns how many."""
+        """Have these rows indexed anew, as after `update()` or `bulk_create()`. Returns how many.
+
+        Raises TypeError for rows of another model.
+        """
         from . import jobs
 
         document = cls.instance()
-        return jobs.request(document, document.product_ids(queryset))
+        rows: Any = queryset if isinstance(queryset, models.QuerySet) else list(queryset)
+        for model in {rows.model} if isinstance(rows, models.QuerySet) else set(map(type, rows)):
+            document.check_model(model)
+        return jobs.request(document, document.product_ids(rows))
 
     @classmethod
     def instance(cls) -> Document:
@@ -230,6 +236,12 @@ class Document:
         raise InvalidDeclaration(f"{cls.__name__} is not registered. Decorate it with @register(Model).")
 
     # What the package calls.
+
+    def check_model(self, model: type[Any]) -> None:
+        """Raise TypeError where rows of a model are no products; `index_as` may take any."""
+        concrete = self.model._meta.concrete_model or self.model
+        if "index_as" not in self.overridden and not issubclass(model, concrete):
+            raise TypeError(f"{self.name!r} holds {concrete.__name__}, not {model.__name__}.")
 
     def point_id(self, product_id: str) -> uuid.UUID:
         """Return the id of the product's point, the same on every machine."""

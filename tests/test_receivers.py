@@ -642,6 +642,15 @@ def test_a_pause_ends_with_an_error(raised, mug):
     assert raised() == ids(mug)
 
 
+def test_reindex_takes_no_rows_of_another_model(raised, mug):
+    """Their keys would be taken for those of products."""
+    tag = Tag.objects.create(name="red")
+    for wrong in (Tag.objects.all(), [tag], [mug, tag]):
+        with pytest.raises(TypeError, match=r"'product' holds Product, not Tag\."):
+            ProductDocument.reindex(wrong)
+    assert raised() == set()
+
+
 def test_reindex_says_what_signals_cannot_see(raised, mug, cup, django_assert_max_num_queries):
     Product.objects.update(name="Pot")
     assert raised() == set()

@@ -154,9 +154,7 @@ def product_id_of(document: Document, product: Any) -> str | None:
         raise TypeError("Give a product or its id, not None.")
     if not isinstance(product, Model):
         return str(product)
-    concrete = document.model._meta.concrete_model or document.model
-    if "index_as" not in document.overridden and not isinstance(product, concrete):
-        raise TypeError(f"{document.name!r} holds {concrete.__name__}, not {type(product).__name__}.")
+    document.check_model(type(product))
     stands_for = document.index_as(product)
     if stands_for is None or stands_for.pk is None:
         return None

@@ -32,6 +32,7 @@ class Command(DocumentCommand):
         for product_id in differing:
             self.stdout.write(f"{document.name} {product_id}: differs from the index")
         if options["dry_run"]:
+            self.stdout.write(f"{document.name}: {len(differing)} differ (dry run, nothing was changed)")
             return f"{len(differing)} of {document.name} differ" if differing else ""
         reports = [*reindexing.raise_changed(document, pages), *indexing.index_due(document)]
         total = sum(reports, total)
