@@ -222,10 +222,10 @@ class Document:
         from . import jobs
 
         document = cls.instance()
-        rows: Any = queryset if isinstance(queryset, models.QuerySet) else list(queryset)
-        for model in {rows.model} if isinstance(rows, models.QuerySet) else set(map(type, rows)):
-            document.check_model(model)
-        return jobs.request(document, document.product_ids(rows))
+        if isinstance(queryset, models.QuerySet):
+            document.check_model(queryset.model)
+            return jobs.request(document, document.product_ids(queryset))
+        return jobs.request(document, document.product_ids(map(document.checked_row, queryset)))
 
     @classmethod
     def instance(cls) -> Document:
@@ -243,6 +243,11 @@ class Document:
         if "index_as" not in self.overridden and not issubclass(model, concrete):
             raise TypeError(f"{self.name!r} holds {concrete.__name__}, not {model.__name__}.")
 
+    def checked_row(self, row: Any) -> Any:
+        """Return a row, or a lazy object that stands for one. Raises TypeError for another model's."""
+        self.check_model(row.__class__)
+        return row
+
     def point_id(self, product_id: str) -> uuid.UUID:
         """Return the id of the product's point, the same on every machine."""
         return point_id(self.name, product_id)
@@ -251,7 +256,7 @@ class Document:
         """Return `get_queryset()` on the write database, with the declared relations prefetched from there.
 
         What a method of the host, or a prefetch of his, may see of them is as he has it; where he prefetches,
-        a router decides which database is read: Django takes no second queryset for a relation.
+        or a manager of his does, a router decides: Django takes no second queryset for a relation.
         """
         rows: Any = self.get_queryset().using(self.using)
         declared = [path for _, path in self.declared_paths()]

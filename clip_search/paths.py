@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
-from django.db import models
+from django.db import models, router
 from django.db.models.fields.reverse_related import ForeignObjectRel
 from django.db.models.manager import BaseManager
 
@@ -52,22 +52,30 @@ def relations(model: type[models.Model], path: str) -> str:
 def prefetches(
     model: type[models.Model], path: str, using: str, *, lists: bool
 ) -> Iterator[models.Prefetch[Any]]:
-    """Yield what has `prefetch_related` read a path's relations from that database, whatever a router says.
+    """Yield what has `prefetch_related` read a path's relations from that database, not where a router says.
 
     As `lists`, they are kept for `values` alone, not for `.all()`.
     """
     prefetch: Callable[..., models.Prefetch[Any]] = _Prefetch  # django-stubs fails at a call of a subclass
-    before = ""
+    before, pinned = "", bool(router.routers)
     for name, field in _crossed(model, path):
-        many = _is_many(field)
-        manager = _related(field)._default_manager if many else _related(field)._base_manager
+        many, related = _is_many(field), _related(field)
+        queryset: Any = (related._default_manager if many else related._base_manager).using(using)
+        pinned = pinned and _takes_a_queryset(model, name) and router.allow_migrate_model(using, related)
+        pinned = pinned and not queryset._prefetch_related_lookups  # Django takes no queryset below those
         attribute = LISTED + name if lists and many else None
-        yield prefetch(before + name, manager.using(using), to_attr=attribute)
+        yield prefetch(before + name, queryset if pinned else None, to_attr=attribute)
         before += f"{attribute or name}__"
+        model = related
+
+
+def _takes_a_queryset(model: type[models.Model], name: str) -> bool:
+    """Say whether a relation can be prefetched with a queryset: another library's, as tags, may refuse."""
+    return type(getattr(model, name)).__module__.startswith("django.")
 
 
 class _Prefetch(models.Prefetch):  # type: ignore[type-arg]
-    """Django notes a row on the queryset that it was given, and with that a page stays in memory."""
+    """Django notes a row on a queryset that it was given, and with that row a page may stay in memory."""
 
     def get_current_querysets(self, level: int) -> Sequence[models.QuerySet[Any]] | None:
         found = super().get_current_querysets(level)

@@ -61,14 +61,15 @@ def rebuild(document: Document, *, batch_size: int = indexing.BATCH) -> Iterator
 
 
 def start(document: Document) -> Collection:
-    """Return the collection to build: the one that was begun, if it is today's model's, else a new one.
+    """Return the collection to build: the one that was begun, if it still is what is wanted, else a new one.
 
     Raises RebuildRunning.
     """
     store, encoder = get_store(), get_encoder()
     rows = Collection.objects.of(document)
     begun = rows.filter(state=Collection.State.BUILDING).first()
-    if begun and begun.fingerprint == encoder.fingerprint and store.exists(begun.name):
+    fits = begun and begun.fingerprint == encoder.fingerprint and indexing.fits(begun, document)
+    if begun and fits and store.exists(begun.name):
         return begun
     if begun:
         if not _hold(begun, uuid.uuid4()):

@@ -239,6 +239,8 @@ def test_w007_password_in_an_address(said, settings):
 
 def test_w008_relative_path(said, settings):
     settings.DEBUG = True
+    for path in (None, 1):
+        assert said(QDRANT={"path": path}) == ["E005"]
     for path in ("qdrant", Path("data/qdrant"), "~/qdrant"):  # which stands for no home here
         assert said(QDRANT={"path": path}) == ["W008"]
 

@@ -633,8 +633,9 @@ def test_what_another_model_wrote_just_before_the_swap_is_written_anew(settings,
 
 
 @pytest.mark.parametrize("images", [(1, 3), (3, 1)])
+@pytest.mark.parametrize("noted", [True, False])
 @pytest.mark.django_db(transaction=True)
-def test_a_rebuild_changes_how_many_images_are_searched(settings, tmp_path, monkeypatch, images):
+def test_a_rebuild_changes_how_many_images_are_searched(settings, tmp_path, monkeypatch, images, noted):
     """On the engine itself, which takes no vector of another shape; the live collection keeps its own."""
     settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QDRANT": {"path": str(tmp_path / "qdrant")}}
     before, after = images
@@ -643,10 +644,17 @@ def test_a_rebuild_changes_how_many_images_are_searched(settings, tmp_path, monk
     for number in range(3):
         file = ContentFile(picture_bytes(f"rgb({number},9,9)"), name="picture.png")
         ProductImage.objects.create(product=product, position=number, original=file)
+    if noted:
+        rebuilding.start(DOCUMENT)  # one that was begun before, and is not what is wanted any more
+    else:
+        Collection.objects.update(several_images=None)  # as of one that was made before it was noted
+        run("clip_reindex")  # by night
     monkeypatch.setattr(DOCUMENT, "max_images", after)
     product.save()  # before the rebuild
     assert states() == {State.INDEXED: 1}
+    assert complain("clip_status").endswith("max_images has changed: run `manage.py clip_rebuild product`")
     run("clip_rebuild")
+    assert "max_images" not in run("clip_status")
     key = DOCUMENT.point_id(str(product.pk))
     vector = get_store().get(collection(), [key], vectors=True)[key].vectors["image"]
     assert vector.shape[:-1] == ((after,) if after > 1 else ())

@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext
+from django.utils.functional import SimpleLazyObject
 
 from clip_search import Document, Keyword, jobs, receivers, reindexing
 from clip_search.documents import registry
@@ -649,6 +650,7 @@ def test_reindex_takes_no_rows_of_another_model(raised, mug):
         with pytest.raises(TypeError, match=r"'product' holds Product, not Tag\."):
             ProductDocument.reindex(wrong)
     assert raised() == set()
+    assert ProductDocument.reindex(iter([SimpleLazyObject(lambda: mug)])) == 1
 
 
 def test_reindex_says_what_signals_cannot_see(raised, mug, cup, django_assert_max_num_queries):

@@ -135,7 +135,10 @@ def _embedded() -> Iterator[CheckMessage]:
     if find_spec("qdrant_edge") is None:
         message = 'CLIP_SEARCH["QDRANT"] names a folder, and qdrant-edge-py is not installed.'
         yield error(6, message, "Run `pip install django-clip-search[embedded]`, or use a Qdrant server.")
-    if not Path(usable("QDRANT")["path"]).is_absolute():
+    path = usable("QDRANT")["path"]
+    if not isinstance(path, str | os.PathLike):
+        yield error(5, 'CLIP_SEARCH["QDRANT"]["path"] is no path.', BOTH_LINES)
+    elif not Path(path).is_absolute():
         message = 'CLIP_SEARCH["QDRANT"]["path"] is relative.'
         hint = 'Write BASE_DIR / "qdrant": a process that is started elsewhere has an empty store of its own.'
         yield warning(8, message, hint)

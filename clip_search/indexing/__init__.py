@@ -14,7 +14,7 @@ from .embedding import Stopped
 from .items import Item, same
 from .pipeline import AHEAD, BATCH, LEASE, Pipeline, index_due
 from .reading import Reading, content_or_fault, items_of, look_up
-from .targets import Target, make_collection, mend, mend_missing, target
+from .targets import Target, fits, make_collection, mend, mend_missing, target
 from .writing import state_of
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Stopped",
     "Target",
     "content_or_fault",
+    "fits",
     "index_due",
     "items_of",
     "look_up",

@@ -110,12 +110,25 @@ def schema(document: Document, dimension: int) -> Schema:
     )
 
 
+def fits(collection: Collection, document: Document) -> bool:
+    """Say whether a collection was made for as many images a product, one or several, as are declared now."""
+    return takes_several(collection, document) == (document.max_images > 1)
+
+
+def takes_several(collection: Collection, document: Document) -> bool:
+    """Say whether a collection was made for several images a product: while another is built, one is not."""
+    made_for = collection.several_images  # None where it was made before that was noted
+    return document.max_images > 1 if made_for is None else made_for
+
+
 def mend(document: Document) -> None:
     """Make what the store lacks: collections that it lost, and indexes of filters that are declared since.
 
     Raises StoreUnavailable, ModelChanged.
     """
     mend_missing(document)
+    rows = Collection.objects.of(document).filter(several_images=None)
+    rows.update(several_images=document.max_images > 1)
     goal = target(document)
     for collection in goal.collections:
         goal.store.create(collection.name, schema(document, collection.dimension))

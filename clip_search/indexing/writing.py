@@ -6,17 +6,15 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..models import Collection, IndexEntry
+from ..models import IndexEntry
 from ..types import IMAGE, TEXT, Point, Report
 from .items import Item, same
 from .reading import look_up
-from .targets import Target, held
+from .targets import Target, held, takes_several
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from ..documents import Document
 
 LONGEST_DELAY = 300.0
 """Seconds between two tries while the surroundings are at fault."""
@@ -36,12 +34,6 @@ def write(goal: Target, items: Sequence[Item]) -> None:
             if changed:
                 several = takes_several(collection, goal.document)
                 goal.store.put(collection.name, [point_of(item, several) for item in changed])
-
-
-def takes_several(collection: Collection, document: Document) -> bool:
-    """Say whether a collection was made for several images a product: while another is built, one is not."""
-    made_for = collection.several_images  # None where it was made before that was noted
-    return document.max_images > 1 if made_for is None else made_for
 
 
 def up_to_date(item: Item, collection: str) -> bool:

@@ -154,8 +154,7 @@ def product_id_of(document: Document, product: Any) -> str | None:
         raise TypeError("Give a product or its id, not None.")
     if not isinstance(product, Model):
         return str(product)
-    document.check_model(type(product))
-    stands_for = document.index_as(product)
+    stands_for = document.index_as(document.checked_row(product))
     if stands_for is None or stands_for.pk is None:
         return None
     return document.product_id(stands_for)

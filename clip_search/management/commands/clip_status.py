@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import Count, Min
 
+from clip_search import indexing
 from clip_search.documents import Document
 from clip_search.exceptions import StoreUnavailable
 from clip_search.management.documents import DocumentCommand
@@ -23,6 +24,8 @@ class Command(DocumentCommand):
         entries = IndexEntry.objects.of(document)
         if entries.exists() and not any(c.state == Collection.State.LIVE for c in collections):
             trouble.append(f"nothing can be found: run `manage.py clip_reindex {document.name}`")
+        if not all(indexing.fits(collection, document) for collection in collections):
+            trouble.append(f"max_images has changed: run `manage.py clip_rebuild {document.name}`")
         for row in (
             entries.values("state").annotate(count=Count("pk"), since=Min("not_before")).order_by("state")
         ):
