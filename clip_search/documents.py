@@ -259,14 +259,12 @@ class Document:
         or a manager of his does, a router decides: Django takes no second queryset for a relation.
         """
         rows: Any = self.get_queryset().using(self.using)
-        declared = [path for _, path in self.declared_paths()]
-        if rows._prefetch_related_lookups:
-            named = (paths.relations(self.model, path) for path in declared)
-            return rows.prefetch_related(*dict.fromkeys(filter(None, named)))  # type: ignore[no-any-return]
+        alone = not rows._prefetch_related_lookups
+        using, lists = self.using if alone else None, alone and self.reads_by_paths
         prefetches = (
             prefetch
-            for path in declared
-            for prefetch in paths.prefetches(self.model, path, self.using, lists=self.reads_by_paths)
+            for _, path in self.declared_paths()
+            for prefetch in paths.prefetches(self.model, path, using, lists=lists)
         )
         return rows.prefetch_related(*dict.fromkeys(prefetches))  # type: ignore[no-any-return]
 
@@ -354,6 +352,11 @@ class Document:
             return str(self._id_column.to_python(value))
         except ValidationError:
             return str(value)
+
+    @property
+    def multiple_images(self) -> bool:
+        """Whether a point has a vector for each of several images."""
+        return self.max_images > 1
 
     @property
     def _id_column(self) -> Any:

@@ -351,7 +351,7 @@ class Collection(models.Model):
     state = models.CharField(max_length=10, choices=State)
     fingerprint = models.CharField(max_length=64)
     dimension = models.PositiveIntegerField()
-    several_images = models.BooleanField(
+    multiple_images = models.BooleanField(
         null=True, help_text=_("whether a point has a vector for each of several images")
     )
     holder = models.UUIDField(null=True, blank=True)

@@ -50,21 +50,23 @@ def relations(model: type[models.Model], path: str) -> str:
 
 
 def prefetches(
-    model: type[models.Model], path: str, using: str, *, lists: bool
+    model: type[models.Model], path: str, using: str | None, *, lists: bool
 ) -> Iterator[models.Prefetch[Any]]:
     """Yield what has `prefetch_related` read a path's relations from that database, not where a router says.
 
-    As `lists`, they are kept for `values` alone, not for `.all()`.
+    `using` None is where it says. As `lists`, they are kept for `values` alone, not for `.all()`.
     """
     prefetch: Callable[..., models.Prefetch[Any]] = _Prefetch  # django-stubs fails at a call of a subclass
-    before, pinned = "", bool(router.routers)
+    before, pin = "", using if router.routers else None
     for name, field in _crossed(model, path):
         many, related = _is_many(field), _related(field)
-        queryset: Any = (related._default_manager if many else related._base_manager).using(using)
-        pinned = pinned and _takes_a_queryset(model, name) and router.allow_migrate_model(using, related)
-        pinned = pinned and not queryset._prefetch_related_lookups  # Django takes no queryset below those
+        queryset: Any = None
+        if pin and _takes_a_queryset(model, name) and router.allow_migrate_model(pin, related):
+            queryset = (related._default_manager if many else related._base_manager).using(pin)
+        if queryset is None or queryset._prefetch_related_lookups:
+            queryset = pin = None  # from here on: Django takes no queryset below what a manager prefetches
         attribute = LISTED + name if lists and many else None
-        yield prefetch(before + name, queryset if pinned else None, to_attr=attribute)
+        yield prefetch(before + name, queryset, to_attr=attribute)
         before += f"{attribute or name}__"
         model = related
 
@@ -116,13 +118,13 @@ def mistake(model: type[models.Model], path: str) -> str:
 
 def field(model: type[models.Model], path: str) -> Any:
     """Return the field at the end of a path; None where the path ends elsewhere, or that cannot be known."""
-    found = None
-    for name in path.split("."):
-        found = _field(model, name) if found is None or found.related_model else None
-        if found is None:
+    *crossed, last = path.split(".")
+    for name in crossed:
+        step = _field(model, name)
+        if step is None or step.related_model is None:
             return None
-        model = _related(found) if found.related_model else model
-    return found
+        model = _related(step)
+    return _field(model, last)
 
 
 def first_columns(model: type[models.Model], path: str) -> set[str] | None:

@@ -68,10 +68,10 @@ def start(document: Document) -> Collection:
     store, encoder = get_store(), get_encoder()
     rows = Collection.objects.of(document)
     begun = rows.filter(state=Collection.State.BUILDING).first()
-    fits = begun and begun.fingerprint == encoder.fingerprint and indexing.fits(begun, document)
-    if begun and fits and store.exists(begun.name):
-        return begun
     if begun:
+        wanted = begun.fingerprint == encoder.fingerprint and indexing.fits(begun, document)
+        if wanted and store.exists(begun.name):
+            return begun
         if not _hold(begun, uuid.uuid4()):
             raise RebuildRunning
         begun.delete()

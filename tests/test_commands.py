@@ -647,7 +647,7 @@ def test_a_rebuild_changes_how_many_images_are_searched(settings, tmp_path, monk
     if noted:
         rebuilding.start(DOCUMENT)  # one that was begun before, and is not what is wanted any more
     else:
-        Collection.objects.update(several_images=None)  # as of one that was made before it was noted
+        Collection.objects.update(multiple_images=None)  # as of one that was made before it was noted
         run("clip_reindex")  # by night
     monkeypatch.setattr(DOCUMENT, "max_images", after)
     product.save()  # before the rebuild

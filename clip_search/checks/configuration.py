@@ -136,7 +136,7 @@ def _embedded() -> Iterator[CheckMessage]:
         message = 'CLIP_SEARCH["QDRANT"] names a folder, and qdrant-edge-py is not installed.'
         yield error(6, message, "Run `pip install django-clip-search[embedded]`, or use a Qdrant server.")
     path = usable("QDRANT")["path"]
-    if not isinstance(path, str | os.PathLike):
+    if not _path(path):
         yield error(5, 'CLIP_SEARCH["QDRANT"]["path"] is no path.', BOTH_LINES)
     elif not Path(path).is_absolute():
         message = 'CLIP_SEARCH["QDRANT"]["path"] is relative.'

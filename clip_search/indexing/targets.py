@@ -90,7 +90,7 @@ def make_collection(
                 state=state,
                 fingerprint=encoder.fingerprint,
                 dimension=encoder.dimension,
-                several_images=document.max_images > 1,
+                multiple_images=document.multiple_images,
             )
     except IntegrityError:
         store.destroy(name)
@@ -104,7 +104,7 @@ def schema(document: Document, dimension: int) -> Schema:
     """Return what a collection of the document is made for."""
     return Schema(
         dimension=dimension,
-        multiple_images=document.max_images > 1,
+        multiple_images=document.multiple_images,
         filters={key: filter_field.kind for key, filter_field in document.filter_fields.items()},
         options=conf.collection_options,
     )
@@ -112,13 +112,13 @@ def schema(document: Document, dimension: int) -> Schema:
 
 def fits(collection: Collection, document: Document) -> bool:
     """Say whether a collection was made for as many images a product, one or several, as are declared now."""
-    return takes_several(collection, document) == (document.max_images > 1)
+    return takes_several(collection, document) == document.multiple_images
 
 
 def takes_several(collection: Collection, document: Document) -> bool:
     """Say whether a collection was made for several images a product: while another is built, one is not."""
-    made_for = collection.several_images  # None where it was made before that was noted
-    return document.max_images > 1 if made_for is None else made_for
+    made_for = collection.multiple_images  # None where it was made before that was noted
+    return document.multiple_images if made_for is None else made_for
 
 
 def mend(document: Document) -> None:
@@ -127,8 +127,8 @@ def mend(document: Document) -> None:
     Raises StoreUnavailable, ModelChanged.
     """
     mend_missing(document)
-    rows = Collection.objects.of(document).filter(several_images=None)
-    rows.update(several_images=document.max_images > 1)
+    rows = Collection.objects.of(document).filter(multiple_images=None)
+    rows.update(multiple_images=document.multiple_images)
     goal = target(document)
     for collection in goal.collections:
         goal.store.create(collection.name, schema(document, collection.dimension))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..models import IndexEntry
@@ -98,7 +98,7 @@ def finish(goal: Target, items: Sequence[Item]) -> Report:
 
 def state_of(item: Item) -> tuple[str, str]:
     """Return the state that the entry has now, and what is wrong."""
-    broken = next(broken_images(item), "")
+    broken = broken_image(item)
     if item.error or broken:
         return IndexEntry.State.FAILED, item.error or broken
     if item.content is None:
@@ -108,13 +108,13 @@ def state_of(item: Item) -> tuple[str, str]:
     return IndexEntry.State.INDEXED, ""
 
 
-def broken_images(item: Item) -> Iterator[str]:
-    """Yield what is wrong with the images, of several which one it is."""
-    several = len(item.stamps) > 1
+def broken_image(item: Item) -> str:
+    """Return what is wrong with the first broken image, of several which one it is; "" where none is."""
     for stamp, source in zip(item.stamps, item.sources, strict=False):
         if stamp.error:
-            named = not several or source.name in stamp.error
-            yield stamp.error if named else f"{source.name}: {stamp.error}"
+            named = len(item.stamps) == 1 or source.name in stamp.error
+            return stamp.error if named else f"{source.name}: {stamp.error}"
+    return ""
 
 
 def report_of(item: Item) -> Report:

@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddField(
             model_name='collection',
-            name='several_images',
+            name='multiple_images',
             field=models.BooleanField(help_text='whether a point has a vector for each of several images', null=True),
         ),
     ]
