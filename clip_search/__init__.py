@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .documents import Bool, Date, Document, Keyword, Number, register
+    from .document import Document, register
+    from .documents.fields import Bool, Date, Keyword, Number
     from .exceptions import SearchUnavailable
     from .types import Hit
 
@@ -14,11 +14,15 @@ __version__ = "0.1.0"
 
 __all__ = ["Bool", "Date", "Document", "Hit", "Keyword", "Number", "SearchUnavailable", "register"]
 
-_ROOMS = {"Hit": ".types", "SearchUnavailable": ".exceptions"}
-
 
 def __getattr__(name: str) -> Any:
-    """Import public names on first use: Django imports this package before its apps are ready."""
+    """Import public names on first use: Django imports this package before its models can be."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_ROOMS.get(name, ".documents"), __name__), name)
+    from . import document, exceptions, types
+    from .documents import fields
+
+    for module in (document, fields, exceptions, types):
+        if hasattr(module, name):
+            return getattr(module, name)
+    raise AttributeError(name)

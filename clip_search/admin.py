@@ -1,4 +1,4 @@
-"""The back office: what the index knows of each product, and asking for it to be indexed anew."""
+"""The admin: the index status of each product, searching by meaning, and the action to reindex products."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from . import jobs, searching
-from .documents import Document, registry
+from . import outbox, searching
+from .documents.binding import BoundDocument
+from .documents.registry import registry
 from .exceptions import SearchUnavailable
 from .models import Collection, IndexEntry, PostedProduct
 
@@ -35,23 +36,24 @@ TEXTS = (models.CharField, models.TextField)
 
 
 class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ignore[misc]
-    """Adds search by meaning, the index status and the action "Reindex selected products" to a ModelAdmin.
+    """Add search by meaning, the index status and the action "Reindex selected products" to a ModelAdmin.
 
-    The column `index_status` comes last, unless `list_display` says where.
+    The column `index_status` is the last one, unless `list_display` names it.
     """
 
     clip_search_limit = 100
-    """How many products a search by meaning finds beside those that match by `search_fields`."""
+    """How many products a search by meaning adds to those that match by `search_fields`."""
 
     def get_search_fields(self, request: HttpRequest) -> Sequence[str]:
-        """Return the host's `search_fields`, else what is searched exactly: without any there is no box."""
+        """Return the host's `search_fields`, else the exact fields: without any there is no search box."""
         key = ["pk"] if documents_of(self.model) else []
         return super().get_search_fields(request) or exact_columns(self.model) or key
 
     def get_search_results(self, request: HttpRequest, queryset: Rows, search_term: str) -> tuple[Rows, bool]:
-        """Find what Django's own search finds, then what is near in meaning, within the list filters.
+        """Return what Django's own search finds, then what is near in meaning, within the list filters.
 
-        Whoever has clicked a column keeps that order. Autocompletion is by words alone: it asks at every key.
+        If a column was clicked, its order is kept. Autocompletion is by words alone: it searches at every
+        key.
         """
         own: tuple[Rows, bool] = super().get_search_results(request, queryset, search_term)
         documents = documents_of(self.model)
@@ -67,7 +69,7 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
         return combined(queryset, own[0], near, by_rank=by_rank), False
 
     def _say_unavailable(self, request: HttpRequest, error: SearchUnavailable) -> None:
-        """Say once a request that only words were compared."""
+        """Tell the user, once a request, that only words were compared."""
         if not hasattr(request, "_clip_search_is_unavailable"):
             request._clip_search_is_unavailable = True  # type: ignore[attr-defined]
             message = _("Search by meaning is unavailable, so these match by words alone. %(reason)s")
@@ -82,7 +84,7 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
         return type("IndexChangeList", (IndexChangeListMixin, base), {})
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
-        # Django 6.1 asks where the action is to be shown; before, there was only the list
+        # since Django 6.1, actions may also be shown on an object's own page
         location = {} if action_location is None else {"action_location": action_location}
         actions: dict[str, Any] = super().get_actions(request, **location)
         in_list = getattr(action_location, "value", "CHANGE_LIST") == "CHANGE_LIST"
@@ -93,22 +95,22 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
 
     @admin.action(description=_("Reindex selected %(verbose_name_plural)s"), permissions=["change"])
     def reindex_selected(self, request: HttpRequest, queryset: Rows) -> None:
-        """Have the selected rows indexed anew: a few statements for any number of them."""
-        asked = [jobs.request(d, d.product_ids(queryset)) for d in documents_of(self.model)]
+        """Schedule the selected rows for indexing, in a few statements for any number of them."""
+        asked = [outbox.schedule(d, d.product_ids(queryset)) for d in documents_of(self.model)]
         count = max(asked, default=0)
         self.message_user(request, queued_message(count), messages.SUCCESS if count else messages.WARNING)
 
     @admin.display(description=_("Index"))
     def index_status(self, obj: Any) -> str:
-        """Return what the index knows of a row; what is wrong is its tooltip."""
+        """Return the state of a row in the index; an error is shown as a tooltip."""
         entries = getattr(obj, "_clip_search_entries", None)
-        if entries is None:  # on a page that is no list
+        if entries is None:  # not on the list's page
             entries = entries_of(self.model, [obj])[obj.pk]
         return format_html_join(" ", "{}", ((badge(entry),) for entry in entries)) or "–"
 
 
 class IndexChangeListMixin(ChangeList if TYPE_CHECKING else object):  # type: ignore[misc]
-    """Reads the entries of a page's rows together, and marks no column as sorted where rank is the order."""
+    """Read the entries of a page's rows together, and mark no column as sorted if the order is by rank."""
 
     is_ranked = False
 
@@ -128,39 +130,39 @@ class IndexChangeListMixin(ChangeList if TYPE_CHECKING else object):  # type: ig
             row._clip_search_entries = entries[row.pk]
 
 
-def documents_of(model: type[models.Model]) -> list[Document]:
+def documents_of(model: type[models.Model]) -> list[BoundDocument]:
     """Return the documents that a row of this model, or of a subclass of theirs, may belong to."""
     return registry.of_model(model)
 
 
 def exact_columns(model: type[models.Model]) -> list[str]:
-    """Return the text columns of the model that its documents declare as `exact_fields`."""
+    """Return the text columns of a model that its documents declare as `exact_fields`."""
     columns = {field.name for field in model._meta.concrete_fields if isinstance(field, TEXTS)}
-    paths = (path for document in documents_of(model) for path in document.exact_fields)
+    paths = (path for document in documents_of(model) for path in document.declaration.exact_fields)
     return list(dict.fromkeys(path for path in paths if path in columns))
 
 
 def is_autocompletion(request: HttpRequest) -> bool:
-    """Say whether the request is of a field that completes what is typed."""
+    """Return whether a request is for a field with autocompletion."""
     return request.resolver_match is not None and request.resolver_match.url_name == "autocomplete"
 
 
-def nearest(request: HttpRequest, document: Document, text: str, queryset: Rows) -> list[Any]:
-    """Return the keys of the rows that are near in meaning, best first. Raises SearchUnavailable.
+def nearest(request: HttpRequest, document: BoundDocument, text: str, queryset: Rows) -> list[Any]:
+    """Return the primary keys of the rows that are near in meaning, best first. Raises SearchUnavailable.
 
-    The index is asked once a request, however many facets the page counts.
+    The index is searched once a request, however many facets the page counts.
     """
     known: dict[str, list[Any]] = request.__dict__.setdefault("_clip_search_found", {})
     if text not in known:
         hits = searching.search(document, text)[: searching.DEPTH].hits()
-        known[text] = searching.keys_of(document, [hit.product_id for hit in hits])
-    rows = queryset.order_by().filter(**{f"{document.id_field}__in": known[text]})
-    there = dict(rows.values_list(document.id_field, "pk"))
+        known[text] = document.keys_of(hit.product_id for hit in hits)
+    rows = queryset.order_by().filter(**{f"{document.declaration.id_field}__in": known[text]})
+    there = dict(rows.values_list(document.declaration.id_field, "pk"))
     return [there[key] for key in known[text] if key in there]
 
 
 def combined(queryset: Rows, own: Rows, near: Sequence[Any], *, by_rank: bool) -> Rows:
-    """Return the rows that match by words, then those that are near: each once."""
+    """Return the rows that match by words, then those that are near in meaning, each once."""
     by_words = models.Q(pk__in=own.order_by().values("pk"))
     found = queryset.filter(by_words | models.Q(pk__in=near))
     if not by_rank:
@@ -172,7 +174,7 @@ def combined(queryset: Rows, own: Rows, near: Sequence[Any], *, by_rank: bool) -
 
 
 def entries_of(model: type[models.Model], rows: Sequence[Any]) -> dict[Any, list[IndexEntry]]:
-    """Return the entries of each row, by its primary key: one query a document."""
+    """Return the entries of each row by its primary key, with one query for each document."""
     found: dict[Any, list[IndexEntry]] = {row.pk: [] for row in rows}
     for document in documents_of(model):
         points = {row.pk: point_of(document, row) for row in rows}
@@ -184,13 +186,13 @@ def entries_of(model: type[models.Model], rows: Sequence[Any]) -> dict[Any, list
     return found
 
 
-def point_of(document: Document, row: Any) -> uuid.UUID | None:
+def point_of(document: BoundDocument, row: Any) -> uuid.UUID | None:
     """Return the id of the point that stands for a row."""
     return next(iter(map(document.point_id, document.product_ids([row]))), None)
 
 
 def queued_message(count: int) -> str:
-    """Say how many products were queued."""
+    """Return the message that says how many products were scheduled."""
     if not count:
         return str(_("Nothing was queued: none of these rows has a place in the index."))
     message = ngettext(
@@ -200,17 +202,17 @@ def queued_message(count: int) -> str:
 
 
 def badge(entry: IndexEntry) -> str:
-    """Return the state of an entry, escaped, with what is wrong as its tooltip."""
+    """Return the state of an entry as HTML, with its error as a tooltip."""
     state = _("being indexed") if entry.is_being_indexed else entry.get_state_display()
     html = '<span class="clip-search-{}" title="{}">{}</span>'
     return format_html(html, entry.state, entry.error, state)
 
 
-# The package's own models: to look at.
+# The package's own models, read-only.
 
 
 class ReadOnlyAdmin(ModelAdmin):
-    """Nothing is added, changed or deleted here: the rows are the package's own books."""
+    """Allow no adding, changing or deleting: the package itself keeps these rows."""
 
     show_full_result_count = False
 
@@ -246,12 +248,12 @@ class IndexEntryAdmin(ReadOnlyAdmin):
     actions = ("index_again",)
 
     def has_index_again_permission(self, request: HttpRequest) -> bool:
-        """Whoever may change entries may have them indexed again, and that is all there is to change."""
+        """Allow "Index again" to users who may change entries: it is the only change."""
         return super(ReadOnlyAdmin, self).has_change_permission(request)
 
     @admin.action(description=_("Index again"), permissions=["index_again"])
     def index_again(self, request: HttpRequest, queryset: Rows) -> None:
-        """Raise the selected entries."""
+        """Schedule the selected entries for indexing."""
         count = index_again(queryset)
         self.message_user(request, queued_message(count), messages.SUCCESS if count else messages.WARNING)
 
@@ -265,13 +267,13 @@ class IndexEntryAdmin(ReadOnlyAdmin):
 
 
 def index_again(entries: Rows) -> int:
-    """Raise entries, each as whose source it has. Returns how many; those of a forgotten document stay."""
+    """Schedule entries, each from its source. Return how many; those of an unregistered document stay."""
     rows = entries.order_by("document", "source").values_list("document", "source", "product_id")
     count = 0
     for (name, source), group in groupby(rows, key=lambda row: row[:2]):
         document = registry.get(name)
         if document is not None:
-            count += jobs.request(document, product_ids_of(group), source=source)
+            count += outbox.schedule(document, product_ids_of(group), source=source)
     return count
 
 
@@ -309,5 +311,5 @@ class PostedProductAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("image"))
     def image_name(self, posted: PostedProduct) -> str:
-        """Return the name only: what a client uploaded is no page of ours to link to."""
+        """Return the name alone, without a link: a client uploaded the file."""
         return posted.image.name or "–"

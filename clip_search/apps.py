@@ -1,4 +1,4 @@
-"""The app: finds the documents, listens to their models and registers the checks."""
+"""The app: finds the documents, connects the signal receivers and registers the checks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class ClipSearchConfig(AppConfig):
-    """Nothing heavy happens here: no network, no model, no torch."""
+    """The app. Starting it loads no model and no torch, and uses no network."""
 
     name = "clip_search"
     verbose_name = _("Search by meaning and picture")
@@ -16,7 +16,7 @@ class ClipSearchConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks, receivers  # noqa: F401
-        from .documents import registry
+        from .documents.registry import registry
 
         autodiscover_modules("clip_documents")
         for document in registry:

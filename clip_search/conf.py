@@ -1,132 +1,89 @@
-"""The one settings object: `CLIP_SEARCH`, typed, read at access."""
+"""The settings of this package: the dict `CLIP_SEARCH`, as typed attributes of `conf`.
+
+Nothing is cached, so `override_settings` works.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeVar
 
 from django.conf import settings as django_settings
 
 from .exceptions import SetupError
 
-DEFAULTS: Final[Mapping[str, Any]] = {
-    "QDRANT": None,
-    "MODEL": "sentence-transformers/clip-ViT-B-32",
-    "TEXT_MODEL": None,
-    "ENCODER": "clip_search.encoder.ClipEncoder",
-    "DEVICE": "auto",
-    "PRECISION": "auto",
-    "BATCH_SIZE": "auto",
-    "COLLECTION_OPTIONS": {},
-    "QUEUE": "default",
-    "AUTOSYNC": True,
-    "API_DOCUMENT": None,
-    "API_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
-    "API_SEARCH_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
-    "API_THROTTLE_RATE": "600/min",
-    "API_SEARCH_THROTTLE_RATE": "60/min",
-    "MAX_IMAGE_BYTES": 10 * 1024 * 1024,
-    "MAX_IMAGE_PIXELS": 20_000_000,
-    "IMAGE_FORMATS": ["JPEG", "PNG", "WEBP", "GIF", "AVIF"],
-}
+Value = TypeVar("Value")
 
 
-class ClipSearchSettings:
-    """Typed view of `settings.CLIP_SEARCH`. Nothing is cached, so `override_settings` just works."""
+class Setting(Generic[Value]):
+    """One key of CLIP_SEARCH: its default, and how its value is converted. Read at each access."""
+
+    def __init__(self, default: Any, convert: Callable[[Any], Value]) -> None:
+        self.default = default
+        self.convert = convert
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.key = name.upper()
+
+    def __get__(self, instance: object, owner: type | None = None) -> Value:
+        raw: Mapping[str, Any] = getattr(django_settings, "CLIP_SEARCH", {})
+        return self.convert(raw.get(self.key, self.default))
+
+
+def _optional(value: Any) -> str | None:
+    return str(value) if value else None
+
+
+def _number_or_auto(value: Any) -> int | None:
+    return None if value == "auto" else int(value)
+
+
+def _store(value: Any) -> dict[str, Any]:
+    if not value:
+        raise SetupError(
+            'CLIP_SEARCH["QDRANT"] is not set. Use {"url": "http://localhost:6333"} for a Qdrant server, '
+            'or {"path": BASE_DIR / "qdrant"} for the embedded store.'
+        )
+    return dict(value)
+
+
+class Conf:
+    """The settings. What each means is in the reference of the documentation."""
+
+    qdrant = Setting(None, _store)
+    """Where the points are stored. Raises SetupError if it is not set."""
+    model = Setting("sentence-transformers/clip-ViT-B-32", str)
+    text_model = Setting(None, _optional)
+    encoder = Setting("clip_search.encoders.clip.ClipEncoder", str)
+    """Dotted path of the encoder's class."""
+    device = Setting("auto", str)
+    precision = Setting("auto", str)
+    batch_size = Setting("auto", _number_or_auto)
+    """Texts or images in one call of the model; None lets the encoder choose."""
+    accelerate = Setting(True, bool)
+    """Whether CLIP models are optimized when they are loaded."""
+    collection_options = Setting[dict[str, Any]]({}, dict)
+    queue = Setting("default", _optional)
+    """Name in `RQ_QUEUES`; None indexes in the process that saves."""
+    autosync = Setting(True, bool)
+    """Whether saving a product schedules indexing."""
+    api_document = Setting(None, _optional)
+    api_permission_classes = Setting[list[str]](["rest_framework.permissions.IsAdminUser"], list)
+    api_search_permission_classes = Setting[list[str]](["rest_framework.permissions.AllowAny"], list)
+    api_throttle_rate = Setting("600/min", _optional)
+    api_search_throttle_rate = Setting("60/min", _optional)
+    max_image_bytes = Setting(10 * 1024 * 1024, int)
+    max_image_pixels = Setting(20_000_000, int)
+    image_formats = Setting[tuple[str, ...]](["JPEG", "PNG", "WEBP", "GIF", "AVIF"], tuple)
 
     @property
     def raw(self) -> Mapping[str, Any]:
-        """The dict as the host wrote it."""
+        """The dict as it stands in the settings."""
         return getattr(django_settings, "CLIP_SEARCH", {})
 
-    def _get(self, key: str) -> Any:
-        return self.raw.get(key, DEFAULTS[key])
 
-    @property
-    def qdrant(self) -> Mapping[str, Any]:
-        """Where the points live. Raises SetupError when it is not set."""
-        value = self._get("QDRANT")
-        if not value:
-            raise SetupError(
-                'CLIP_SEARCH["QDRANT"] is not set. Use {"url": "http://localhost:6333"} for a Qdrant server, '
-                'or {"path": BASE_DIR / "qdrant"} for the embedded store.'
-            )
-        return dict(value)
-
-    @property
-    def model(self) -> str:
-        return str(self._get("MODEL"))
-
-    @property
-    def text_model(self) -> str | None:
-        value = self._get("TEXT_MODEL")
-        return str(value) if value else None
-
-    @property
-    def encoder(self) -> str:
-        """Dotted path of the encoder class."""
-        return str(self._get("ENCODER"))
-
-    @property
-    def device(self) -> str:
-        return str(self._get("DEVICE"))
-
-    @property
-    def precision(self) -> str:
-        return str(self._get("PRECISION"))
-
-    @property
-    def batch_size(self) -> int | None:
-        """Items a model call; None lets the encoder choose."""
-        value = self._get("BATCH_SIZE")
-        return None if value == "auto" else int(value)
-
-    @property
-    def collection_options(self) -> Mapping[str, Any]:
-        return dict(self._get("COLLECTION_OPTIONS"))
-
-    @property
-    def queue(self) -> str | None:
-        """Name in `RQ_QUEUES`; None indexes in the process that saves."""
-        value = self._get("QUEUE")
-        return str(value) if value else None
-
-    @property
-    def autosync(self) -> bool:
-        return bool(self._get("AUTOSYNC"))
-
-    @property
-    def api_document(self) -> str | None:
-        value = self._get("API_DOCUMENT")
-        return str(value) if value else None
-
-    @property
-    def api_permission_classes(self) -> list[str]:
-        return list(self._get("API_PERMISSION_CLASSES"))
-
-    @property
-    def api_search_permission_classes(self) -> list[str]:
-        return list(self._get("API_SEARCH_PERMISSION_CLASSES"))
-
-    @property
-    def api_throttle_rate(self) -> str | None:
-        return self._get("API_THROTTLE_RATE")  # type: ignore[no-any-return]
-
-    @property
-    def api_search_throttle_rate(self) -> str | None:
-        return self._get("API_SEARCH_THROTTLE_RATE")  # type: ignore[no-any-return]
-
-    @property
-    def max_image_bytes(self) -> int:
-        return int(self._get("MAX_IMAGE_BYTES"))
-
-    @property
-    def max_image_pixels(self) -> int:
-        return int(self._get("MAX_IMAGE_PIXELS"))
-
-    @property
-    def image_formats(self) -> tuple[str, ...]:
-        return tuple(self._get("IMAGE_FORMATS"))
-
-
-conf = ClipSearchSettings()
+conf = Conf()
+DEFAULTS: Final[Mapping[str, Any]] = {
+    setting.key: setting.default for setting in vars(Conf).values() if isinstance(setting, Setting)
+}
+"""The default of every key of CLIP_SEARCH."""

@@ -1,10 +1,12 @@
-"""What can go wrong, by whose fault it is, and what to do about it."""
+"""The errors of this package: what is at fault, and what to do about it."""
 
 from __future__ import annotations
 
+from django.core.exceptions import ImproperlyConfigured
+
 
 def in_one_line(error: object) -> str:
-    """Return what an error says in one line, for logs: a database's error quotes what clients sent."""
+    """Return an error's message in one line, for logs: a database's error quotes what clients sent."""
     printable = "".join(char if char.isprintable() else " " for char in str(error))
     return " ".join(printable.split())
 
@@ -16,7 +18,7 @@ class ClipSearchError(Exception):
         super().__init__(message or type(self).__doc__)
 
 
-class SetupError(ClipSearchError):
+class SetupError(ClipSearchError, ImproperlyConfigured):
     """The settings cannot work as they are. Run `manage.py check`. Retrying does not help."""
 
 
@@ -29,19 +31,19 @@ class ModelChanged(SetupError):
 
 
 class InvalidDeclaration(SetupError):
-    """A Document declares what its model does not have. Run `manage.py check` for the field."""
+    """A Document declares something that is not possible. Run `manage.py check`."""
 
 
-class SurroundingsError(ClipSearchError):
-    """Something outside is not working now. Nothing is lost: the work waits and is tried again."""
+class BackendUnavailable(ClipSearchError):
+    """Something outside does not work now. Nothing is lost: the work waits and is tried again."""
 
 
-class StoreUnavailable(SurroundingsError):
+class StoreUnavailable(BackendUnavailable):
     """Qdrant did not answer. Check that it runs where CLIP_SEARCH["QDRANT"] says."""
 
 
 class StoreBusy(StoreUnavailable):
-    """Another process held the embedded store too long. Use a Qdrant server if this is frequent."""
+    """Another process used the embedded store for too long. If this is frequent, use a Qdrant server."""
 
 
 class StoreFull(StoreUnavailable):
@@ -49,11 +51,15 @@ class StoreFull(StoreUnavailable):
 
 
 class CollectionMissing(StoreUnavailable):
-    """Qdrant does not have the collection. Run `manage.py clip_reindex`: it is made again."""
+    """Qdrant does not have the collection. Run `manage.py clip_reindex`, which creates it again."""
 
 
-class StorageUnavailable(SurroundingsError):
+class StorageUnavailable(BackendUnavailable):
     """The storage of an image did not answer, or is full. Nothing is lost: it is tried again."""
+
+
+class Postponed(BackendUnavailable):
+    """The product is saved and will be indexed, but not now."""
 
 
 class ProductError(ClipSearchError):
@@ -69,11 +75,11 @@ class UnknownFilter(ClipSearchError, ValueError):
 
 
 class BadFilterValue(UnknownFilter):
-    """The filter exists, and can have no such value."""
+    """The filter exists, but cannot have such a value."""
 
 
 class SearchUnavailable(ClipSearchError):
-    """Search cannot answer now. The cause, and what to do about it, is in this error's message."""
+    """Search cannot answer now. The message of this error has the cause and the remedy."""
 
 
 class SearchTooDeep(ClipSearchError, ValueError):

@@ -13,7 +13,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
@@ -27,28 +27,22 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Resize = Callable[[NDArray[np.uint8], int, int], NDArray[np.uint8]]
-    """Of (rows, columns, 3) and the width and height wanted: Pillow's bicubic, of a photo to 1 in a value."""
-
 CHUNK: Final = 1024 * 1024
 """Bytes a read: a remote storage then never hands over much more than the limit."""
 AT_ONCE: Final = 20_000_000
-"""Pixels that all threads of a process decode at the same time: they cost 50 to 200 MB, by format."""
+"""Pixels that all threads of a process decode at the same time: 50 to 200 MB, depending on the format."""
 WEIGHTS: Final = {"WEBP": 1.6}
-"""How many pixels one of a format counts for: the decoder of WEBP holds four copies of its picture."""
+"""How much a pixel of a format counts: the decoder of WEBP holds four copies of the picture."""
 BLOCK: Final = 64 * 1024 * 1024
 """Bytes: from 32 MiB on, glibc asks the system for each piece of memory and returns it."""
 ROWS: Final = 256
-"""Rows of a transparent image that are laid on white at a time."""
+"""Rows of a transparent image that are pasted on white at a time."""
 DRAFT_FACTOR: Final = 2
-"""A JPEG is decoded to no less than this multiple of the model's side: a third of the time, same vector."""
+"""A JPEG is decoded at no less than this multiple of the model's side: a third of the time, same vector."""
 SMALLEST_SIDE: Final = 2
-"""Pixels: what is thinner is a tracking pixel or a placeholder, and shows nothing."""
+"""Pixels: anything thinner is a tracking pixel or a placeholder."""
 STRIP: Final = 16
-"""Times its shorter side: what lies beyond the middle of a longer image is cut off before it is resized."""
-
-LONG: Final = 2
-"""Times its shorter side: of what is longer, Pillow is faster at the middle alone than torch at all."""
+"""Times its shorter side: the ends of a longer image are cut off before it is resized."""
 
 FAULTS: Final = (
     Image.DecompressionBombError,
@@ -67,7 +61,7 @@ FAULTS: Final = (
     struct.error,
     zlib.error,
 )
-"""What Pillow's readers raise at files that are damaged, or made to do damage."""
+"""What Pillow's readers raise for damaged and hostile files."""
 
 _TRANSPOSE: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -82,17 +76,17 @@ _ALIASES: Final = {"MPO": "JPEG"}  # a phone's JPEG with a second picture behind
 
 
 class Budget:
-    """So many pixels at once, for all threads; who wants more than there are waits for all of them."""
+    """A number of pixels that threads share. A request for more than that waits for all of them."""
 
     def __init__(self, pixels: int) -> None:
         self.pixels = self._left = pixels
-        self._turn = threading.Lock()  # so that the small ones do not keep a large one waiting for ever
+        self._turn = threading.Lock()  # so that small requests do not keep a large one waiting for ever
         self._changed = threading.Condition()
 
     @contextmanager
     def taken(self, pixels: float) -> Iterator[None]:
-        """Take pixels meanwhile; wait for them first."""
-        share = min(math.ceil(pixels), self.pixels)  # whole, or what is given back is not what was taken
+        """Reserve `pixels` of the budget for the block, waiting until they are free."""
+        share = min(math.ceil(pixels), self.pixels)  # an integer, because sums of floats drift
         with self._turn, self._changed:
             self._changed.wait_for(lambda: self._left >= share)
             self._left -= share
@@ -107,18 +101,19 @@ class Budget:
 _budget = Budget(AT_ONCE)
 
 
-def give_memory_back() -> None:
-    """Have Pillow take the memory of a large picture in one piece, which the system gets back with it.
+def release_memory_early() -> None:
+    """Make Pillow allocate a large picture in one block, which is returned to the system with the picture.
 
-    Of its usual pieces of 16 MiB much stays with the process. For our own processes: it is Pillow's global.
+    Much of its usual blocks of 16 MiB stays with the process. Only for our own processes: the setting is
+    global.
     """
     Image.core.set_block_size(BLOCK)  # type: ignore[attr-defined]
 
 
 def read(source: IO[bytes]) -> bytes:
-    """Return the file's bytes. Raises BadImage where it is missing, empty or too large.
+    """Return the file's bytes. Raises BadImage if it is missing, empty or too large.
 
-    Other errors of the storage are the caller's: they may pass.
+    Other errors of the storage are raised as they are: they may be temporary.
     """
     limit = conf.max_image_bytes
     parts: list[bytes] = []
@@ -138,9 +133,9 @@ def read(source: IO[bytes]) -> bytes:
 
 
 def content_hash(data: bytes) -> str:
-    """Return what the bytes are known by: the first 16 bytes of their SHA-256, hex.
+    """Return the first 16 bytes of the SHA-256 of a file's bytes, as hex digits.
 
-    CPUs that are fast at what comes after have instructions for it, and so it takes half as long as BLAKE2b.
+    Current CPUs have instructions for SHA-256: it takes half as long as BLAKE2b.
     """
     return hashlib.sha256(data).hexdigest()[:32]
 
@@ -148,8 +143,8 @@ def content_hash(data: bytes) -> str:
 def check(source: IO[bytes]) -> str:
     """Return an upload's format, such as "JPEG", by its header; no pixel is decoded.
 
-    The file is left at its start. Raises BadImage where it is no image, of another format than
-    CLIP_SEARCH["IMAGE_FORMATS"], too large or too small; a damaged body shows only in `shrink`.
+    The file is left at its start. Raises BadImage if it is no image, has a format that is not in
+    CLIP_SEARCH["IMAGE_FORMATS"], or is too large or too small. A damaged body is only found by `shrink()`.
     """
     try:
         size = source.seek(0, os.SEEK_END)
@@ -163,38 +158,32 @@ def check(source: IO[bytes]) -> str:
         source.seek(0)
 
 
-def shrink(data: bytes, size: int, resize: Resize | None = None) -> NDArray[np.uint8]:
-    """Return the image's first frame upright, on white, as uint8 (size, size, 3).
+def shrink(data: bytes, size: int) -> NDArray[np.uint8]:
+    """Return the image's first frame upright, on white, as uint8 (size, size, 3). Raises BadImage.
 
-    Its shorter side is resized to `size`, bicubic, and its middle cut out, as CLIP's own processor does; that
-    of a JPEG with `resize`, where there is a faster one than Pillow's. Raises BadImage.
+    Its shorter side is resized to `size`, bicubic, and its middle cut out, as CLIP's own processor does.
     """
-    with ExitStack() as held:  # until the picture is gone: the next one is decoded in its place
-        return _shrunk(data, size, resize, held)
-
-
-def _shrunk(data: bytes, size: int, resize: Resize | None, held: ExitStack) -> NDArray[np.uint8]:
     import numpy as np
 
-    with _opened(io.BytesIO(data)) as image:
+    with ExitStack() as reserved, _opened(io.BytesIO(data)) as image:
         whole = _weight(image)
-        drafted = bool(image.draft(None, (DRAFT_FACTOR * size, DRAFT_FACTOR * size)))  # None but of a JPEG
-        # A progressive one is held whole by its decoder, whatever comes out of it.
-        held.enter_context(_budget.taken(whole if image.info.get("progressive") else _weight(image)))
+        drafted = bool(image.draft(None, (DRAFT_FACTOR * size, DRAFT_FACTOR * size)))  # None unless a JPEG
+        # the decoder of a progressive JPEG holds all of its pixels, however few it returns
+        reserved.enter_context(_budget.taken(whole if image.info.get("progressive") else _weight(image)))
         image.load()
-        small = _square(_as_rgb(image), size, rounded=drafted, resize=resize)
+        small = _square(_as_rgb(image), size, rounded=drafted)
         turn = _TRANSPOSE.get(_orientation(image))
         return np.asarray(small if turn is None else small.transpose(turn))
 
 
 def picture(pixels: NDArray[np.uint8]) -> Image.Image:
-    """Return what `shrink` gave as a Pillow image, for a model that wants to prepare the pixels itself."""
+    """Return the result of `shrink()` as a Pillow image, for a model that prepares the pixels itself."""
     return Image.fromarray(pixels)
 
 
 @contextmanager
 def _opened(source: IO[bytes]) -> Iterator[Image.Image]:
-    """Open an image whose dimensions are within the limits. Whatever goes wrong inside is a BadImage."""
+    """Open an image whose dimensions are within the limits. Turn the errors of Pillow into BadImage."""
     try:
         with Image.open(source, formats=conf.image_formats) as image:
             _check_dimensions(image)
@@ -210,7 +199,7 @@ def _opened(source: IO[bytes]) -> Iterator[Image.Image]:
 
 
 def _check_dimensions(image: Image.Image) -> None:
-    """Raise BadImage where the image would cost too much to decode, or shows nothing."""
+    """Raise BadImage if the image would cost too much to decode, or is too small."""
     if _weight(image) > conf.max_image_pixels:
         raise BadImage(
             f"The image has {image.width} × {image.height} pixels. {_pixels_allowed(image.format)}"
@@ -223,12 +212,12 @@ def _check_dimensions(image: Image.Image) -> None:
 
 
 def _weight(image: Image.Image) -> float:
-    """Return for how many pixels the whole image counts."""
+    """Return how many pixels of the budget the whole image takes."""
     return image.width * image.height * WEIGHTS.get(image.format or "", 1.0)
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    """Return an image as RGB: what is transparent becomes white, 16 bits are scaled to 8."""
+    """Return an image as RGB: transparent pixels become white, 16 bits are scaled to 8."""
     if image.mode.startswith("I"):
         return _from_16_bits(image)
     if image.has_transparency_data:
@@ -237,7 +226,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """Return an image with what is transparent white; some rows at a time, because whole it is held twice."""
+    """Return an image on white. Some rows at a time, because the whole would be held twice."""
     flat = Image.new("RGB", image.size, "white")
     for top in range(0, image.height, ROWS):
         rows = image.crop((0, top, image.width, min(top + ROWS, image.height))).convert("RGBA")
@@ -246,22 +235,19 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
-    """Return grey of 16 bits as RGB: Pillow's own conversion clips, to white, all but the darkest."""
+    """Return 16-bit grey as RGB. Pillow's own conversion clips all but the darkest values to white."""
     import numpy as np
 
     grey = np.asarray(image).clip(0, 65535) >> 8
     return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
 
 
-def _square(image: Image.Image, size: int, *, rounded: bool, resize: Resize | None) -> Image.Image:
+def _square(image: Image.Image, size: int, *, rounded: bool) -> Image.Image:
     """Resize the shorter side to `size`, then cut out the middle: the order gives CLIP's own pixels.
 
-    Those of a reduced image may be `rounded`: then it is done by `resize`, or else what is cut off is not
-    computed. Pillow may then go down first where it went across first, and it clips in between: some values
-    differ, of a photo by 1 or 2.
+    The pixels of a reduced image may be `rounded`: then what is cut off is not computed. Pillow may then
+    resize the height before the width, and it clips in between: some values differ, in a photo by 1 or 2.
     """
-    import numpy as np
-
     image = _middle_of_strip(image)
     short = min(image.size)
     width, height = (int(size * side / short) for side in image.size)
@@ -269,15 +255,13 @@ def _square(image: Image.Image, size: int, *, rounded: bool, resize: Resize | No
     middle = (left, top, left + size, top + size)
     if short < size or not rounded:
         return image.resize((width, height), Image.Resampling.BICUBIC).crop(middle)
-    if resize and max(width, height) <= LONG * size:
-        return Image.fromarray(resize(np.array(image), width, height)).crop(middle)
     x, y = image.width / width, image.height / height
     edges = (left * x, top * y, (left + size) * x, (top + size) * y)
     return image.resize((size, size), Image.Resampling.BICUBIC, box=edges)
 
 
 def _middle_of_strip(image: Image.Image) -> Image.Image:
-    """Cut the far ends off a strip, of which only the middle is used: 2 × 10,000,000 would become 3 GB."""
+    """Cut off the ends of a strip, whose middle alone is used: 2 × 10,000,000 pixels would become 3 GB."""
     limit = STRIP * min(image.size)
     if max(image.size) <= limit:
         return image

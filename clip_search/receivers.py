@@ -1,4 +1,4 @@
-"""Django's signals become raised entries."""
+"""Django's signals schedule products for indexing."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.db.models import signals
 
-from . import jobs, paths
+from . import outbox
 from .conf import conf
-from .documents import Document
-from .models import ROWS_PER_STATEMENT
+from .documents import paths
+from .documents.binding import BoundDocument
+from .models.paging import ROWS_PER_STATEMENT
 
 _paused: ContextVar[bool] = ContextVar("clip_search_paused", default=False)
 _connected: dict[str, list[Receiver]] = {}
@@ -24,7 +25,7 @@ _connected: dict[str, list[Receiver]] = {}
 
 @contextmanager
 def pause() -> Iterator[None]:
-    """Raise nothing meanwhile, in this thread or task."""
+    """Schedule nothing inside this block, in this thread or task."""
     token = _paused.set(True)
     try:
         yield
@@ -32,16 +33,16 @@ def pause() -> Iterator[None]:
         _paused.reset(token)
 
 
-def connect(document: Document) -> None:
-    """Listen to everything that can change a product of this document.
+def connect(document: BoundDocument) -> None:
+    """Connect to the signals of everything that can change a product of this document.
 
-    What is no model, and a relation that the model does not have, is left out: a check names it.
+    Anything in `related` that is no model, or has no such relation, is left out: a check reports it.
     """
     receivers: list[Receiver] = [ProductReceiver(document)]
     receivers += [
         ManyToManyReceiver(document, f) for f in document.model._meta.get_fields() if f.many_to_many
     ]
-    for model, declared in document.related.items():
+    for model, declared in document.declaration.related.items():
         if not isinstance(model, models.base.ModelBase):
             continue
         for path in [declared] if isinstance(declared, str) else declared:
@@ -52,28 +53,28 @@ def connect(document: Document) -> None:
     _connected[document.name] = receivers
 
 
-def disconnect(document: Document) -> None:
-    """Listen no more, as tests do."""
+def disconnect(document: BoundDocument) -> None:
+    """Disconnect again, as tests do."""
     for receiver in _connected.pop(document.name, []):
         receiver.disconnect()
 
 
 def _family(model: type[models.Model]) -> list[type[models.Model]]:
-    """Return the model with its proxies and subclasses: a signal is sent for the class that was saved."""
+    """Return the model with its proxies and subclasses: Django sends a signal for the saved class alone."""
     concrete = model._meta.concrete_model or model
     return [m for m in apps.get_models() if m._meta.concrete_model and issubclass(m, concrete)]
 
 
 def _may_exist(instance: Any) -> bool:
-    """Say whether saving this may update a row: also one that was made with a key and not read."""
+    """Return whether saving may update a row. An instance with a key may, also if it was not read."""
     key = instance._meta.pk
     return instance.pk is not None and not (instance._state.adding and key.has_default())
 
 
 class Receiver:
-    """Listens to signals for one document."""
+    """Receives signals for one document."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: BoundDocument) -> None:
         self.document = document
 
     def handlers(self) -> Iterable[tuple[signals.ModelSignal, Any, Any]]:
@@ -89,13 +90,16 @@ class Receiver:
             signal.disconnect(handler, sender=sender)
 
     def remembered(self, instance: Any) -> dict[int, list[Any]]:
-        """Return what receivers noted on an instance before it was saved, each under its own id."""
+        """Return what receivers stored on an instance before it was saved, each under its own id."""
         notes: dict[int, list[Any]] = instance.__dict__.setdefault("_clip_search_before", {})
         return notes
 
-    def listens(self, using: str, raw: bool = False) -> bool:
-        """Say whether this change counts."""
-        return not raw and using == self.document.using and conf.autosync and not _paused.get()
+    def listens(self, using: str, raw: bool = False, update_fields: frozenset[str] | None = None) -> bool:
+        """Return whether this change is to be scheduled."""
+        if raw or using != self.document.using or not conf.autosync or _paused.get():
+            return False
+        watched = None if update_fields is None else self.document.watched_columns
+        return watched is None or bool(watched & (update_fields or frozenset()))
 
 
 class ProductReceiver(Receiver):
@@ -112,7 +116,7 @@ class ProductReceiver(Receiver):
             yield signals.post_save, self.parent_saved, parent
 
     def saving(self, instance: Any, using: str, raw: bool = False, **kwargs: Any) -> None:
-        """Remember which point stood for the row until now: a variant may move, an id may change."""
+        """Remember which point stands for the row so far: a variant may move, an id may change."""
         if self.listens(using, raw) and _may_exist(instance):
             self.remembered(instance)[id(self)] = self._stored(instance, using)
 
@@ -125,8 +129,8 @@ class ProductReceiver(Receiver):
         **kwargs: Any,
     ) -> None:
         before = self.remembered(instance).pop(id(self), [])
-        if self.listens(using, raw) and self._touched(update_fields):
-            jobs.request(self.document, [*before, *self.document.product_ids([instance])])
+        if self.listens(using, raw, update_fields):
+            outbox.schedule(self.document, [*before, *self.document.product_ids([instance])])
 
     def parent_saved(
         self,
@@ -136,31 +140,27 @@ class ProductReceiver(Receiver):
         update_fields: frozenset[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        """The row that a product inherits from was saved as what it is there."""
-        if self.listens(using, raw) and self._touched(update_fields):
-            jobs.request(self.document, self._stored(instance, using))
+        """Schedule a product whose parent row (multi-table inheritance) was saved as the parent's class."""
+        if self.listens(using, raw, update_fields):
+            outbox.schedule(self.document, self._stored(instance, using))
 
     def deleting(self, instance: Any, using: str, **kwargs: Any) -> None:
         if self.listens(using) and self.document.ids_are_keys:
-            jobs.request(self.document, self.document.product_ids([instance]))
+            outbox.schedule(self.document, self.document.product_ids([instance]))
         elif self.listens(using):
-            jobs.request(self.document, self._stored(instance, using))
+            outbox.schedule(self.document, self._stored(instance, using))
 
     def _stored(self, instance: Any, using: str) -> list[str]:
-        """Return the id of the point that stands for the row as the database has it."""
+        """Return the ids of the points that stand for the row as it is in the database."""
         return self.document.product_ids(
             self.document.model._base_manager.using(using).filter(pk=instance.pk)
         )
-
-    def _touched(self, update_fields: frozenset[str] | None) -> bool:
-        watched = self.document.watched_columns
-        return update_fields is None or watched is None or bool(watched & update_fields)
 
 
 class ManyToManyReceiver(Receiver):
     """Changes of a many-to-many relation of the document's model, from either side."""
 
-    def __init__(self, document: Document, field: Any) -> None:
+    def __init__(self, document: BoundDocument, field: Any) -> None:
         super().__init__(document)
         self.lookup = field.name
         self.reverse = bool(field.auto_created)
@@ -183,24 +183,24 @@ class ManyToManyReceiver(Receiver):
         if action not in ("post_add", "post_remove", "pre_clear") or not self.listens(using):
             return
         nothing_new = action != "pre_clear" and not pk_set
-        if nothing_new or not self.document.reads(self.accessor):
+        if nothing_new or not self.document.depends_on(self.accessor):
             return
         products = self.document.model._base_manager.using(using)
         near, far = models.Q(pk=instance.pk), models.Q(pk__in=pk_set or ())
         if action == "pre_clear":
             far = models.Q(**{self.lookup: instance.pk})
         which = near | far if self.symmetrical else near if reverse == self.reverse else far
-        jobs.request(self.document, self.document.product_ids(products.filter(which)))
+        outbox.schedule(self.document, self.document.product_ids(products.filter(which)))
 
 
 class RelatedReceiver(Receiver):
-    """Saves and deletes of a model that a `related` path leads from.
+    """Saves and deletes of a model in `related`.
 
-    The leading steps of the path that are columns are followed at once: they cost a query and lead to
-    one object. What branches out from there is left to a worker.
+    The leading steps of its path that are columns are followed at once: they cost one query and lead to one
+    object. The rest, which may lead to many products, is left to a worker.
     """
 
-    def __init__(self, document: Document, model: type[models.Model], path: str) -> None:
+    def __init__(self, document: BoundDocument, model: type[models.Model], path: str) -> None:
         super().__init__(document)
         self.model = model
         self.forward, self.rest = paths.split_forward(model, path)
@@ -221,7 +221,7 @@ class RelatedReceiver(Receiver):
                 yield signals.pre_save, self.saving, model
 
     def saving(self, instance: Any, using: str, raw: bool = False, **kwargs: Any) -> None:
-        """Remember where the row led until now: a foreign key that moves counts for both sides."""
+        """Remember where the row leads so far: if a foreign key moves, both sides change."""
         if self.listens(using, raw) and _may_exist(instance):
             self.remembered(instance)[id(self)] = self._reached(instance, using)
 
@@ -231,20 +231,20 @@ class RelatedReceiver(Receiver):
             return
         reached = list(dict.fromkeys([*before, *self._reaches(instance, using)]))
         if not self.rest:
-            jobs.request(self.document, self._product_ids(reached, using))
+            outbox.schedule(self.document, self._product_ids(reached, using))
             return
         for key in reached:
-            jobs.request_related(self.document, **self._change(key))
+            outbox.schedule_related(self.document, **self._change(key))
 
     def deleting(self, instance: Any, using: str, **kwargs: Any) -> None:
-        """Take the ids now: behind a deleted row nobody would find them."""
+        """Find the products now: after the row is deleted, they could not be found through it."""
         if self.listens(using):
             rows = self.model._base_manager.using(using).filter(pk=instance.pk)
             keys = rows.values_list(f"{self.lookup}__pk", flat=True)
-            jobs.request(self.document, self._product_ids([key for key in keys if key is not None], using))
+            outbox.schedule(self.document, self._product_ids([key for key in keys if key is not None], using))
 
     def _reached(self, instance: Any, using: str) -> list[Any]:
-        """Return the keys of the objects at the end of the path's columns, as the database has them."""
+        """Return the keys of the objects that the path's columns lead to, as they are in the database."""
         if not self.forward:
             return [instance.pk]
         rows = self.model._base_manager.using(using).filter(pk=instance.pk)
@@ -252,7 +252,7 @@ class RelatedReceiver(Receiver):
         return [key for key in keys if key is not None]
 
     def _reaches(self, instance: Any, using: str) -> list[Any]:
-        """Return the same for a row just saved, which says itself where its own column leads."""
+        """Return the same keys for a row that was just saved; its own column needs no query."""
         field: Any = paths.relation(self.model, self.forward[0]) if len(self.forward) == 1 else None
         if field is None or not field.target_field.primary_key:
             return self._reached(instance, using)

@@ -1,4 +1,4 @@
-"""The frozen values that cross rooms."""
+"""The frozen values that are passed between the rooms."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAMESPACE = uuid.UUID("6f0c3f3e-5d1b-5f0e-9a61-0d3c2f6c7a11")
 
 
 def point_id(document: str, product_id: str) -> uuid.UUID:
-    """Return the one id that (document, product_id) has everywhere, whoever computes it (UUIDv5)."""
+    """Return the id of the point of (document, product_id): UUIDv5, the same in every process."""
     return uuid.uuid5(_namespace(document), product_id)
 
 
@@ -33,16 +33,17 @@ def _namespace(document: str) -> uuid.UUID:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSource:
-    """An image as it lies in storage: nothing is read until `open` is called.
+    """An image in a storage; nothing is read before `open()` is called.
 
-    `signature` changes when the file does, and costs no read: name, size and time of change.
+    A host's `get_images()` may return these instead of the files of an ImageField.
     """
 
     name: str
     signature: str
+    """A string that changes when the file does, such as its name, size and time of change."""
     open: Callable[[], IO[bytes]] = field(compare=False)
     local: bool = field(default=False, compare=False)
-    """Whether a disk here has it. Of others, which are waited for, several are read at once on each core."""
+    """Whether the file is on a local disk. Of other files, several are read at once on each core."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStamp:
-    """An image that was read: its signature then, and the hash of its bytes, "" where it was broken."""
+    """An image that was read: its signature at that time, and the hash of its bytes, "" if it is missing."""
 
     signature: str
     hash: str
@@ -67,7 +68,7 @@ class ImageStamp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
-    """What is known of a point, kept in the point, under `_clip` in its payload."""
+    """What is known of a point. It is stored in the point, under `_clip` in its payload."""
 
     product_id: str
     revision: int
@@ -81,29 +82,25 @@ class Stamp:
 
     def as_payload(self) -> dict[str, Any]:
         """Return this as plain JSON values."""
-        images = [_values(image) for image in self.images]
-        return _values(self) | {"images": images, "exact": list(self.exact)}
+        values = {name: getattr(self, name) for name in self.__slots__}  # `asdict` takes ten times as long
+        images = [{name: getattr(image, name) for name in image.__slots__} for image in self.images]
+        return values | {"images": images, "exact": list(self.exact)}
 
     @classmethod
     def from_payload(cls, values: Mapping[str, Any]) -> Stamp:
-        """Read what `as_payload` wrote; keys of a later version are ignored."""
+        """Return what `as_payload()` wrote; keys of a later version are ignored."""
         known = {name: values[name] for name in cls.__slots__ if name in values}
         known["images"] = tuple(ImageStamp(**image) for image in values.get("images", ()))
         known["exact"] = tuple(values.get("exact", ()))
         return cls(**known)
 
 
-def _values(of: ImageStamp | Stamp) -> dict[str, Any]:
-    """Return the fields and their values; `asdict`, which copies all deeply, takes ten times as long."""
-    return {name: getattr(of, name) for name in of.__slots__}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     """One product in the store.
 
-    `vectors` maps "text" to float32 (dim,) and "image" to float32 (dim,), or (k, dim) in a collection
-    of several images a product. Either may be missing.
+    `vectors` maps "text" to float32 (dimension,), and "image" to float32 (dimension,), or to (k, dimension)
+    in a collection with several images a product. Either may be missing.
     """
 
     id: uuid.UUID
@@ -114,7 +111,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """One answer of a search: `instance` is None for a posted product without a row in the shop."""
+    """One product that a search found. `instance` is None for a posted product without a row in the shop."""
 
     product_id: str
     score: float
@@ -125,7 +122,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What an indexing run did, in products. `without_image` overlaps the others."""
+    """The results of indexing, as numbers of products. `without_image` overlaps the others."""
 
     embedded: int = 0
     payload_only: int = 0
@@ -137,7 +134,7 @@ class Report:
 
     @classmethod
     def total(cls, reports: Iterable[Report]) -> Report:
-        """Return what the runs did together."""
+        """Return the sums of several reports."""
         each = list(reports)
         return cls(**{f.name: sum(getattr(report, f.name) for report in each) for f in fields(cls)})
 
@@ -146,5 +143,5 @@ class Report:
 
     @property
     def products(self) -> int:
-        """How many products were looked at."""
+        """The number of products that were processed."""
         return self.embedded + self.payload_only + self.unchanged + self.removed + self.failed

@@ -1,4 +1,4 @@
-"""The RQ worker: does not fork, loads the model once, sweeps while idle, survives Redis."""
+"""The RQ worker: it does not fork, loads the model once, sweeps while idle, and survives Redis."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from rq.job import Job
 from rq.worker import WorkerStatus
 
 from . import images, indexing, jobs
-from .cores import share_cores
-from .encoder import get_encoder
+from .encoders import get_encoder
+from .encoders.inter_op import share_cores
 from .exceptions import SetupError
 
 logger = logging.getLogger(__name__)
@@ -30,33 +30,33 @@ logger = logging.getLogger(__name__)
 SWEEP_SECONDS = 25
 """How often an idle worker looks for entries whose wake-up was lost."""
 WAIT_SECONDS = 5
-"""How long it waits for a job before it looks whether a sweep is due: entries wait 30 s at most."""
+"""How long it waits for a job before it checks whether a sweep is due, so that entries wait 30 s at most."""
 SECONDS_TO_DROP = 7.5
-"""After a request to stop, whatever the job waits for is broken off: a store may take longer to answer."""
+"""Seconds after a request to stop until the job is interrupted: a store may take longer to answer."""
 REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
 
 
-def _drop(signum: int, frame: FrameType | None) -> None:
-    raise indexing.Stopped  # a store's client may take it for a fault of the store: given back all the same
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise indexing.Stopped  # a store's client may report it as its own error; the batch is given back anyway
 
 
 class EmbeddingWorker(SimpleWorker):
     """RQ's SimpleWorker for jobs that need a large model.
 
-    RQ's default worker forks for each job: the model would be loaded for every one, CUDA fails after a
-    fork, and OpenMP can hang. Set `RQ = {"WORKER_CLASS": "clip_search.worker.EmbeddingWorker"}`.
+    RQ's default worker forks for each job: every job would load the model, CUDA fails after a fork, and
+    OpenMP can hang. Set `RQ = {"WORKER_CLASS": "clip_search.worker.EmbeddingWorker"}`.
     """
 
     def __init__(self, queues: Any, *args: Any, **kwargs: Any) -> None:
-        # RQ makes one of no queues for each worker that it knows of
+        # RQ also creates an instance without queues for each worker that it lists
         first = next(iter(queues), None) if isinstance(queues, list | tuple) else queues
         if isinstance(first, Queue):
-            # `rqworker` names pickle unless told otherwise, whatever the queue's jobs were written with;
-            # the queues that `rqworker-pool` makes do not know it either
+            # `rqworker` passes pickle by default, whatever the queue's jobs were written with; the queues
+            # that `rqworker-pool` creates do not have the configured serializer either
             written_with = settings.RQ_QUEUES.get(first.name, {}).get("SERIALIZER")
             kwargs["serializer"] = written_with or first.serializer
         super().__init__(queues, *args, **kwargs)
-        # RQ waits for Redis where that is right; redis-py's own ten retries make each call there take 4 s
+        # RQ itself waits for Redis; redis-py's own ten retries would make each call take 4 s
         self.connection.set_retry(Retry(NoBackoff(), 1))
         self.maintenance_interval = SWEEP_SECONDS
         self.fault: SetupError | None = None
@@ -64,25 +64,25 @@ class EmbeddingWorker(SimpleWorker):
 
     @property
     def dequeue_timeout(self) -> int:
-        """Seconds to wait for a job before looking whether a sweep is due."""
+        """Seconds to wait for a job before checking whether a sweep is due."""
         return WAIT_SECONDS
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
-        """Load the model, then work. Where the set-up is at fault: one line with the remedy, status 1."""
-        jobs.stopping.reset()
-        images.give_memory_back()
+        """Load the model, then work. If the settings are wrong: one line with the remedy, exit status 1."""
+        jobs.worker_state.reset()
+        images.release_memory_early()
         try:
             get_encoder().warm_up()
             worked = super().work(*args, **kwargs)
         except SetupError as error:
             self.fault = error
         if self.fault is not None:
-            logger.error("Stopping, the set-up is at fault error=%s", self.fault)
+            logger.error("Stopping, the settings are wrong error=%s", self.fault)
             raise SystemExit(1)
         return worked
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Run a job here. A Redis that dies meanwhile loses nothing: the entries say what is due."""
+        """Run a job in this process. If Redis dies, nothing is lost: the entries say what is due."""
         close_old_connections()
         self.share()
         try:
@@ -93,7 +93,7 @@ class EmbeddingWorker(SimpleWorker):
             close_old_connections()
 
     def share(self) -> None:
-        """Leave this machine's other workers their part of its cores, and all others theirs of the work."""
+        """Share the cores with this machine's other workers, and the work with all workers of the queue."""
         with contextlib.suppress(*REDIS_DOWN):
             colleagues = sorted(self.all_keys(connection=self.connection))
             if colleagues == self._colleagues:
@@ -101,26 +101,26 @@ class EmbeddingWorker(SimpleWorker):
             workers = self.all(connection=self.connection)
             share_cores(max(1, sum(worker.hostname == self.hostname for worker in workers)))
             team = [worker for worker in workers if set(self.queue_names()) & set(worker.queue_names())]
-            jobs.team.workers = max(1, len(team))
+            jobs.worker_state.workers = max(1, len(team))
             self._colleagues = colleagues
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
-        """Stop where no job can succeed."""
+        """Stop if no job can succeed."""
         super().handle_exception(job, *exc_info)
         if isinstance(exc_info[1], SetupError):
             self.fault = exc_info[1]
             self._stop_requested = True
 
     def handle_warm_shutdown_request(self) -> None:
-        """Finish or give back the batch under way, even if something outside does not let go of it."""
+        """Finish or give back the batch under way, even if something outside does not answer."""
         super().handle_warm_shutdown_request()
-        jobs.stopping.request()
+        jobs.worker_state.request_stop()
         if self.get_state() == WorkerStatus.BUSY and hasattr(signal, "setitimer"):
-            signal.signal(signal.SIGALRM, _drop)  # RQ's own alarm is for this job, and longer
+            signal.signal(signal.SIGALRM, _interrupt)  # RQ's own alarm, for this job, is longer
             signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_DROP)
 
     def run_maintenance_tasks(self) -> None:
-        """Do RQ's own chores, and sweep."""
+        """Run RQ's own maintenance, and sweep."""
         with contextlib.suppress(*REDIS_DOWN):
             super().run_maintenance_tasks()
         try:
@@ -132,7 +132,7 @@ class EmbeddingWorker(SimpleWorker):
             logger.exception("Cannot sweep")
 
     def check_for_suspension(self, burst: bool) -> None:
-        """Wait for Redis here: outside its wait for a job, RQ gives up when Redis is gone."""
+        """Wait for Redis here: RQ gives up if Redis is gone while it is not waiting for a job."""
         while True:
             try:
                 super().check_for_suspension(burst)

@@ -38,7 +38,7 @@ CONSTANTS = {
     "clip_search.jobs.SECONDS_A_JOB": 2.0,
     "clip_search.indexing.pipeline.LEASE": LEASE,
     "clip_search.indexing.writing.LONGEST_DELAY": 2.0,
-    "clip_search.rebuilding.LEASE": LEASE,
+    "clip_search.indexing.rebuilding.LEASE": LEASE,
 }
 """What makes a worker do in seconds what takes minutes otherwise."""
 LONGEST_CALM = 90.0

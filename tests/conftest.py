@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from django.core.files.base import ContentFile
 from django.db import connections
 from PIL import Image
 
-from clip_search import encoder, jobs, stores
+from clip_search.documents.binding import BoundDocument
+from clip_search.documents.registry import registry
+from clip_search.testing import reset
 
 pytest.register_assert_rewrite("tests.store_contract")
 
@@ -28,14 +31,19 @@ SHORT_LEASE = "clip_search.indexing.pipeline.LEASE=3"
 """For where workers are killed; on a busy machine a worker may take longer than this for a batch."""
 
 
+def forget_declarations() -> None:
+    """Read the declarations anew, after a test has changed the class of a document."""
+    for document in registry:
+        for name in [*vars(document)]:
+            if isinstance(getattr(BoundDocument, name, None), cached_property):
+                delattr(document, name)
+
+
 @pytest.fixture(autouse=True)
 def fresh_process() -> Iterator[None]:
-    """Forget what a process keeps: its store, its encoder, a silent queue, cached query vectors."""
-    stores._store.cache_clear()
-    encoder._encoder.cache_clear()
-    jobs._connection.cache_clear()
-    jobs._silent_until.clear()
-    jobs.stopping.reset()
+    """Forget what a process keeps: its store, its encoder, a paused queue, cached query vectors."""
+    reset()
+    forget_declarations()
     cache.clear()
     yield
 

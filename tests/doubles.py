@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -99,6 +100,14 @@ class FaultyStore(MemoryStore):
         self._stumble()
         self.written += len(points)
         super().drop(collection, points)
+
+    def lose(self, collection: str, point_id: uuid.UUID, vector: str = "") -> None:
+        """Lose a point, or one of its vectors, as a damaged store does."""
+        with self._client_for(collection) as client:
+            if vector:
+                client.delete_vectors(collection, [vector], [str(point_id)])
+            else:
+                client.delete(collection, [str(point_id)])
 
     def _stumble(self) -> None:
         if self.faults:

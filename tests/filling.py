@@ -14,7 +14,7 @@ import numpy as np
 
 from clip_search.exceptions import StoreFull
 from clip_search.stores.base import Schema
-from clip_search.stores.embedded import EmbeddedStore
+from clip_search.stores.embedded.store import EmbeddedStore
 from clip_search.types import IMAGE, TEXT, Point, Stamp, point_id
 from tests.sharing import say
 

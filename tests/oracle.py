@@ -128,8 +128,8 @@ def of_posts() -> Iterator[Seen]:
         rows = cursor.fetchall()
     for product_id, name, description, metadata, image in rows:
         given = json.loads(metadata) if isinstance(metadata, str) else metadata
-        promoted = {"price": float(given["price"])} if given else {}
-        payload = {"name": name, "description": description, "metadata": given, **promoted}
+        filtered = {"price": float(given["price"])} if given else {}
+        payload = {"name": name, "description": description, "metadata": given, **filtered}
         yield Seen(product_id, vectors(name, description, image), payload)
 
 

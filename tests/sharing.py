@@ -8,8 +8,8 @@ import sys
 import time
 from itertools import count
 
-from clip_search.stores.base import Leg, Query
-from clip_search.stores.embedded import EmbeddedStore
+from clip_search.stores.base import Query, Retriever
+from clip_search.stores.embedded.store import EmbeddedStore
 from clip_search.types import IMAGE, TEXT
 
 from .store_contract import product, vector
@@ -34,24 +34,24 @@ def write(store: EmbeddedStore, until: float, first: int) -> None:
 
 def keep(store: EmbeddedStore, until: float, first: int) -> None:
     """Do the same, and keep the collection open until somebody else wants it."""
-    with store.kept():
+    with store.keep_open():
         write(store, until, first)
 
 
 def search(store: EmbeddedStore, until: float) -> None:
     """Search again and again; in the end say how long each search took, in seconds."""
-    legs = [Leg(using=TEXT, vector=vector(1)), Leg(using=IMAGE, vector=vector(2))]
+    retrievers = [Retriever(using=TEXT, vector=vector(1)), Retriever(using=IMAGE, vector=vector(2))]
     seconds = []
     while time.monotonic() < until:
         start = time.monotonic()
-        store.query(COLLECTION, Query(legs=legs))
+        store.query(COLLECTION, Query(retrievers=retrievers))
         seconds.append(time.monotonic() - start)
     say(sorted(seconds))
 
 
 def hold(store: EmbeddedStore, until: float) -> None:
     """Keep the collection open; say so once it is."""
-    with store.held(COLLECTION):
+    with store.session(COLLECTION):
         say("held")
         time.sleep(max(0, until - time.monotonic()))
 

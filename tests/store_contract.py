@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from clip_search.exceptions import CollectionMissing, SetupError
-from clip_search.stores.base import CLIP, RRF_K, Condition, Found, Leg, Query, Schema, Store
+from clip_search.stores.base import CLIP, RRF_K, Condition, Query, Retriever, Schema, ScoredPoint, Store
 from clip_search.types import IMAGE, TEXT, ImageStamp, Point, Stamp, point_id
 
 DIMENSION = 16
@@ -75,20 +75,22 @@ def live(points: list[Point], using: str) -> list[Point]:
     return [point for point in points if using in point.vectors]
 
 
-def ids_of(found: list[Found]) -> list[uuid.UUID]:
+def ids_of(found: list[ScoredPoint]) -> list[uuid.UUID]:
     return [hit.id for hit in found]
 
 
-def by_cosine(points: list[Point], leg: Leg) -> list[uuid.UUID]:
-    scored = [(-float(p.vectors[leg.using] @ leg.vector), p.id) for p in live(points, leg.using)]
+def by_cosine(points: list[Point], retriever: Retriever) -> list[uuid.UUID]:
+    scored = [
+        (-float(p.vectors[retriever.using] @ retriever.vector), p.id) for p in live(points, retriever.using)
+    ]
     return [id_ for _, id_ in sorted(scored)]
 
 
-def by_rank(points: list[Point], legs: list[Leg], depth: int) -> dict[uuid.UUID, float]:
+def by_rank(points: list[Point], retrievers: list[Retriever], depth: int) -> dict[uuid.UUID, float]:
     scores: dict[uuid.UUID, float] = {}
-    for leg in legs:
-        for rank, id_ in enumerate(by_cosine(points, leg)[:depth]):
-            scores[id_] = scores.get(id_, 0) + 1 / (RRF_K - 1 + (rank + 1) / leg.weight)
+    for retriever in retrievers:
+        for rank, id_ in enumerate(by_cosine(points, retriever)[:depth]):
+            scores[id_] = scores.get(id_, 0) + 1 / (RRF_K - 1 + (rank + 1) / retriever.weight)
     return scores
 
 
@@ -97,6 +99,8 @@ def meets(values: dict[str, Any], condition: Condition) -> bool:
     value = values.get(condition.key)
     items = [item for item in (value if isinstance(value, list) else [value]) if item is not None]
     wanted = condition.value
+    if condition.operator == "all":
+        return all(meets(values, each) for each in wanted) != condition.negated
     if condition.operator == "isnull":
         return ((not items) == wanted) != condition.negated
     if condition.key == "added":
@@ -229,7 +233,9 @@ class StoreContract:
             lambda store, name: store.purge(name, [product(1).id]),
             lambda store, name: store.scroll(name),
             lambda store, name: store.query(name, Query()),
-            lambda store, name: store.query(name, Query(legs=[Leg(using=TEXT, vector=vector(1))])),
+            lambda store, name: store.query(
+                name, Query(retrievers=[Retriever(using=TEXT, vector=vector(1))])
+            ),
             lambda store, name: store.facet(name, "category"),
             lambda store, name: store.count(name),
         ],
@@ -287,7 +293,9 @@ class StoreContract:
     def test_a_query_of_a_wrong_dimension_is_a_clear_error(self, store: Store, collection: str) -> None:
         store.put(collection, [product(1)])
         with pytest.raises(SetupError):
-            store.query(collection, Query(legs=[Leg(using=TEXT, vector=np.ones(3, dtype=np.float32))]))
+            store.query(
+                collection, Query(retrievers=[Retriever(using=TEXT, vector=np.ones(3, dtype=np.float32))])
+            )
 
     # fences
 
@@ -328,9 +336,9 @@ class StoreContract:
         ids = [points[1].id]
         assert {point.id for point in store.scroll(collection)} == {point.id for point in points}
         assert ids_of(store.query(collection, Query())) == ids
-        legs = [Leg(using=TEXT, vector=vector(1)), Leg(using=IMAGE, vector=vector(1))]
-        assert ids_of(store.query(collection, Query(legs=legs[:1]))) == ids
-        assert ids_of(store.query(collection, Query(legs=legs))) == ids
+        retrievers = [Retriever(using=TEXT, vector=vector(1)), Retriever(using=IMAGE, vector=vector(1))]
+        assert ids_of(store.query(collection, Query(retrievers=retrievers[:1]))) == ids
+        assert ids_of(store.query(collection, Query(retrievers=retrievers))) == ids
         missing = Condition(key="category", operator="eq", value="cup", negated=True)
         assert ids_of(store.query(collection, Query(conditions=[missing]))) == ids
         assert store.facet(collection, "category") == {"mug": 1}
@@ -367,8 +375,8 @@ class StoreContract:
         store.put(collection, [product(1)])
         store.drop(collection, [product(1, revision=2)])
         store.put(collection, [product(1, revision=3)])
-        leg = Leg(using=IMAGE, vector=vector(10_001))
-        assert ids_of(store.query(collection, Query(legs=[leg]))) == [product(1).id]
+        retriever = Retriever(using=IMAGE, vector=vector(10_001))
+        assert ids_of(store.query(collection, Query(retrievers=[retriever]))) == [product(1).id]
 
     def test_purge_removes_tombstones_and_nothing_else(self, store: Store, collection: str) -> None:
         store.put(collection, [product(n) for n in range(3)])
@@ -392,8 +400,8 @@ class StoreContract:
         store.put(collection, [product(1, payload={"a": 1})])
         assert store.scroll(collection) == [product(1, payload={"a": 1}, vectors={})]
 
-    def test_held_keeps_everything_working(self, store: Store, collection: str) -> None:
-        with store.held(collection), store.held(collection):
+    def test_a_session_keeps_everything_working(self, store: Store, collection: str) -> None:
+        with store.session(collection), store.session(collection):
             store.put(collection, [product(1)])
             assert store.count(collection) == 1
         assert store.count(collection) == 1
@@ -401,39 +409,39 @@ class StoreContract:
     # searching
 
     @pytest.mark.parametrize("using", [TEXT, IMAGE])
-    def test_one_leg_is_ordered_by_cosine(
+    def test_one_retriever_is_ordered_by_cosine(
         self, store: Store, filled: list[Point], collection: str, using: str
     ) -> None:
-        leg = Leg(using=using, vector=vector(77))
-        found = store.query(collection, Query(legs=[leg], limit=100))
-        assert ids_of(found) == by_cosine(filled, leg)
-        scores = {point.id: float(point.vectors[using] @ leg.vector) for point in live(filled, using)}
+        retriever = Retriever(using=using, vector=vector(77))
+        found = store.query(collection, Query(retrievers=[retriever], limit=100))
+        assert ids_of(found) == by_cosine(filled, retriever)
+        scores = {point.id: float(point.vectors[using] @ retriever.vector) for point in live(filled, using)}
         assert all(abs(hit.score - scores[hit.id]) < 1e-5 for hit in found)
 
     def test_a_hit_carries_stamp_and_payload(
         self, store: Store, filled: list[Point], collection: str
     ) -> None:
-        leg = Leg(using=TEXT, vector=filled[4].vectors[TEXT])
-        hit = store.query(collection, Query(legs=[leg], limit=1))[0]
+        retriever = Retriever(using=TEXT, vector=filled[4].vectors[TEXT])
+        hit = store.query(collection, Query(retrievers=[retriever], limit=1))[0]
         assert (hit.id, hit.stamp, hit.payload) == (filled[4].id, filled[4].stamp, filled[4].payload)
         assert hit.score == pytest.approx(1, abs=1e-5)
 
     def test_a_long_query_vector_counts_by_its_direction(
         self, store: Store, filled: list[Point], collection: str
     ) -> None:
-        leg = Leg(using=TEXT, vector=filled[4].vectors[TEXT] * 10)
-        assert store.query(collection, Query(legs=[leg]))[0].score == pytest.approx(1, abs=1e-5)
+        retriever = Retriever(using=TEXT, vector=filled[4].vectors[TEXT] * 10)
+        assert store.query(collection, Query(retrievers=[retriever]))[0].score == pytest.approx(1, abs=1e-5)
 
     @pytest.mark.parametrize(("weights", "depth"), [((1, 1), 1000), ((1, 3.5), 1000), ((2, 0.5), 20)])
-    def test_two_legs_are_fused_by_rank(
+    def test_two_retrievers_are_fused_by_rank(
         self, store: Store, filled: list[Point], collection: str, weights: tuple[float, float], depth: int
     ) -> None:
-        legs = [
-            Leg(using=using, vector=vector(seed), weight=weight)
+        retrievers = [
+            Retriever(using=using, vector=vector(seed), weight=weight)
             for seed, (using, weight) in enumerate(zip((TEXT, IMAGE), weights, strict=True))
         ]
-        found = store.query(collection, Query(legs=legs, limit=100, depth=depth))
-        expected = by_rank(filled, legs, depth)
+        found = store.query(collection, Query(retrievers=retrievers, limit=100, depth=depth))
+        expected = by_rank(filled, retrievers, depth)
         assert {hit.id: pytest.approx(hit.score, rel=1e-4) for hit in found} == expected
         assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
 
@@ -441,9 +449,9 @@ class StoreContract:
         self, store: Store, filled: list[Point], collection: str
     ) -> None:
         # The same vector twice, once reversed in order, makes as many equal scores as can be.
-        legs = [Leg(using=TEXT, vector=vector(5)), Leg(using=TEXT, vector=-vector(5))]
+        retrievers = [Retriever(using=TEXT, vector=vector(5)), Retriever(using=TEXT, vector=-vector(5))]
         pages = [
-            ids_of(store.query(collection, Query(legs=legs, offset=offset, limit=7)))
+            ids_of(store.query(collection, Query(retrievers=retrievers, offset=offset, limit=7)))
             for offset in range(0, 70, 7)
         ]
         seen = [id_ for page in pages for id_ in page]
@@ -452,13 +460,15 @@ class StoreContract:
     def test_offset_is_the_same_list_further_on(
         self, store: Store, filled: list[Point], collection: str
     ) -> None:
-        legs = [Leg(using=TEXT, vector=vector(5)), Leg(using=IMAGE, vector=vector(6))]
-        for some in ([], legs[:1], legs):
-            whole = ids_of(store.query(collection, Query(legs=some, limit=60)))
-            assert ids_of(store.query(collection, Query(legs=some, offset=23, limit=11))) == whole[23:34]
-            assert store.query(collection, Query(legs=some, offset=200)) == []
+        retrievers = [Retriever(using=TEXT, vector=vector(5)), Retriever(using=IMAGE, vector=vector(6))]
+        for some in ([], retrievers[:1], retrievers):
+            whole = ids_of(store.query(collection, Query(retrievers=some, limit=60)))
+            assert (
+                ids_of(store.query(collection, Query(retrievers=some, offset=23, limit=11))) == whole[23:34]
+            )
+            assert store.query(collection, Query(retrievers=some, offset=200)) == []
 
-    def test_without_a_leg_everything_comes_in_the_order_of_ids(
+    def test_without_a_retriever_everything_comes_in_the_order_of_ids(
         self, store: Store, filled: list[Point], collection: str
     ) -> None:
         found = store.query(collection, Query(limit=100))
@@ -466,19 +476,19 @@ class StoreContract:
         assert {hit.score for hit in found} == {1.0}
 
     def test_min_score(self, store: Store, filled: list[Point], collection: str) -> None:
-        leg = Leg(using=TEXT, vector=vector(5))
-        everything = store.query(collection, Query(legs=[leg], limit=100))
+        retriever = Retriever(using=TEXT, vector=vector(5))
+        everything = store.query(collection, Query(retrievers=[retriever], limit=100))
         middle = (everything[9].score + everything[10].score) / 2
-        near = store.query(collection, Query(legs=[leg], limit=100, min_score=middle))
+        near = store.query(collection, Query(retrievers=[retriever], limit=100, min_score=middle))
         assert ids_of(near) == ids_of(everything[:10])
-        both = store.query(collection, Query(legs=[leg, leg], limit=100, min_score=middle))
+        both = store.query(collection, Query(retrievers=[retriever, retriever], limit=100, min_score=middle))
         assert set(ids_of(both)) == set(ids_of(near))
 
-    def test_without_leaves_out(self, store: Store, filled: list[Point], collection: str) -> None:
+    def test_exclude_leaves_out(self, store: Store, filled: list[Point], collection: str) -> None:
         out = [point.id for point in filled[:50]]
-        legs = [Leg(using=TEXT, vector=vector(5)), Leg(using=IMAGE, vector=vector(6))]
-        for some in ([], legs[:1], legs):
-            found = store.query(collection, Query(legs=some, limit=100, without=out))
+        retrievers = [Retriever(using=TEXT, vector=vector(5)), Retriever(using=IMAGE, vector=vector(6))]
+        for some in ([], retrievers[:1], retrievers):
+            found = store.query(collection, Query(retrievers=some, limit=100, exclude=out))
             assert {hit.id for hit in found} == {point.id for point in filled[50:]}
 
     def test_a_product_of_many_images_is_as_near_as_the_nearest(self, store: Store, name: str) -> None:
@@ -486,7 +496,7 @@ class StoreContract:
         points = [product(n, vectors={TEXT: vector(n), IMAGE: vector(n, 1 + n % 4)}) for n in range(20)]
         store.put(name, points)
         query = vector(123)
-        found = store.query(name, Query(legs=[Leg(using=IMAGE, vector=query)], limit=30))
+        found = store.query(name, Query(retrievers=[Retriever(using=IMAGE, vector=query)], limit=30))
         best = {point.id: float((point.vectors[IMAGE] @ query).max()) for point in points}
         assert ids_of(found) == sorted(best, key=best.__getitem__, reverse=True)
         assert found[0].score == pytest.approx(max(best.values()), abs=1e-5)
@@ -498,13 +508,46 @@ class StoreContract:
 
     @pytest.mark.parametrize("negated", [False, True])
     def test_every_operator(self, store: Store, filled: list[Point], collection: str, negated: bool) -> None:
-        with store.held(collection):
+        with store.session(collection):
             for key, operator, value in OPERATIONS:
                 condition = Condition(key=key, operator=operator, value=value, negated=negated)
                 expected = {point.id for point in filled if meets(dict(point.payload), condition)}
                 found = store.query(collection, Query(conditions=[condition], limit=100))
                 assert set(ids_of(found)) == expected, condition
                 assert store.count(collection, conditions=[condition]) == len(expected), condition
+
+    @pytest.mark.parametrize("negated", [False, True])
+    def test_all_of_several_conditions(
+        self, store: Store, filled: list[Point], collection: str, negated: bool
+    ) -> None:
+        """Negated, at least one of them does not hold."""
+        rng = random.Random(6)
+        groups = [[any_condition(rng) for _ in range(rng.randint(1, 3))] for _ in range(40)]
+        mug = Condition(key="category", operator="eq", value="mug")
+        cheap = Condition(key="price", operator="lt", value=8)
+        unknown = Condition(key="tags", operator="isnull", value=False, negated=True)
+        inner = Condition(key="", operator="all", value=[mug, unknown], negated=True)
+        groups += [[mug], [mug, cheap], [cheap, unknown], [cheap, inner]]
+        in_stock = Condition(key="in_stock", operator="eq", value=True)
+        with store.session(collection):
+            for group in groups:
+                condition = Condition(key="", operator="all", value=group, negated=negated)
+                for conditions in ([condition], [in_stock, condition]):
+                    expected = [p for p in filled if all(meets(dict(p.payload), c) for c in conditions)]
+                    found = store.query(collection, Query(conditions=conditions, limit=100))
+                    assert ids_of(found) == sorted(point.id for point in expected), conditions
+                    assert store.count(collection, conditions=conditions) == len(expected), conditions
+                names = [p.payload.get("category") for p in expected]
+                counted = store.facet(collection, "category", conditions=conditions)
+                assert counted == {value: names.count(value) for value in names if value}, conditions
+
+    def test_a_tombstone_does_not_meet_all_negated(self, store: Store, collection: str) -> None:
+        store.put(collection, [product(n, payload={"category": "mug"}) for n in (1, 2)])
+        store.drop(collection, [product(1)])
+        cups = [Condition(key="category", operator="eq", value=value) for value in ("mug", "cup")]
+        no_cup = Condition(key="", operator="all", value=cups, negated=True)
+        assert ids_of(store.query(collection, Query(conditions=[no_cup]))) == [product(2).id]
+        assert store.count(collection, conditions=[no_cup]) == 1
 
     def test_dates_without_a_zone_are_utc(self, store: Store, collection: str) -> None:
         store.put(collection, [product(1, payload={"added": "2024-05-01"})])
@@ -520,13 +563,15 @@ class StoreContract:
 
     def test_three_hundred_random_filters(self, store: Store, filled: list[Point], collection: str) -> None:
         rng = random.Random(4)
-        leg = Leg(using=TEXT, vector=vector(5))
-        with store.held(collection):
+        retriever = Retriever(using=TEXT, vector=vector(5))
+        with store.session(collection):
             for _ in range(300):
                 conditions = [any_condition(rng) for _ in range(rng.randint(1, 3))]
                 expected = [p for p in filled if all(meets(dict(p.payload), c) for c in conditions)]
-                found = store.query(collection, Query(legs=[leg], conditions=conditions, limit=100))
-                assert ids_of(found) == by_cosine(expected, leg), conditions
+                found = store.query(
+                    collection, Query(retrievers=[retriever], conditions=conditions, limit=100)
+                )
+                assert ids_of(found) == by_cosine(expected, retriever), conditions
                 assert store.count(collection, conditions=conditions) == len(expected), conditions
 
     # counting
@@ -554,9 +599,9 @@ class StoreContract:
             == list(found.items())[:1]
         )
 
-    def test_facet_without_some(self, store: Store, filled: list[Point], collection: str) -> None:
+    def test_facet_excludes_some(self, store: Store, filled: list[Point], collection: str) -> None:
         expected = [p.payload.get("category") for p in filled[10:]]
-        found = store.facet(collection, "category", without=[point.id for point in filled[:10]])
+        found = store.facet(collection, "category", exclude=[point.id for point in filled[:10]])
         assert found == {value: expected.count(value) for value in expected if value}
 
     @pytest.mark.parametrize("negated", [False, True])

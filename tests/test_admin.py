@@ -11,7 +11,7 @@ from django.db import connections
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
-from clip_search import jobs, searching
+from clip_search import Document, indexing, outbox, searching
 from clip_search.admin import (
     ClipSearchAdminMixin,
     CollectionAdmin,
@@ -21,10 +21,12 @@ from clip_search.admin import (
     entries_of,
     index_again,
 )
-from clip_search.documents import Document, registry
+from clip_search.documents.binding import BoundDocument
+from clip_search.documents.registry import registry
 from clip_search.models import Collection, IndexEntry, PostedProduct, RelatedChange
 from clip_search.testing import pause_indexing
 from clip_search.types import MODEL_SOURCE, POSTED_SOURCE
+from tests.conftest import forget_declarations
 from tests.shop.models import Article, Category, Product, Tag
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
@@ -97,7 +99,7 @@ def test_action_is_named_after_the_model(staff):
 def test_ten_thousand_products_take_a_few_statements(staff, unqueued, document, known):
     products = make_products(10_000)
     if known:
-        IndexEntry.objects.raise_revision(document, [str(product.pk) for product in products])
+        IndexEntry.objects.mark_changed(document, [str(product.pk) for product in products])
     with CaptureQueriesContext(connections["default"]) as queries:
         page = run_action(staff, PRODUCTS, "reindex_selected", products[:1], everything=True)
     assert "10000 products were queued" in page
@@ -125,12 +127,9 @@ def test_action_is_not_offered_in_popups_nor_where_actions_are_off(staff, rf, ad
 
 def test_action_says_when_there_is_nothing_to_queue(staff, unqueued, document, monkeypatch):
     products = make_products(1)
-    monkeypatch.setattr(type(document), "index_as", lambda self, row: None)
-    monkeypatch.delitem(document.__dict__, "overridden", raising=False)
-    try:
-        page = run_action(staff, PRODUCTS, "reindex_selected", products)
-    finally:
-        document.__dict__.pop("overridden", None)
+    monkeypatch.setattr(type(document.declaration), "index_as", lambda self, row: None)
+    forget_declarations()
+    page = run_action(staff, PRODUCTS, "reindex_selected", products)
     assert "Nothing was queued" in page
 
 
@@ -168,14 +167,14 @@ def test_column_shows_the_state_of_each_row_in_one_query(staff, document):
     make_products(2)
     few = statements()
     make_products(50)
-    jobs.request(document, document.product_ids(Product.objects.all()), wake=False)
+    outbox.schedule(document, document.product_ids(Product.objects.all()), wake=False)
     assert statements() == few
 
 
 def test_column_shows_states_and_escapes_errors(staff, document):
     products = make_products(4)
     ids = [str(product.pk) for product in products[:3]]
-    jobs.request(document, ids, wake=False)
+    outbox.schedule(document, ids, wake=False)
     entries = IndexEntry.objects.of(document).order_by("pk")
     states = [IndexEntry.State.INDEXED, IndexEntry.State.FAILED, IndexEntry.State.PENDING]
     for entry, state in zip(entries, states, strict=True):
@@ -191,8 +190,8 @@ def test_column_shows_states_and_escapes_errors(staff, document):
 
 
 def test_column_shows_what_a_worker_holds(document):
-    jobs.request(document, ["1"], wake=False)
-    (entry,) = IndexEntry.objects.of(document).claim(1, jobs.indexing.LEASE)
+    outbox.schedule(document, ["1"], wake=False)
+    (entry,) = IndexEntry.objects.of(document).claim(1, indexing.LEASE)
     assert "being indexed" in badge(entry)
 
 
@@ -206,14 +205,14 @@ def test_column_is_added_last_unless_the_host_places_it(rf):
 def test_column_works_on_a_page_that_is_no_list(document):
     (product,) = make_products(1)
     assert admin_of(Product).index_status(product) == "–"
-    jobs.request(document, [str(product.pk)], wake=False)
+    outbox.schedule(document, [str(product.pk)], wake=False)
     assert "waiting" in admin_of(Product).index_status(product)
 
 
 def test_column_reads_the_database_of_the_document():
     with pause_indexing():
         article = Article.objects.using("other").create(title="On mugs")
-    jobs.request(registry.get("article"), [str(article.pk)], wake=False)
+    outbox.schedule(registry.get("article"), [str(article.pk)], wake=False)
     assert len(entries_of(Article, [article])[article.pk]) == 1
 
 
@@ -224,11 +223,11 @@ def test_column_shows_every_document_of_a_model(document, monkeypatch):
         def index_as(self, obj):
             return obj if obj.sku == "M0" else None
 
-    second = Second(Product)
+    second = BoundDocument(Second(Product))
     monkeypatch.setattr(registry, "_documents", {"product": document, "second": second})
     one, two = make_products(2)
     for each in (document, second):
-        jobs.request(each, [str(one.pk)], wake=False)
+        outbox.schedule(each, [str(one.pk)], wake=False)
     found = entries_of(Product, [one, two])
     assert [entry.document for entry in found[one.pk]] == ["product", "second"]
     assert found[two.pk] == []
@@ -244,9 +243,11 @@ def books(document) -> PostedProduct:
     Collection.objects.create(
         document="product", name="product-1", generation=1, state="live", fingerprint="f", dimension=256
     )
-    posted = PostedProduct.objects.keep(document, "a/<b>", {"name": "<i>Mug</i>", "metadata": {"a": "<u>"}})
+    posted = PostedProduct.objects.save_product(
+        document, "a/<b>", {"name": "<i>Mug</i>", "metadata": {"a": "<u>"}}
+    )
     posted.image.save("x", ContentFile(b"x"))
-    jobs.request(document, ["a/<b>"], source=POSTED_SOURCE, wake=False)
+    outbox.schedule(document, ["a/<b>"], source=POSTED_SOURCE, wake=False)
     IndexEntry.objects.update(error="<script>" * 50)
     return posted
 
@@ -281,7 +282,7 @@ def test_entries_are_found_by_product_and_filtered(staff, books):
 
 
 def test_index_again_raises_each_entry_as_whose_it_is(staff, unqueued, document, books):
-    jobs.request(document, ["shop"], wake=False)
+    outbox.schedule(document, ["shop"], wake=False)
     IndexEntry.objects.update(state=IndexEntry.State.FAILED)
     page = run_action(staff, ENTRIES, "index_again", IndexEntry.objects.all())
     assert "2 products were queued for indexing." in page
@@ -324,8 +325,8 @@ def catalogue(document) -> dict[str, Product]:
     names = ("red mug", "red cup", "blue vase", "green lamp", "white chair")
     rows = [Product(name=n, sku=f"SKU-{i}", category=kitchen if i % 2 else None) for i, n in enumerate(names)]
     made = Product.objects.bulk_create(rows)
-    IndexEntry.objects.raise_revision(document, document.product_ids(made))
-    for _report in jobs.indexing.index_due(document):
+    IndexEntry.objects.mark_changed(document, document.product_ids(made))
+    for _report in indexing.index_due(document):
         pass
     return {product.name: product for product in made}
 
@@ -420,7 +421,7 @@ def test_search_fields_are_the_host_s_or_those_of_exact_words(rf):
 
 
 def test_a_list_has_a_search_box_also_without_exact_words(staff, catalogue, document, monkeypatch):
-    monkeypatch.setattr(type(document), "exact_fields", ())
+    monkeypatch.setattr(type(document.declaration), "exact_fields", ())
     assert b'id="searchbar"' in staff.get(PRODUCTS).content
     assert changelist(staff, "q=a+red+mug+of+clay")[0][0] == "red mug"
     key = catalogue["blue vase"].pk
@@ -448,8 +449,8 @@ def test_autocompletion_is_by_words_alone(staff, catalogue, monkeypatch):
 
 
 def test_posted_products_are_no_rows(staff, catalogue, document):
-    PostedProduct.objects.keep(document, "test-123", {"name": "a red mug"})
-    IndexEntry.objects.raise_revision(document, ["test-123"], source=POSTED_SOURCE)
-    for _report in jobs.indexing.index_due(document):
+    PostedProduct.objects.save_product(document, "test-123", {"name": "a red mug"})
+    IndexEntry.objects.mark_changed(document, ["test-123"], source=POSTED_SOURCE)
+    for _report in indexing.index_due(document):
         pass
     assert len(changelist(staff, "q=a+red+mug+of+clay")[0]) == 5

@@ -18,10 +18,11 @@ from django.test import Client, override_settings
 from django.urls import include, path, reverse
 from PIL import Image
 
-from clip_search import jobs
-from clip_search.api import metadata, posting, serializers, views
-from clip_search.documents import registry
+from clip_search import indexing, jobs, outbox, posting, queue
+from clip_search.api import metadata, serializers, views
+from clip_search.documents.registry import registry
 from clip_search.exceptions import ModelUnavailable, SearchUnavailable, StoreUnavailable
+from clip_search.indexing import inline
 from clip_search.models import Collection, IndexEntry, PostedProduct
 from clip_search.types import MODEL_SOURCE, POSTED_SOURCE
 from tests.conftest import picture_bytes
@@ -68,7 +69,7 @@ def woken(clip_search, monkeypatch) -> list[str]:
     """Use a queue that only notes which documents were announced."""
     names: list[str] = []
     clip_search(QUEUE="default")
-    monkeypatch.setattr(jobs, "wake", lambda document: names.append(document.name) or True)
+    monkeypatch.setattr(queue, "wake", lambda document: names.append(document.name) or True)
     return names
 
 
@@ -141,8 +142,8 @@ def test_sync_is_searchable_when_it_answers(client, document):
 
 def test_sync_indexes_once_and_wakes_nobody(client, woken, monkeypatch, django_capture_on_commit_callbacks):
     calls = []
-    index_now = jobs.index_now
-    monkeypatch.setattr(jobs, "index_now", lambda *args: calls.append(args) or index_now(*args))
+    index_now = posting.index_now
+    monkeypatch.setattr(posting, "index_now", lambda *args: calls.append(args) or index_now(*args))
     with django_capture_on_commit_callbacks(execute=True) as callbacks:
         assert client.post(SYNC, FIELDS).status_code == 200
     assert (len(calls), callbacks, woken) == (1, [], [])
@@ -165,11 +166,11 @@ def test_sync_again_replaces_what_was_posted(client, document):
     ],
 )
 def test_sync_503_when_it_cannot_index_now_and_keeps_it(client, document, monkeypatch, error):
-    monkeypatch.setattr(jobs.indexing, "index_due", broken(error))
+    monkeypatch.setattr(inline, "index_due", broken(error))
     answer = client.post(SYNC, FIELDS)
     assert answer.status_code == 503
     assert int(answer["Retry-After"]) > 0
-    assert "test-123 is kept and will be indexed" in answer.json()["detail"]
+    assert "test-123 is saved and will be indexed" in answer.json()["detail"]
     assert "secret" not in answer.content.decode()
     assert entry_of(document).state == IndexEntry.State.PENDING
     assert PostedProduct.objects.count() == 1
@@ -177,36 +178,36 @@ def test_sync_503_when_it_cannot_index_now_and_keeps_it(client, document, monkey
 
 @pytest.mark.parametrize("error", [NotImplementedError(), RecursionError()])
 def test_sync_hides_no_fault_of_the_program(client, monkeypatch, error):
-    monkeypatch.setattr(jobs.indexing, "index_due", broken(error))
+    monkeypatch.setattr(inline, "index_due", broken(error))
     with pytest.raises(type(error)):
         client.post(SYNC, FIELDS)
 
 
 def test_sync_503_when_a_worker_keeps_holding_it(client, monkeypatch):
-    index_now = jobs.index_now
-    monkeypatch.setattr(jobs, "index_now", lambda *args: index_now(*args, timeout=0.1))
-    monkeypatch.setattr(jobs.indexing, "index_due", lambda *args, **kwargs: iter(()))
+    index_now = posting.index_now
+    monkeypatch.setattr(posting, "index_now", lambda *args: index_now(*args, timeout=0.1))
+    monkeypatch.setattr(inline, "index_due", lambda *args, **kwargs: iter(()))
     answer = client.post(SYNC, FIELDS)
     assert answer.status_code == 503
     assert "busy" in answer.json()["detail"]
 
 
 def test_sync_503_when_the_collection_has_just_vanished(client, monkeypatch):
-    index_now = jobs.index_now
+    index_now = posting.index_now
 
     def index_and_lose(*args):
         entry = index_now(*args)
         Collection.objects.all().delete()
         return entry
 
-    monkeypatch.setattr(jobs, "index_now", index_and_lose)
+    monkeypatch.setattr(posting, "index_now", index_and_lose)
     answer = client.post(SYNC, FIELDS)
     assert answer.status_code == 503
-    assert "test-123 is kept and will be indexed" in answer.json()["detail"]
+    assert "test-123 is saved and will be indexed" in answer.json()["detail"]
 
 
 def test_sync_409_when_it_was_deleted_meanwhile(client, document, monkeypatch):
-    monkeypatch.setattr(jobs, "index_now", lambda *a: IndexEntry(state=IndexEntry.State.REMOVED))
+    monkeypatch.setattr(posting, "index_now", lambda *a: IndexEntry(state=IndexEntry.State.REMOVED))
     assert client.post(SYNC, FIELDS).status_code == 409
 
 
@@ -285,10 +286,10 @@ def test_async_without_a_queue_says_what_happened(client):
 
 @pytest.mark.parametrize("error", [StoreUnavailable(), OperationalError("database is locked")])
 def test_async_without_a_queue_says_when_it_could_not_be_indexed(client, monkeypatch, document, error):
-    monkeypatch.setattr(jobs.indexing, "index_due", broken(error))
+    monkeypatch.setattr(inline, "index_due", broken(error))
     answer = post_image(client)
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
-    assert "kept and will be indexed, but not now" in answer.json()["message"]
+    assert "saved and will be indexed, but not now" in answer.json()["message"]
     assert entry_of(document).state == IndexEntry.State.PENDING
 
 
@@ -305,8 +306,8 @@ def test_async_goes_through_a_real_queue(client, queue, document):
     assert queue.count == 1
 
 
-def test_async_removes_the_file_when_it_cannot_be_kept(client, woken, media, monkeypatch):
-    monkeypatch.setattr(jobs, "request", broken(DatabaseError("full")))
+def test_async_removes_the_file_when_it_cannot_be_saved(client, woken, media, monkeypatch):
+    monkeypatch.setattr(outbox, "schedule", broken(DatabaseError("full")))
     with pytest.raises(DatabaseError):
         post_image(client)
     assert not [file for file in media.rglob("*") if file.is_file()]
@@ -314,8 +315,8 @@ def test_async_removes_the_file_when_it_cannot_be_kept(client, woken, media, mon
 
 
 @pytest.mark.parametrize("error", [OperationalError("database is locked"), OSError(28, "No space left")])
-def test_what_cannot_be_kept_now_is_a_503_that_says_so(client, woken, media, monkeypatch, error):
-    monkeypatch.setattr(jobs, "request", broken(error))
+def test_what_cannot_be_saved_now_is_a_503_that_says_so(client, woken, media, monkeypatch, error):
+    monkeypatch.setattr(outbox, "schedule", broken(error))
     for answer in (post_image(client), client.post(SYNC, FIELDS)):
         assert answer.status_code == 503
         assert int(answer["Retry-After"]) > 0
@@ -331,8 +332,8 @@ def test_async_stores_under_a_generated_name(client, woken):
     assert "passwd" not in name
 
 
-def test_sync_keeps_nothing_when_it_cannot_be_raised(client, document, monkeypatch):
-    monkeypatch.setattr(jobs, "request", broken(DatabaseError("full")))
+def test_sync_saves_nothing_when_it_cannot_be_scheduled(client, document, monkeypatch):
+    monkeypatch.setattr(outbox, "schedule", broken(DatabaseError("full")))
     with pytest.raises(DatabaseError):
         client.post(SYNC, FIELDS)
     assert not PostedProduct.objects.exists()
@@ -375,7 +376,7 @@ def test_job_goes_from_queued_to_indexed(client, woken, document):
 
 def test_job_is_being_indexed_while_a_worker_holds_it(client, woken, document):
     url = post_image(client).json()["status_url"]
-    IndexEntry.objects.of(document).claim(10, jobs.indexing.LEASE)
+    IndexEntry.objects.of(document).claim(10, indexing.LEASE)
     assert client.get(url).json()["status"] == "indexing"
     later = post_image(client).json()["status_url"]
     assert client.get(later).json()["status"] == "queued"
@@ -623,7 +624,6 @@ def test_hostile_address_breaks_no_cache(client):
         ({"metadata": {"_clip": 1}}, "metadata"),
         ({"metadata": {"a": [{"_clip": {}}]}}, "metadata"),
         ({"metadata": '{"_clip": 1}'}, "metadata"),
-        ({"metadata": "{'_clip': 1}"}, "metadata"),
         ({"metadata": "a\x00"}, "metadata"),
         ({"metadata": {"a": "\x00"}}, "metadata"),
         ({"metadata": {"a\x00": 1}}, "metadata"),
@@ -847,7 +847,7 @@ def test_endpoints_run_outside_atomic_requests():
 def test_answer_comes_after_the_commit_under_atomic_requests(client, woken, monkeypatch):
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
     seen = []
-    monkeypatch.setattr(jobs, "wake", lambda document: seen.append(connection.in_atomic_block) or True)
+    monkeypatch.setattr(queue, "wake", lambda document: seen.append(connection.in_atomic_block) or True)
     assert post_image(client).status_code == 202
     assert seen == [False]
 
@@ -866,8 +866,9 @@ def test_answer_comes_after_the_commit_under_atomic_requests(client, woken, monk
         ("NaN", "NaN"),
         ('{"a": 1}', {"a": 1}),
         ("[1, 2]", [1, 2]),
-        ("{'a': None, 'b': (1, True)}", {"a": None, "b": [1, True]}),
-        (str({"price": 4.5, "tag": ["a"]}), {"price": 4.5, "tag": ["a"]}),
+        ("{'a': None, 'b': (1, True)}", "{'a': None, 'b': (1, True)}"),
+        (str({"price": 4.5, "tag": ["a"]}), "{'price': 4.5, 'tag': ['a']}"),
+        ("{'_clip': 1}", "{'_clip': 1}"),
         ("{1, 2}", "{1, 2}"),
         ("{'a': b'x'}", "{'a': b'x'}"),
         ('{"a": NaN}', '{"a": NaN}'),
@@ -881,7 +882,7 @@ def test_answer_comes_after_the_commit_under_atomic_requests(client, woken, monk
         (7, 7),
     ],
 )
-def test_metadata_is_free_text_or_json_or_a_python_dict(sent, kept):
+def test_metadata_is_free_text_or_json(sent, kept):
     field = serializers.MetadataField(allow_null=True)
     assert field.run_validation(sent) == kept
 
@@ -917,5 +918,5 @@ def test_deep_nesting_is_refused_without_recursion():
 def test_a_failed_job_does_not_read_as_done_while_the_next_one_waits(client, document):
     job = post_image(client, damaged()).json()["status_url"]
     assert client.get(job).json()["status"] == "failed"
-    IndexEntry.objects.raise_revision(document, ["test-123"])
+    IndexEntry.objects.mark_changed(document, ["test-123"])
     assert client.get(job).json()["status"] == "queued"

@@ -11,8 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import include, path
 
-from clip_search import jobs
-from clip_search.documents import registry
+from clip_search import jobs, outbox, queue
+from clip_search.documents.registry import registry
 from clip_search.models import IndexEntry, PostedProduct
 from tests.conftest import picture_bytes
 from tests.shop.clip_documents import ProductDocument
@@ -81,7 +81,7 @@ def woken(settings, monkeypatch) -> list[tuple[str, bool]]:
         found.append((document.name, connections[document.using].in_atomic_block))
         return True
 
-    monkeypatch.setattr(jobs, "wake", note)
+    monkeypatch.setattr(queue, "wake", note)
     return found
 
 
@@ -149,10 +149,13 @@ def test_an_endpoint_commits_before_it_answers_and_nothing_where_it_fails(client
         whole = {"product_id": "p-1", "name": "Mug", "image_file": image}
         return client.post("/api/v1/index-product-with-image", whole).status_code
 
+    def cannot(*args: object, **kwargs: object) -> None:
+        raise OperationalError
+
     assert post() == 202
     assert woken == [("product", False)]
     with monkeypatch.context() as patching:
-        patching.setattr(jobs, "request", lambda *args, **kwargs: (_ for _ in ()).throw(OperationalError()))
+        patching.setattr(outbox, "schedule", cannot)
         assert post() == 503
         assert client.delete("/api/v1/products/p-1").status_code == 503
     assert PostedProduct.objects.count() == 1

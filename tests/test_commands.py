@@ -17,12 +17,13 @@ from django.core.management import CommandError, call_command, load_command_clas
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from clip_search import documents, indexing, jobs, rebuilding
-from clip_search.documents import registry
-from clip_search.encoder import get_encoder
+from clip_search import indexing, outbox
+from clip_search.documents.registry import registry
+from clip_search.encoders import get_encoder
 from clip_search.exceptions import StoreUnavailable
 from clip_search.indexing import pipeline as pipelines
-from clip_search.management import documents as shared_by_commands
+from clip_search.indexing import rebuilding, targets
+from clip_search.management import base as shared_by_commands
 from clip_search.management.commands import clip_reindex
 from clip_search.models import Collection, IndexEntry, PostedProduct, RelatedChange
 from clip_search.stores import get_store
@@ -140,7 +141,9 @@ def test_what_leaves_the_queryset_without_a_save_is_removed(monkeypatch):
     made = make(3)
     Product.objects.filter(pk=made[0].pk).update(released=today)
     monkeypatch.setattr(
-        DOCUMENT, "get_queryset", lambda: Product.objects.exclude(released__lt=today + timedelta(days=age[0]))
+        DOCUMENT.declaration,
+        "get_queryset",
+        lambda: Product.objects.exclude(released__lt=today + timedelta(days=age[0])),
     )
     age = [0]
     assert "3 embedded" in run("clip_reindex")
@@ -232,7 +235,7 @@ def test_products_that_fail_are_listed_and_the_exit_is_not_zero():
 
 
 def test_ids_tries_what_failed_again(settings):
-    """Whatever was wrong may be mended without a sign of it."""
+    """Whatever was wrong may have been corrected without a trace."""
     make(2, images=1)
     limited = settings.CLIP_SEARCH | {"MAX_IMAGE_PIXELS": 1}
     settings.CLIP_SEARCH, allowing = limited, settings.CLIP_SEARCH
@@ -252,8 +255,8 @@ def test_what_failed_and_is_right_again_is_no_failure_any_more(monkeypatch):
         raise ConnectionError("the price service is down")
 
     with monkeypatch.context() as patch:
-        patch.setattr(DOCUMENT, "get_payload", down)
-        IndexEntry.objects.raise_revision(DOCUMENT, [str(made[0].pk)])
+        patch.setattr(DOCUMENT.declaration, "get_payload", down)
+        IndexEntry.objects.mark_changed(DOCUMENT, [str(made[0].pk)])
         assert "the price service is down" in complain("clip_reindex")
     run("clip_reindex")
     assert states() == {State.INDEXED: 1}
@@ -287,7 +290,7 @@ def test_a_store_that_is_away_is_an_error_and_nothing_is_lost():
 def test_exact_words_that_were_written_in_another_form_are_written_anew(monkeypatch):
     make(3)
     with monkeypatch.context() as patched:
-        patched.setattr(documents, "normalise", str.upper)
+        patched.setattr("clip_search.documents.binding.normalise", str.upper)
         run("clip_reindex")
     assert names_in(collection()) == {"C-0", "C-1", "C-2"}
     assert "3 payload only" in run("clip_reindex")
@@ -311,7 +314,7 @@ def test_a_store_or_model_of_another_setting_costs_nothing(settings, tmp_path, c
     (tmp_path / "file").touch()
     wrong = {"QDRANT": {"path": str(tmp_path / ("file" if fault == "folder" else "elsewhere"))}}
     if fault == "model":
-        wrong |= {"ENCODER": "clip_search.encoder.ClipEncoder", "MODEL": str(tmp_path / "none")}
+        wrong |= {"ENCODER": "clip_search.encoders.clip.ClipEncoder", "MODEL": str(tmp_path / "none")}
     settings.CLIP_SEARCH = right
     make(3)
     run("clip_reindex")
@@ -360,8 +363,8 @@ def interrupt_after(monkeypatch, batches: int | None) -> None:
 def test_what_a_killed_run_held_is_waited_for(monkeypatch):
     monkeypatch.setattr(pipelines, "LEASE", timedelta(seconds=0.5))
     make(4)
-    indexing.target(DOCUMENT)
-    jobs.request(DOCUMENT, [str(product.pk) for product in Product.objects.all()], wake=False)
+    targets.get_target(DOCUMENT)
+    outbox.schedule(DOCUMENT, [str(product.pk) for product in Product.objects.all()], wake=False)
     IndexEntry.objects.of(DOCUMENT).claim(3, pipelines.LEASE)
     assert "4 products: 4 embedded" in run("clip_reindex")
 
@@ -384,8 +387,8 @@ def test_posted_products_are_compared_too():
     made = make(1)
     both, alone = str(made[0].pk), "p-1"
     for key in (both, alone):
-        PostedProduct.objects.keep(DOCUMENT, key, {"name": f"Posted {key}"})
-        IndexEntry.objects.raise_revision(DOCUMENT, [key], source="posted")
+        PostedProduct.objects.save_product(DOCUMENT, key, {"name": f"Posted {key}"})
+        IndexEntry.objects.mark_changed(DOCUMENT, [key], source="posted")
     assert "2 products: 2 embedded" in run("clip_reindex")
     assert "2 products: 2 unchanged" in run("clip_reindex")
     PostedProduct.objects.filter(product_id=alone).update(name="Renamed")
@@ -639,7 +642,7 @@ def test_a_rebuild_changes_how_many_images_are_searched(settings, tmp_path, monk
     """On the engine itself, which takes no vector of another shape; the live collection keeps its own."""
     settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QDRANT": {"path": str(tmp_path / "qdrant")}}
     before, after = images
-    monkeypatch.setattr(DOCUMENT, "max_images", before)
+    monkeypatch.setattr(DOCUMENT.declaration, "max_images", before)
     product = Product.objects.create(name="Lamp", sku="L-1")
     for number in range(3):
         file = ContentFile(picture_bytes(f"rgb({number},9,9)"), name="picture.png")
@@ -649,7 +652,7 @@ def test_a_rebuild_changes_how_many_images_are_searched(settings, tmp_path, monk
     else:
         Collection.objects.update(multiple_images=None)  # as of one that was made before it was noted
         run("clip_reindex")  # by night
-    monkeypatch.setattr(DOCUMENT, "max_images", after)
+    monkeypatch.setattr(DOCUMENT.declaration, "max_images", after)
     product.save()  # before the rebuild
     assert states() == {State.INDEXED: 1}
     assert complain("clip_status").endswith("max_images has changed: run `manage.py clip_rebuild product`")
@@ -699,7 +702,7 @@ def test_verify_removes_what_the_database_does_not_know_and_makes_what_is_missin
     made = make(3)
     run("clip_reindex")
     lost = DOCUMENT.point_id(str(made[0].pk))
-    del get_store()._collections[collection()].points[lost]
+    get_store().lose(collection(), lost)
     stray = orphan()
     said = complain("clip_verify", "product", "--dry-run")
     assert f"product {made[0].pk}: differs from the index" in said
@@ -728,7 +731,7 @@ def test_verify_removes_a_point_whose_entry_says_removed():
 def test_status_says_what_there_is():
     make(3)
     run("clip_reindex")
-    jobs.request(DOCUMENT, [str(Product.objects.first().pk)], wake=False)
+    outbox.schedule(DOCUMENT, [str(Product.objects.first().pk)], wake=False)
     said = run("clip_status")
     assert "product (shop.Product)\n" in said
     assert f"collection {collection()} (live): 3 points, 256 dimensions, model hashing-enco" in said

@@ -17,13 +17,14 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError, connection
 from django.test import Client
 
-from clip_search.documents import registry
+from clip_search.documents.registry import registry
 from clip_search.exceptions import SearchUnavailable, StoreFull
 from clip_search.models import Collection, IndexEntry, PostedProduct
 from clip_search.searching import search
 from clip_search.stores import get_store
 from clip_search.stores.base import Schema
-from clip_search.stores.embedded import MIN_FREE_BYTES, EmbeddedStore
+from clip_search.stores.embedded.disk import MIN_FREE_BYTES
+from clip_search.stores.embedded.store import EmbeddedStore
 from tests.conftest import ROOT, picture_bytes, wait_until
 from tests.filling import COLLECTION, heavy
 from tests.shop.models import Product
@@ -121,7 +122,7 @@ def test_a_writer_that_fills_any_disk_is_told_and_lives(make_disk, seed):
 GROW = """
 import sys
 from clip_search.exceptions import StoreFull
-from clip_search.stores.embedded import EmbeddedStore
+from clip_search.stores.embedded.store import EmbeddedStore
 from tests.filling import COLLECTION, heavy
 try:
     EmbeddedStore(sys.argv[1]).put(COLLECTION, [heavy(number, 150_000) for number in range(128)])
@@ -146,11 +147,11 @@ def test_the_margin_is_more_than_the_largest_batch_takes(make_disk, start_proces
     assert disk.free > MIN_FREE_BYTES // 4
 
 
-def test_a_disk_that_fills_while_the_store_is_held_open(make_disk):
+def test_a_disk_that_fills_during_a_session(make_disk):
     disk = make_disk(600)
     store = EmbeddedStore(disk.path / "qdrant")
     store.create(COLLECTION, Schema(dimension=512))
-    with store.held(COLLECTION):
+    with store.session(COLLECTION):
         store.put(COLLECTION, [heavy(0, 100)])
         disk.fill(leave=MIN_FREE_BYTES + MIB)
         with pytest.raises(StoreFull):

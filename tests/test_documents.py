@@ -16,25 +16,29 @@ from django.db.models import F, Manager, OuterRef, Prefetch, Q, Subquery
 from django.db.models.functions import Now
 
 import clip_search
-from clip_search import Bool, Date, Document, Keyword, Number, paths
-from clip_search.documents import Registry, clean, normalise, register, registry
+from clip_search import Bool, Date, Document, Keyword, Number, register
+from clip_search.documents import paths
+from clip_search.documents.binding import BoundDocument
+from clip_search.documents.fields import FilterField
+from clip_search.documents.registry import Registry, registry
+from clip_search.documents.text import clean, normalise
+from clip_search.documents.watching import declared_paths
 from clip_search.exceptions import InvalidDeclaration
 from clip_search.types import ImageSource
 from tests.oscarshop.models import Product as Ware
-from tests.shop.clip_documents import ArticleDocument, ProductDocument
 from tests.shop.models import Article, Book, Category, Product, ProductImage, SaleProduct, Tag
 
 NOON = datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC)
 
 
 @pytest.fixture
-def document() -> Document:
-    return ProductDocument.instance()
+def document() -> BoundDocument:
+    return registry.get("product")
 
 
-def declare(model=Product, **attributes) -> Document:
+def declare(model=Product, **attributes) -> BoundDocument:
     """Declare a document, unregistered."""
-    return type("Declared", (Document,), attributes)(model)
+    return BoundDocument(type("Declared", (Document,), attributes)(model))
 
 
 # Filters.
@@ -91,7 +95,7 @@ def test_coerce_refuses(field, given):
 def test_a_filter_shows_its_path():
     assert repr(Keyword("category.slug")) == "Keyword('category.slug')"
     with pytest.raises(NotImplementedError):
-        clip_search.documents.FilterField("x").coerce(1)
+        FilterField("x").coerce(1)
 
 
 # Text.
@@ -155,7 +159,7 @@ def test_normalise_is_idempotent():
 
 def test_text_in_declared_order_without_what_is_empty():
     mug = Product(name="Red <i>mug</i>", description="", sku="M-1")
-    assert declare(text_fields=("sku", "description", "name")).get_text(mug) == "M-1. Red mug"
+    assert declare(text_fields=("sku", "description", "name")).declaration.get_text(mug) == "M-1. Red mug"
 
 
 # Content.
@@ -185,22 +189,22 @@ def test_content(document, picture):
 
 @pytest.mark.django_db
 def test_payload_of_what_is_missing(document):
-    payload = document.get_payload(Product.objects.create(name="Mug", sku="M-1"))
+    payload = document.declaration.get_payload(Product.objects.create(name="Mug", sku="M-1"))
     assert payload == {"tag": [], "price": 0.0, "in_stock": True}
 
 
 def test_a_list_at_the_end_of_a_path_is_a_list_in_the_payload():
-    document = declare(filter_fields={"colour": Keyword("colours")})
+    declaration = declare(filter_fields={"colour": Keyword("colours")}).declaration
     mug = Product()
     mug.colours = ["red", "blue"]
-    assert document.get_payload(mug) == {"colour": ["red", "blue"]}
+    assert declaration.get_payload(mug) == {"colour": ["red", "blue"]}
     mug.colours = []
-    assert document.get_payload(mug) == {}
+    assert declaration.get_payload(mug) == {}
 
 
 def test_a_payload_that_cannot_be_coerced_names_the_value():
     with pytest.raises(ValueError, match="'Mug'"):
-        declare(filter_fields={"price": Number("name")}).get_payload(Product(name="Mug"))
+        declare(filter_fields={"price": Number("name")}).declaration.get_payload(Product(name="Mug"))
 
 
 def test_exact_words_once_and_without_what_is_empty():
@@ -246,7 +250,7 @@ def test_the_number_of_queries_is_the_same_for_any_number_of_products(
         ProductImage.objects.create(product=mug, original=picture())
     ids = document.product_ids(Product.objects.all())
     with django_assert_num_queries(4):
-        rows = document.resolve(ids)
+        rows = document.find(document.rows(), ids)
         assert len([document.content(row) for row in rows.values()]) == products
 
 
@@ -352,26 +356,28 @@ def test_a_remote_storage_is_asked_nothing_before_an_image_is_opened(document, r
 def test_a_local_signature_changes_with_the_file(document, picture, media):
     image = ProductImage(original=picture("red", name="mug.png"))
     image.original.save("mug.png", picture("red"), save=False)
-    before = document.image_signature(image.original)
-    assert document.image_signature(image.original) == before
+    before = document.declaration.image_signature(image.original)
+    assert document.declaration.image_signature(image.original) == before
     (media / image.original.name).write_bytes(b"other")
-    assert document.image_signature(image.original) != before
+    assert document.declaration.image_signature(image.original) != before
     assert before.startswith(image.original.name)
 
 
 def test_the_signature_of_a_missing_file(document):
-    assert document.image_signature(ProductImage(original="gone.png").original) == "gone.png:missing"
+    assert (
+        document.declaration.image_signature(ProductImage(original="gone.png").original) == "gone.png:missing"
+    )
 
 
 # Ids.
 
 
 @pytest.mark.django_db
-def test_resolve_gives_the_rows_that_qualify_now(document):
+def test_find_gives_the_rows_that_qualify_now(document):
     shown = Product.objects.create(name="Mug")
     hidden = Product.objects.create(name="Cup", is_public=False)
     ids = [str(shown.pk), str(hidden.pk), "999"]
-    assert document.resolve(ids) == {str(shown.pk): shown}
+    assert document.find(document.rows(), ids) == {str(shown.pk): shown}
     assert document.qualifying(ids) == {str(shown.pk)}
 
 
@@ -394,12 +400,12 @@ ODD = [
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("odd", ODD, ids=ascii)
-def test_resolve_of_ids_that_the_model_cannot_have(document, odd):
+def test_find_of_ids_that_the_model_cannot_have(document, odd):
     for key in (1, 3, 10):
         Product.objects.create(pk=key, name="Mug")
-    assert document.resolve([odd]) == {}
+    assert document.find(document.rows(), [odd]) == {}
     assert document.qualifying([odd]) == set()
-    assert set(document.resolve([odd, "1"])) == {"1"}
+    assert set(document.find(document.rows(), [odd, "1"])) == {"1"}
 
 
 @pytest.mark.django_db
@@ -415,16 +421,16 @@ def test_resolve_of_ids_that_the_model_cannot_have(document, odd):
 def test_ids_are_keys_wherever_a_database_can_be_asked_for_them(monkeypatch, id_field, ids, expected):
     monkeypatch.setattr(Product._meta.get_field("sku"), "validators", [validate_slug])
     document = declare(id_field=id_field)
-    assert list(document._keys(ids)) == expected
-    assert document.resolve(ids) == {}
+    assert document.keys_of(ids) == expected
+    assert document.find(document.rows(), ids) == {}
 
 
 @pytest.mark.django_db
 def test_another_id_field():
     document = declare(id_field="sku")
     mug = Product.objects.create(name="Mug", sku="M-1")
-    assert document.product_id(mug) == "M-1"
-    assert document.resolve(["M-1", "m-1", "M-2", "x" * 300]) == {"M-1": mug}
+    assert document.declaration.product_id(mug) == "M-1"
+    assert document.find(document.rows(), ["M-1", "m-1", "M-2", "x" * 300]) == {"M-1": mug}
     assert document.qualifying(["M-1", "m-1"]) == {"M-1"}
     assert document.product_ids(Product.objects.all()) == ["M-1"]
     assert "sku" in document.watched_columns
@@ -434,7 +440,7 @@ def test_another_id_field():
 def test_the_id_of_a_subclass_is_that_of_its_parent():
     book = Book.objects.create(name="Emma")
     document = declare(Book)
-    assert document.resolve([str(book.pk)]) == {str(book.pk): book}
+    assert document.find(document.rows(), [str(book.pk)]) == {str(book.pk): book}
     assert document.product_ids([book]) == document.product_ids(Book.objects.all()) == [str(book.pk)]
 
 
@@ -448,7 +454,7 @@ def test_should_index():
     document = declare(should_index=lambda self, obj: obj.price > 0)
     free, sold = Product.objects.create(name="a"), Product.objects.create(name="b", price=1)
     ids = [str(free.pk), str(sold.pk)]
-    assert document.resolve(ids) == {str(sold.pk): sold}
+    assert document.find(document.rows(), ids) == {str(sold.pk): sold}
     assert document.qualifying(ids) == {str(sold.pk)}
 
 
@@ -460,7 +466,9 @@ def test_index_as():
     assert document.product_ids(children) == document.product_ids(Ware.objects.all()) == [str(parent.pk)]
     assert document.qualifies(parent)
     assert not document.qualifies(children[0])
-    assert document.resolve([str(row.pk) for row in (parent, *children)]) == {str(parent.pk): parent}
+    assert document.find(document.rows(), [str(row.pk) for row in (parent, *children)]) == {
+        str(parent.pk): parent
+    }
 
 
 def test_index_as_none_has_no_point():
@@ -535,13 +543,13 @@ def test_any_column_counts_where_a_method_is_overridden():
 
 def test_a_relation_that_only_the_queryset_reads_counts():
     document = declare(text_fields=["name"], get_queryset=lambda self: Product.objects.filter(tags__name="x"))
-    assert document.reads("tags")
-    assert not declare(text_fields=["name"]).reads("tags")
-    assert declare(filter_fields={"tag": Keyword("tags.name")}).reads("tags")
+    assert document.depends_on("tags")
+    assert not declare(text_fields=["name"]).depends_on("tags")
+    assert declare(filter_fields={"tag": Keyword("tags.name")}).depends_on("tags")
 
 
 def test_declared_paths_and_their_prefetches(document):
-    declared = document.declared_paths()
+    declared = list(declared_paths(document.declaration))
     assert ("image_field", "images.original") in declared
     assert ("filter_fields", "tags.name") in declared
     assert len(declared) == 10
@@ -582,7 +590,7 @@ def test_relations_too_are_read_from_the_write_database(settings, methods):
         **own,
     )
     settings.DATABASE_ROUTERS = [Replica()]
-    content = document.content(document.resolve([str(mug.pk)])[str(mug.pk)])
+    content = document.content(document.find(document.rows(), [str(mug.pk)])[str(mug.pk)])
     assert content.text.split(" " if methods else ". ") == ["Kitchen", "red"]
     assert [image.name for image in content.images] == ["mug.png"]
     assert content.payload == {"category": "kitchen"}
@@ -602,7 +610,7 @@ def test_a_relation_into_another_database_is_read_from_there(settings):
     mug = Product.objects.create(name="Mug", sku="M-1", category=category)
     settings.DATABASE_ROUTERS = [Legacy()]
     document = declare(text_fields=["category.name"])
-    assert document.content(document.resolve([str(mug.pk)])[str(mug.pk)]).text == "Kitchen"
+    assert document.content(document.find(document.rows(), [str(mug.pk)])[str(mug.pk)]).text == "Kitchen"
 
 
 class Picky:
@@ -635,7 +643,7 @@ def test_a_relation_that_takes_no_queryset_is_prefetched_as_it_is(replicated, mo
     document = declare(text_fields=["tags.name"], using="default", **own)
     assert next(iter(paths.prefetches(Product, "tags.name", "default", lists=lists))).queryset is None
     monkeypatch.setattr(Replica, "db_for_read", lambda self, model, **hints: "default")
-    assert document.content(document.resolve([str(mug.pk)])[str(mug.pk)]).text == "red"
+    assert document.content(document.find(document.rows(), [str(mug.pk)])[str(mug.pk)]).text == "red"
 
 
 @pytest.mark.django_db
@@ -655,7 +663,7 @@ def test_a_relation_whose_manager_prefetches_itself_is_prefetched_as_it_is(repli
         own = {} if lists else {"get_text": lambda self, obj: obj.tags.all()[0].products.all()[0].name}
         monkeypatch.setattr(Replica, "db_for_read", lambda self, model, **hints: "default")
         document = declare(text_fields=["tags.products.name"], **own)
-        assert document.content(document.resolve([str(mug.pk)])[str(mug.pk)]).text == "Mug"
+        assert document.content(document.find(document.rows(), [str(mug.pk)])[str(mug.pk)]).text == "Mug"
     finally:
         vars(Product.tags).pop("related_manager_cls", None)
 
@@ -684,16 +692,16 @@ def test_register_names_the_document_after_its_model():
 
     assert register(Category)(Unnamed) is Unnamed
     try:
-        assert registry.get("category") is Unnamed.instance()
-        assert repr(Unnamed.instance()) == "<Unnamed 'category' of shop.Category>"
+        assert registry.get("category") is registry.of_class(Unnamed)
+        assert repr(registry.of_class(Unnamed)) == "<Unnamed 'category' of shop.Category>"
     finally:
-        registry.remove(Unnamed.instance())
+        registry.remove(registry.of_class(Unnamed))
     assert registry.get("category") is None
 
 
 def test_an_unregistered_document_says_what_to_do():
     with pytest.raises(InvalidDeclaration, match="@register"):
-        type("Stray", (Document,), {}).instance()
+        registry.of_class(type("Stray", (Document,), {}))
 
 
 @pytest.mark.parametrize(
@@ -717,8 +725,8 @@ def test_a_document_of_a_proxy_is_one_of_its_model():
 
 
 def test_using_names_the_database():
-    assert ArticleDocument.instance().rows().db == "other"
-    assert ProductDocument.instance().rows().db == "default"
+    assert registry.get("article").rows().db == "other"
+    assert registry.get("product").rows().db == "default"
 
 
 # The public names.

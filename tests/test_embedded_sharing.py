@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from clip_search.exceptions import CollectionMissing, SetupError, StoreBusy, StoreFull, StoreUnavailable
-from clip_search.stores import disk, locks, openings
 from clip_search.stores.base import Schema
-from clip_search.stores.embedded import EmbeddedStore
+from clip_search.stores.embedded import disk, locks, sharing
+from clip_search.stores.embedded.store import EmbeddedStore
 
 from .conftest import wait_until
 from .sharing import BATCH, COLLECTION
@@ -117,7 +117,7 @@ def test_who_waits_gets_in(folder: Path) -> None:
 
 def test_who_gave_up_keeps_no_lock(folder: Path) -> None:
     store, impatient = EmbeddedStore(folder), EmbeddedStore(folder, lock_timeout=0.05)
-    with store.held(COLLECTION):
+    with store.session(COLLECTION):
         for _ in range(3):
             with in_thread(lambda: impatient.count(COLLECTION)) as outcome:
                 pass
@@ -175,7 +175,7 @@ def in_thread(call: Callable[[], Any]) -> Iterator[list[Any]]:
 
 def test_threads_take_turns(folder: Path) -> None:
     store = EmbeddedStore(folder)
-    hold = store.held(COLLECTION)
+    hold = store.session(COLLECTION)
     hold.__enter__()
     with in_thread(lambda: store.count(COLLECTION)) as outcome:
         store.put(COLLECTION, [product(1)])
@@ -199,7 +199,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def is_free(folder: Path) -> bool:
-    return not locks.is_wanted(folder / f"{COLLECTION}.lock")
+    return not locks.is_locked(folder / f"{COLLECTION}.lock")
 
 
 def test_what_nobody_else_wants_stays_open(folder: Path, loads: list[str]) -> None:
@@ -217,16 +217,16 @@ def test_what_was_written_to_is_closed_at_once(folder: Path, loads: list[str]) -
     assert store.count(COLLECTION) == 0
     store.put(COLLECTION, [product(1)])
     assert is_free(folder)
-    with store.held(COLLECTION):
+    with store.session(COLLECTION):
         assert store.count(COLLECTION) == 1
         store.put(COLLECTION, [product(2)])
     assert not is_free(folder)
     assert loads == [COLLECTION, COLLECTION]
 
 
-def test_what_is_kept_stays_open_though_it_is_written_to(folder: Path, loads: list[str]) -> None:
+def test_what_is_to_be_kept_open_stays_open_though_it_is_written_to(folder: Path, loads: list[str]) -> None:
     store, impatient = EmbeddedStore(folder), EmbeddedStore(folder, lock_timeout=3)
-    with store.kept():
+    with store.keep_open():
         for number in range(3):
             store.put(COLLECTION, [product(number)])
             assert len(store.scroll(COLLECTION)) == number + 1
@@ -241,67 +241,24 @@ def test_what_is_kept_stays_open_though_it_is_written_to(folder: Path, loads: li
     assert store.count(COLLECTION) == 5
 
 
-class PowerCut:
-    """A copy of a folder that has of each file what it said when it was last synced."""
-
-    def __init__(self, folder: Path, disk: Path) -> None:
-        self.folder, self.disk = folder, disk
-        shutil.copytree(folder, disk)
-
-    def fsync(self, handle: int) -> None:
-        path = Path(f"/proc/self/fd/{handle}").readlink()
-        copy = self.disk / path.relative_to(self.folder)
-        if path.is_file():
-            copy.write_bytes(path.read_bytes())
-            return
-        for gone in {file.name for file in copy.iterdir()} - {file.name for file in path.iterdir()}:
-            (copy / gone).unlink()
-
-
-@pytest.mark.skipif(not disk.SYNCS_MAPS, reason="elsewhere all is flushed")
-def test_what_is_kept_open_and_written_survives_a_power_cut(
-    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As the log has it: nothing else is on the disk yet."""
-    cut = PowerCut(folder, tmp_path_factory.mktemp("after") / "disk")
-    monkeypatch.setattr("clip_search.stores.disk.os.fsync", cut.fsync)
+def test_what_is_written_while_kept_open_is_flushed(folder: Path) -> None:
+    """So that it survives a power cut: nothing is flushed by closing for as long as a command runs."""
     store = EmbeddedStore(folder)
-    with store.kept():
-        store.put(COLLECTION, [product(number) for number in range(100)])
-        store.put(COLLECTION, [product(1, revision=2)])
-        store.drop(COLLECTION, [product(2, revision=2)])
-        left = EmbeddedStore(cut.disk)
-        after = {point.id: point for point in left.scroll(COLLECTION)}
-        assert after == {point.id: point for point in store.scroll(COLLECTION)}
-        assert left.count(COLLECTION) == 99
-
-
-@pytest.mark.skipif(not disk.SYNCS_MAPS, reason="elsewhere all is flushed each time")
-def test_what_is_kept_open_is_flushed_now_and_then(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise its log would grow for as long as a command runs."""
-
-    def flushed() -> list[Path]:
-        return list(folder.glob(f"{COLLECTION}/segments/*/mutable_id_tracker.mappings"))
-
-    store = EmbeddedStore(folder)
-    with store.kept():
+    with store.keep_open():
         store.put(COLLECTION, [product(1)])
-        assert not flushed()
-        monkeypatch.setattr("clip_search.stores.embedded.LOG_BYTES", 1)
-        store.put(COLLECTION, [product(2)])
-        assert flushed()
+        assert list(folder.glob(f"{COLLECTION}/segments/*/mutable_id_tracker.mappings"))
 
 
-def test_who_kept_it_does_not_wait_for_the_threads_that_use_it(folder: Path) -> None:
+def test_who_kept_it_open_does_not_wait_for_the_threads_that_use_it(folder: Path) -> None:
     store = EmbeddedStore(folder)
     inside, over = threading.Event(), threading.Event()
 
     def use() -> None:
-        with store.held(COLLECTION):
+        with store.session(COLLECTION):
             inside.set()
             over.wait(10)
 
-    with store.kept():
+    with store.keep_open():
         store.put(COLLECTION, [product(1)])
         thread = threading.Thread(target=use)
         thread.start()
@@ -314,28 +271,28 @@ def test_who_kept_it_does_not_wait_for_the_threads_that_use_it(folder: Path) -> 
     assert is_free(folder)
 
 
-def test_who_kept_one_leaves_open_what_others_search(folder: Path) -> None:
+def test_who_kept_one_open_leaves_open_what_others_search(folder: Path) -> None:
     store = EmbeddedStore(folder)
     store.create("other", Schema(dimension=DIMENSION))
     assert store.count(COLLECTION) == 0
-    with store.kept():
+    with store.keep_open():
         store.put("other", [product(1)])
     assert not is_free(folder)
-    assert not locks.is_wanted(folder / "other.lock")
+    assert not locks.is_locked(folder / "other.lock")
 
 
-def test_an_error_closes_what_is_kept(folder: Path) -> None:
+def test_an_error_closes_what_is_kept_open(folder: Path) -> None:
     store = EmbeddedStore(folder)
-    with store.kept():
+    with store.keep_open():
         store.put(COLLECTION, [product(1)])
-        with pytest.raises(RuntimeError), store.held(COLLECTION):
+        with pytest.raises(RuntimeError), store.session(COLLECTION):
             raise RuntimeError
         assert is_free(folder)
         assert store.count(COLLECTION) == 1
 
 
 def test_what_nobody_uses_is_closed_after_a_while(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openings, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(sharing, "IDLE_SECONDS", 0.05)
     store = EmbeddedStore(folder)
     assert store.count(COLLECTION) == 0
     assert wait_until(lambda: is_free(folder), 5)
@@ -381,19 +338,19 @@ def test_a_folder_that_is_gone_is_let_go(folder: Path) -> None:
     shutil.rmtree(folder)
     with pytest.raises(StoreUnavailable):
         store.count(COLLECTION)
-    assert wait_until(lambda: not keepers(), 5)
+    assert wait_until(lambda: not closers(), 5)
 
 
-def keepers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "clip_search-keeper"]
+def closers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "clip_search-closer"]
 
 
 # Errors.
 
 
-def test_an_error_while_held_lets_go(folder: Path) -> None:
+def test_an_error_in_a_session_lets_go(folder: Path) -> None:
     store = EmbeddedStore(folder, lock_timeout=0.2)
-    with pytest.raises(FileNotFoundError), store.held(COLLECTION):
+    with pytest.raises(FileNotFoundError), store.session(COLLECTION):
         raise FileNotFoundError
     assert EmbeddedStore(folder, lock_timeout=0.2).count(COLLECTION) == 0
 
@@ -417,9 +374,9 @@ def test_a_full_disk_is_told_before_anything_is_opened(folder: Path) -> None:
     assert EmbeddedStore(folder).count(COLLECTION) == 0
 
 
-def test_a_full_disk_is_told_while_held(folder: Path) -> None:
+def test_a_full_disk_is_told_in_a_session(folder: Path) -> None:
     store = EmbeddedStore(folder)
-    with store.held(COLLECTION):
+    with store.session(COLLECTION):
         store._disk = disk.Disk(folder, 2**62)
         with pytest.raises(StoreFull):
             store.put(COLLECTION, [product(1)])
@@ -490,7 +447,3 @@ def test_options_for_servers_are_ignored(tmp_path: Path) -> None:
         COLLECTION, Schema(dimension=DIMENSION, options={"shard_number": 2, "on_disk_payload": False})
     )
     assert store.count(COLLECTION) == 0
-
-
-def test_it_is_for_one_machine() -> None:
-    assert EmbeddedStore.shared is False

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -18,21 +17,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_search import encoder as encoders
 from clip_search import images
-from clip_search.cores import Lanes, share_cores, wait_for_a_core
-from clip_search.encoder import ClipEncoder, cpu_has_bfloat16, get_encoder
+from clip_search.encoders import get_encoder
+from clip_search.encoders.clip import ClipEncoder
+from clip_search.encoders.inter_op import InterOpPool, share_cores
+from clip_search.encoders.placement import cpu_has_bfloat16
 from clip_search.exceptions import ModelUnavailable
-from clip_search.indexing.embedding import decode_one
-from clip_search.types import ImageSource
 
 from . import clip_models
 from .clip_models import DIMENSION, IMAGE_SIZE
-from .conftest import picture_bytes
 
 pytestmark = pytest.mark.model
 torch = pytest.importorskip("torch")
-lightening = pytest.importorskip("clip_search.lightening")
+acceleration = pytest.importorskip("clip_search.encoders.acceleration")
 
 LAYOUTS = ["plain", "legacy", "current", "pooled"]
 TEXTS = ["a red mug", "", "Tasse émaillée, rouge – 0,3 l", "x" * 500, "blue shoe \ud800 \0 👟"]
@@ -129,7 +126,7 @@ def test_a_tower_does_less_and_gives_what_it_gave(model, activation, make, model
     assert pictures == pytest.approx(wanted, abs=1e-5)
     assert texts == pytest.approx(reference(models[model], [{"text": "a red mug"}]), abs=1e-5)
     clip = encoder._image_tower.model[0].auto_model
-    mlps = [module for module in clip.modules() if isinstance(module, lightening.CLIPMLP)]
+    mlps = [module for module in clip.modules() if isinstance(module, acceleration.CLIPMLP)]
     assert {type(mlp.activation_fn).__name__ for mlp in mlps} == {activation}
     assert tokens_of(clip.vision_model, lambda: encoder.embed_images(shrunk(pngs))) == {1}  # of ten
 
@@ -161,7 +158,7 @@ def test_of_the_last_layer_a_text_needs_its_end_alone(end, make, models, tmp_pat
 def tokens_of(tower, work) -> set[int]:
     """Return how many tokens of each row the last layer's MLP is given."""
     tokens = []
-    *_, mlp = (module for module in tower.modules() if isinstance(module, lightening.CLIPMLP))
+    *_, mlp = (module for module in tower.modules() if isinstance(module, acceleration.CLIPMLP))
     handle = mlp.register_forward_hook(lambda _mlp, given, _found: tokens.append(given[0].shape[1]))
     work()
     handle.remove()
@@ -176,80 +173,26 @@ def test_patches_are_what_the_convolution_makes_of_the_normalized_pixels(size):
     pixels = torch.randint(0, 256, (4, *size, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
 
     with torch.no_grad():
-        found = lightening.Patches(convolution, scale, shift)(pixels.float())
+        found = acceleration.Patches(convolution, scale, shift)(pixels.float())
 
         wanted = convolution(pixels * scale + shift)
     assert found.shape == wanted.shape
     assert (found - wanted).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("size", [(300, 200), (90, 180), (65, 64), (224, 1000)])
-def test_what_resizes_faster_than_pillow_gives_its_pixels_to_one(size):
-    picture = noisy(*size)
-
-    found = lightening.resize(np.array(picture), 32, 48)
-
-    wanted = np.asarray(picture.resize((32, 48), Image.Resampling.BICUBIC))
-    assert found.shape == wanted.shape
-    assert np.abs(found.astype(int) - wanted).max() <= 1
-    assert np.abs(found.astype(int) - wanted).mean() < 0.25
-
-
-def noisy(width: int, height: int) -> Image.Image:
-    chance = np.random.default_rng(width)
-    blobs = Image.fromarray(chance.integers(0, 256, (5, 4, 3), dtype=np.uint8)).resize((width, height))
-    grain = chance.integers(-20, 20, (height, width, 3))
-    return Image.fromarray((np.asarray(blobs) + grain).clip(0, 255).astype(np.uint8))
-
-
-@pytest.mark.parametrize("size", [(96, 96), (96, 150), (150, 96)])
-def test_of_a_jpeg_an_encoder_takes_the_pixels_of_a_whole_one_to_one(size, make, monkeypatch):
-    encoder, used = make(), []
-    monkeypatch.setattr(encoder, "resize", lambda *args: used.append(args[1:]) or lightening.resize(*args))
-    jpeg = io.BytesIO()
-    noisy(*size).save(jpeg, "JPEG", quality=95)
-
-    found = encoders.shrunk(encoder, jpeg.getvalue())
-
-    whole = io.BytesIO()
-    Image.open(jpeg).save(whole, "PNG")
-    wanted = images.shrink(whole.getvalue(), IMAGE_SIZE)
-    assert used == [(IMAGE_SIZE * size[0] // 96, IMAGE_SIZE * size[1] // 96)]
-    assert found.shape == wanted.shape
-    assert np.abs(found.astype(int) - wanted).max() <= 1
-
-
-@pytest.mark.parametrize(("kind", "size"), [("PNG", (96, 96)), ("JPEG", (40, 40)), ("JPEG", (96, 300))])
-def test_pillow_resizes_what_must_be_exact_or_is_long(kind, size, make, monkeypatch):
-    encoder, file = make(), io.BytesIO()
-    monkeypatch.setattr(encoder, "resize", lambda *_: pytest.fail("it was asked"))
-    noisy(*size).save(file, kind)
-
-    assert (encoders.shrunk(encoder, file.getvalue()) == images.shrink(file.getvalue(), IMAGE_SIZE)).all()
-
-
-@pytest.mark.parametrize(
-    ("cpu", "resize"), [("DEFAULT", None), ("AVX2", lightening.resize), ("AVX512", lightening.resize)]
-)
-def test_torch_resizes_where_it_is_faster(cpu, resize, make, monkeypatch):
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: cpu)
-
-    assert make().resize is resize
-
-
 def test_packed_weights_give_the_same_vectors(make, pngs):
     """In float32 too, where they gain nothing, and can be compared on every CPU."""
     plain, packed = make(), make()
     for tower in (packed._text_tower, packed._image_tower.model):
-        lightening.pack(tower[0])
+        acceleration.prepack(tower[0])
 
     assert packed.embed_texts(TEXTS) == pytest.approx(plain.embed_texts(TEXTS), abs=1e-5)
     pictures = packed.embed_images(shrunk(pngs))
     assert pictures == pytest.approx(plain.embed_images(shrunk(pngs)), abs=1e-5)
     for tower in (packed._text_tower, packed._image_tower.model):
-        layers = [m for m in tower.modules() if isinstance(m, torch.nn.Linear | lightening.PackedLinear)]
+        layers = [m for m in tower.modules() if isinstance(m, torch.nn.Linear | acceleration.PackedLinear)]
         assert layers
-        assert {type(layer) for layer in layers} == {lightening.PackedLinear}
+        assert {type(layer) for layer in layers} == {acceleration.PackedLinear}
 
 
 @pytest.mark.skipif(not cpu_has_bfloat16(), reason="this CPU is no faster in bfloat16")
@@ -257,7 +200,7 @@ def test_packed_weights_give_the_same_vectors(make, pngs):
 def test_weights_are_packed_where_bfloat16_is_a_gain(precision, is_packed, make):
     tower = make(precision=precision)._text_tower
 
-    assert any(isinstance(part, lightening.PackedLinear) for part in tower.modules()) is is_packed
+    assert any(isinstance(part, acceleration.PackedLinear) for part in tower.modules()) is is_packed
 
 
 def test_texts_go_through_the_text_model_and_images_through_the_model(make, models, pngs):
@@ -348,8 +291,8 @@ def test_facts_of_the_model(make):
     encoder = make("legacy", "text")
 
     assert (encoder.dimension, encoder.image_size) == (DIMENSION, IMAGE_SIZE)
-    assert encoder.batch_size == 32 * Lanes().count
-    assert make(BATCH_SIZE=7).batch_size == 7 * Lanes().count
+    assert encoder.batch_size == 32 * InterOpPool().count
+    assert make(BATCH_SIZE=7).batch_size == 7 * InterOpPool().count
 
 
 # What a text is.
@@ -415,12 +358,14 @@ def test_many_threads_may_embed_at_once(make):
 
 def test_many_threads_load_the_model_once(make, caplog):
     encoder = make()
-    caplog.set_level(logging.INFO, "clip_search.encoder")
+    caplog.set_level(logging.INFO, "clip_search.encoders.clip")
 
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(lambda _: encoder.embed_texts(["mug"]), range(6)))
 
-    (loaded,) = [record.getMessage() for record in caplog.records if record.name == "clip_search.encoder"]
+    (loaded,) = [
+        record.getMessage() for record in caplog.records if record.name == "clip_search.encoders.clip"
+    ]
     assert "device=cpu precision=float32 seconds=" in loaded
 
 
@@ -511,7 +456,7 @@ def eight_cores(monkeypatch):
     before = torch.get_num_threads()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("clip_search.cores.cores", lambda: 8)
+    monkeypatch.setattr("clip_search.encoders.inter_op.cores", lambda: 8)
     yield
     torch.set_num_threads(before)
 
@@ -535,126 +480,46 @@ def test_the_environment_says_how_many_threads(eight_cores, monkeypatch, name):
     assert torch.get_num_threads() == before
 
 
-def test_each_lane_has_its_part_of_the_threads(eight_cores):
+def test_each_thread_of_the_pool_has_its_part_of_the_cores(eight_cores):
     import torch
 
     share_cores(1)
-    lanes = Lanes()
-    assert lanes.map(lambda part: (part, threading.get_ident()), [1]) == [(1, threading.get_ident())]
+    pool = InterOpPool()
+    assert pool.map(lambda part: (part, threading.get_ident()), [1]) == [(1, threading.get_ident())]
     everyone = threading.Barrier(4)  # broken unless four are at work at once
 
     def work(part: int) -> tuple[int, int]:
         everyone.wait(10)
         return part, torch.get_num_threads()
 
-    assert lanes.map(work, range(8)) == [(part, 2) for part in range(8)]
+    assert pool.map(work, range(8)) == [(part, 2) for part in range(8)]
     assert torch.get_num_threads() == 8
     share_cores(4)
     everyone = threading.Barrier(2)
-    assert lanes.map(work, range(8)) == [(part, 1) for part in range(8)]
+    assert pool.map(work, range(8)) == [(part, 1) for part in range(8)]
     with pytest.raises(ZeroDivisionError):
-        lanes.map(lambda part: 1 // part, [1, 0])
+        pool.map(lambda part: 1 // part, [1, 0])
 
 
 @pytest.mark.parametrize(("threads", "count"), [(1, 1), (2, 2), (3, 3), (5, 1), (6, 3), (7, 1), (16, 4)])
-def test_lanes_leave_no_core_idle(eight_cores, threads, count):
+def test_the_pool_leaves_no_core_idle(eight_cores, threads, count):
     import torch
 
     torch.set_num_threads(threads)
-    assert Lanes().count == count
+    assert InterOpPool().count == count
 
 
-def test_a_forked_process_has_lanes_of_its_own(eight_cores):
+def test_a_forked_process_has_a_pool_of_its_own(eight_cores):
     share_cores(4)
-    lanes = Lanes()
-    assert lanes.map(abs, [-1, -2]) == [1, 2]
+    pool = InterOpPool()
+    assert pool.map(abs, [-1, -2]) == [1, 2]
     child = os.fork()
     if not child:
-        os._exit(0 if lanes.map(abs, [-3, -4]) == [3, 4] else 1)
+        os._exit(0 if pool.map(abs, [-3, -4]) == [3, 4] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-@pytest.fixture
-def lanes_on_two(eight_cores) -> Lanes:
-    torch.set_num_threads(2)
-    return Lanes()
-
-
-@pytest.mark.parametrize(("have", "local", "waits"), [(2, True, True), (2, False, False), (8, True, False)])
-def test_an_image_on_a_disk_waits_while_lanes_have_every_core(
-    make, lanes_on_two, monkeypatch, have, local, waits
-):
-    monkeypatch.setattr("clip_search.cores.cores", lambda: have)
-    asked, encoder, reading = threading.Event(), make(), []
-
-    def open_() -> io.BytesIO:
-        asked.set()
-        return io.BytesIO(picture_bytes("red"))
-
-    source = ImageSource(name="mug.png", signature="mug.png", open=open_, local=local)
-
-    def work(part: int) -> bool:
-        if part == 0:
-            reading.append(pool.submit(decode_one, source, {}, set(), encoder))
-        return asked.wait(0.2 if waits else 10)
-
-    with ThreadPoolExecutor(1) as pool:
-        assert lanes_on_two.map(work, [0, 1]) == [not waits] * 2
-        assert reading[0].result(10)[1].shape == (IMAGE_SIZE, IMAGE_SIZE, 3)
-
-
-def test_lanes_that_fail_leave_the_cores(lanes_on_two, monkeypatch):
-    monkeypatch.setattr("clip_search.cores.cores", lambda: 2)
-    with pytest.raises(ZeroDivisionError):
-        lanes_on_two.map(lambda part: 1 // part, [0, 1])
-    waiting = threading.Thread(target=wait_for_a_core, daemon=True)
-    waiting.start()
-    waiting.join(10)
-    assert not waiting.is_alive()
-
-
-def test_a_process_forked_meanwhile_waits_for_no_lanes(lanes_on_two, monkeypatch):
-    monkeypatch.setattr("clip_search.cores.cores", lambda: 2)
-
-    def work(part: int) -> int:
-        child = os.fork()
-        if not child:
-            signal.alarm(10)
-            wait_for_a_core()
-            os._exit(0)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-    assert lanes_on_two.map(work, [0, 1]) == [0, 0]
-
-
-FORKING = """
-import os, signal, threading
-from clip_search import cores
-
-def ask():
-    while True:
-        cores.wait_for_a_core()
-
-for _ in range(2):
-    threading.Thread(target=ask, daemon=True).start()
-for _ in range(30):
-    child = os.fork()
-    if not child:
-        cores.wait_for_a_core()
-        os._exit(0)
-    os.waitpid(child, 0)
-print("forked", flush=True)
-os._exit(0)
-"""
-
-
-def test_a_process_is_forked_while_images_ask_for_a_core(start_process):
-    """At nearly any time one of these threads has the lock of what they ask: the child must not want it."""
-    output, _ = start_process("-c", FORKING).communicate(timeout=60)
-    assert output.strip() == "forked"
-
-
-def test_lanes_give_what_one_batch_after_the_other_gives(make, eight_cores):
+def test_batches_at_once_give_what_one_after_the_other_gives(make, eight_cores):
     texts = [f"{'very ' * (number % 7)}red mug {number}" for number in range(50)]
     pictures = [np.full((IMAGE_SIZE, IMAGE_SIZE, 3), number, np.uint8) for number in range(50)]
     share_cores(8)
@@ -671,12 +536,12 @@ def test_lanes_give_what_one_batch_after_the_other_gives(make, eight_cores):
     [
         (20, 1, [20]),  # all threads together at so few
         (64, 1, [16] * 4),
-        (200, 1, [25] * 8),  # two for each of four lanes
+        (200, 1, [25] * 8),  # two for each of four threads
         (300, 1, [30] * 10),  # more than 32 at once gain nothing
-        (64, 8, [32] * 2),  # one lane
+        (64, 8, [32] * 2),  # one thread
     ],
 )
-def test_each_lane_gets_two_parts_of_equal_size(count, processes, sizes, make, eight_cores):
+def test_each_thread_of_the_pool_gets_two_parts_of_equal_size(count, processes, sizes, make, eight_cores):
     share_cores(processes)
     found: list[int] = []
 
@@ -684,15 +549,15 @@ def test_each_lane_gets_two_parts_of_equal_size(count, processes, sizes, make, e
         found.append(len(part))
         return part
 
-    assert (make()._in_parts(embed, np.arange(count)) == np.arange(count)).all()
+    assert (make()._in_batches(embed, np.arange(count)) == np.arange(count)).all()
     assert found == sizes
 
 
 WAITING = """
 import os, sys, django
 django.setup()
-from clip_search.cores import share_cores
-from clip_search.encoder import ClipEncoder
+from clip_search.encoders.inter_op import share_cores
+from clip_search.encoders.clip import ClipEncoder
 ClipEncoder()
 share_cores(3)
 print(os.environ["OMP_WAIT_POLICY"], "torch" in sys.modules)
@@ -747,7 +612,7 @@ def test_the_fingerprint_follows_every_file_of_the_model(file, make, models, tmp
 
 def test_the_fingerprint_covers_the_text_model_and_preprocessing(make, monkeypatch):
     plain, with_text = make("plain").fingerprint, make("plain", "text").fingerprint
-    monkeypatch.setattr("clip_search.encoder.PREPROCESSING", "2")
+    monkeypatch.setattr("clip_search.encoders.clip.PREPROCESSING", "2")
 
     assert len({plain, with_text, make("plain").fingerprint, make("text").fingerprint}) == 4
 
@@ -773,7 +638,7 @@ def test_files_that_change_under_a_running_process_are_not_loaded(make, models, 
 
 def test_neither_importing_nor_the_fingerprint_needs_torch(models):
     code = (
-        "import sys, clip_search.encoder as e; from django.conf import settings;"
+        "import sys, clip_search.encoders as e, clip_search.encoders.clip; from django.conf import settings;"
         f"settings.configure(CLIP_SEARCH={{'MODEL': {str(models['legacy'])!r}}});"
         "assert len(e.get_encoder().fingerprint) == 32;"
         "print([m for m in ('torch', 'transformers', 'sentence_transformers') if m in sys.modules])"

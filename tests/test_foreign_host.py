@@ -15,12 +15,14 @@ import pytest
 from django.db import transaction
 from PIL import Image
 
+from clip_search.documents.registry import registry
 from clip_search.models import Collection, IndexEntry
 from clip_search.stores import get_store
 from clip_search.testing import HashingEncoder
 from tests.oscarshop.clip_documents import CatalogueDocument
 from tests.oscarshop.models import Category, Product, ProductCategory, ProductImage, StockRecord
 
+DOCUMENT = registry.of_class(CatalogueDocument)
 COLOURS = ("red", "blue", "green", "yellow")
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -64,7 +66,7 @@ def expected_shelves(product_id: int) -> list[str]:
 
 def stored() -> dict[str, Any]:
     """Return the points of the catalogue by product id, tombstones left out."""
-    collection = Collection.objects.of(CatalogueDocument.instance()).filter(state="live").first()
+    collection = Collection.objects.of(DOCUMENT).filter(state="live").first()
     if collection is None:
         return {}
     points = get_store().scroll(collection.name)
@@ -106,7 +108,7 @@ def check() -> None:
             )
         shown = colour_vectors(want["images"])
         assert np.allclose(points[key].vectors.get("image", np.zeros((0, 256))), shown, atol=1e-5)
-    entries = IndexEntry.objects.of(CatalogueDocument.instance())
+    entries = IndexEntry.objects.of(DOCUMENT)
     assert not entries.exclude(state__in=["indexed", "removed"]).exists()
 
 

@@ -20,8 +20,8 @@ from django.db import close_old_connections
 from django.test import Client
 from django.urls import Resolver404, resolve
 
-from clip_search import jobs
-from clip_search.documents import registry
+from clip_search import jobs, outbox
+from clip_search.documents.registry import registry
 from clip_search.testing import pause_indexing
 from tests.conftest import picture_bytes
 from tests.shop.models import Product
@@ -282,7 +282,7 @@ def send(uncounted_staff) -> Iterator[Callable[[int, int], Counter[int]]]:
     with pause_indexing():
         Product.objects.create(name="Red mug", sku="M1")
     document = registry.get("product")
-    jobs.request(document, document.product_ids(Product.objects.all()), wake=False)
+    outbox.schedule(document, document.product_ids(Product.objects.all()), wake=False)
     jobs.index_due("product")
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)

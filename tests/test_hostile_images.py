@@ -16,7 +16,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from clip_search import images
-from clip_search.documents import registry
+from clip_search.documents.registry import registry
 from clip_search.models import Collection, IndexEntry
 from clip_search.stores import get_store
 from clip_search.types import IMAGE

@@ -630,7 +630,7 @@ def test_the_next_image_waits_until_the_memory_of_the_last_one_is_free(monkeypat
 def test_a_worker_s_large_pictures_are_in_one_piece():
     usual = Image.core.get_block_size()
     try:
-        images.give_memory_back()
+        images.release_memory_early()
         assert Image.core.get_block_size() > 32 * 1024 * 1024
         assert images.shrink(FORMATS["PNG"], SIZE).shape == (SIZE, SIZE, 3)
     finally:

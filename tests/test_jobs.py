@@ -1,4 +1,4 @@
-"""Asking for work and doing it: wake-ups on a real Valkey, a Redis that is away, shifts, sweeps."""
+"""Asking for work and doing it: wake-ups on a real Valkey, a Redis that is away, time budgets, sweeps."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-from clip_search import indexing, jobs
-from clip_search.documents import registry
-from clip_search.encoder import get_encoder
+from clip_search import indexing, jobs, outbox
+from clip_search.documents.binding import BoundDocument
+from clip_search.documents.registry import registry
+from clip_search.encoders import get_encoder
 from clip_search.exceptions import ModelChanged, StoreUnavailable
-from clip_search.models import IndexEntry, IndexEntryQuerySet, RelatedChange
+from clip_search.indexing import inline, related
+from clip_search.models import Collection, IndexEntry, RelatedChange
+from clip_search.models.entries import IndexEntryQuerySet
 from clip_search.stores import get_store
 from tests.doubles import FaultyStore, down
 from tests.shop.models import Article, Category, Product
@@ -46,7 +49,13 @@ def doubles(settings):
 def many(count: int) -> None:
     """Make products as an import does, and say so afterwards: nobody is woken."""
     made = Product.objects.bulk_create(Product(name=f"Chair {n}", sku=f"C-{n}") for n in range(count))
-    jobs.request(DOCUMENT, [str(product.pk) for product in made], wake=False)
+    outbox.schedule(DOCUMENT, [str(product.pk) for product in made], wake=False)
+
+
+def collection() -> str:
+    """Return the name of the only one."""
+    (found,) = Collection.objects.of(DOCUMENT).active()
+    return found.name
 
 
 def states() -> set[str]:
@@ -208,7 +217,7 @@ def test_other_callbacks_of_the_transaction_run_all_the_same(no_redis):
 
 
 def test_after_a_while_redis_is_tried_again(queue, settings, monkeypatch):
-    monkeypatch.setattr(jobs, "PAUSE_AFTER_FAILURE", 0.2)
+    monkeypatch.setattr("clip_search.queue.PAUSE_AFTER_FAILURE", 0.2)
     up = settings.RQ_QUEUES
     point_queue(settings, 1)
     Product.objects.create(name="Mug", sku="1")
@@ -290,8 +299,7 @@ def test_a_related_change_is_expanded_by_the_job(queue):
     assert states() == {INDEXED}
     jobs.index_due("product")
     key = DOCUMENT.point_id(str(product.pk))
-    (name,) = get_store()._collections
-    assert get_store().get(name, [key])[key].payload["category"] == "cookware"
+    assert get_store().get(collection(), [key])[key].payload["category"] == "cookware"
     assert not RelatedChange.objects.exists()
 
 
@@ -309,7 +317,7 @@ def test_a_related_change_that_cannot_be_followed_keeps_nothing_else_waiting(que
 
 
 def test_a_large_related_change_is_expanded_in_steps(queue, monkeypatch):
-    monkeypatch.setattr("clip_search.reindexing.PAGE", 4)
+    monkeypatch.setattr("clip_search.indexing.related.PAGE", 4)
     category = Category.objects.create(name="Kitchen", slug="kitchen")
     many(10)
     Product.objects.update(category=category)
@@ -320,7 +328,7 @@ def test_a_large_related_change_is_expanded_in_steps(queue, monkeypatch):
     jobs.index_due("product")
     after = list(IndexEntry.objects.values_list("revision", flat=True))
     assert after == [revision + 1 for revision in revisions]
-    jobs.request_related(
+    outbox.schedule_related(
         DOCUMENT, product_ids=[str(pk) for pk in Product.objects.values_list("pk", flat=True)]
     )
     jobs.index_due("product")
@@ -328,7 +336,7 @@ def test_a_large_related_change_is_expanded_in_steps(queue, monkeypatch):
     assert not RelatedChange.objects.exists()
 
 
-def test_a_shift_announces_once_what_others_can_do(queue):
+def test_a_job_announces_once_what_others_can_do(queue):
     many(4 * indexing.BATCH)
     jobs.index_due("product")
     assert [job.args for job in queue.jobs] == [["product"]]
@@ -339,12 +347,12 @@ def test_a_shift_announces_once_what_others_can_do(queue):
     ("workers", "due", "claimed"), [(1, 40, 128), (2, 200, 50), (2, 2000, 128), (3, 100, 16), (3, 0, 16)]
 )
 def test_the_fewer_are_left_the_fewer_a_worker_claims(queue, monkeypatch, workers, due, claimed):
-    monkeypatch.setattr(jobs.team, "workers", workers)
-    IndexEntry.objects.raise_revision(DOCUMENT, [str(number) for number in range(due)])
+    monkeypatch.setattr(jobs.worker_state, "workers", workers)
+    IndexEntry.objects.mark_changed(DOCUMENT, [str(number) for number in range(due)])
     assert jobs.fair_share(DOCUMENT) == claimed
 
 
-def test_a_small_shift_announces_nothing(queue):
+def test_a_small_job_announces_nothing(queue):
     many(10)
     jobs.index_due("product")
     assert queue.count == 0
@@ -356,7 +364,7 @@ def slow_texts(monkeypatch):
     monkeypatch.setattr(get_encoder(), "embed_texts", lambda texts: (time.sleep(0.3), embed_texts(texts))[1])
 
 
-def test_a_shift_ends_in_time_and_hands_over(queue, slow_texts, monkeypatch):
+def test_a_job_ends_in_time_and_hands_over(queue, slow_texts, monkeypatch):
     monkeypatch.setattr(jobs, "SECONDS_A_JOB", 0.2)
     many(2 * indexing.BATCH + 5)
     started = time.monotonic()
@@ -370,11 +378,11 @@ def test_a_shift_ends_in_time_and_hands_over(queue, slow_texts, monkeypatch):
     assert states() == {INDEXED}
 
 
-def test_what_is_saved_while_a_shift_holds_it_is_announced_at_its_end(queue, slow_texts, monkeypatch):
-    """Its own wake-up may have come while the shift held it, and found nothing to do."""
+def test_what_is_saved_while_a_job_holds_it_is_announced_at_its_end(queue, slow_texts, monkeypatch):
+    """Its own wake-up may have come while the job held it, and found nothing to do."""
     monkeypatch.setattr(jobs, "SECONDS_A_JOB", 0.2)
     many(1)
-    timer = threading.Timer(0.1, lambda: (jobs.request(DOCUMENT, ids, wake=False), connection.close()))
+    timer = threading.Timer(0.1, lambda: (outbox.schedule(DOCUMENT, ids, wake=False), connection.close()))
     ids = list(IndexEntry.objects.values_list("product_id", flat=True))
     timer.start()
     jobs.index_due("product")
@@ -385,7 +393,7 @@ def test_what_is_saved_while_a_shift_holds_it_is_announced_at_its_end(queue, slo
 
 def test_a_request_to_stop_claims_nothing_more_and_wakes_another(queue):
     many(5)
-    jobs.stopping.request()
+    jobs.worker_state.request_stop()
     jobs.index_due("product")
     assert states() == {PENDING}
     assert not IndexEntry.objects.exclude(claim=None).exists()
@@ -399,7 +407,7 @@ def test_a_request_to_stop_leaves_related_changes_to_another(queue):
     jobs.index_due("product")
     category.save()
     queue.empty()
-    jobs.stopping.request()
+    jobs.worker_state.request_stop()
     jobs.index_due("product")
     assert RelatedChange.objects.exists()
     assert queue.count == 1
@@ -411,7 +419,7 @@ def test_a_request_to_stop_drops_what_takes_too_long(queue, monkeypatch):
     embed_texts = get_encoder().embed_texts
 
     def embed(texts):
-        jobs.stopping.request()
+        jobs.worker_state.request_stop()
         return embed_texts(texts)
 
     monkeypatch.setattr(get_encoder(), "embed_texts", embed)
@@ -435,7 +443,7 @@ def test_a_database_that_is_away_ends_the_job(queue, caplog, monkeypatch):
     def refuse(*args):
         raise OperationalError("server closed the connection unexpectedly")
 
-    monkeypatch.setattr(DOCUMENT, "resolve", refuse)
+    monkeypatch.setattr(BoundDocument, "find", refuse)
     Product.objects.create(name="Mug", sku="M")
     jobs.index_due("product")
     assert states() == {PENDING}
@@ -470,7 +478,7 @@ def test_index_now_waits_for_whoever_holds_the_entry(queue):
 
     timer = threading.Timer(0.3, give_back)
     timer.start()
-    entry = jobs.index_now(DOCUMENT, str(product.pk))
+    entry = inline.index_now(DOCUMENT, str(product.pk))
     timer.join()
     assert entry.state == INDEXED
 
@@ -478,7 +486,7 @@ def test_index_now_waits_for_whoever_holds_the_entry(queue):
 def test_index_now_gives_up_in_time_and_the_product_is_still_due(queue):
     product = Product.objects.create(name="Mug", sku="M")
     IndexEntry.objects.of(DOCUMENT).claim(1, indexing.LEASE)
-    entry = jobs.index_now(DOCUMENT, str(product.pk), timeout=0.2)
+    entry = inline.index_now(DOCUMENT, str(product.pk), timeout=0.2)
     assert entry.state == PENDING
 
 
@@ -486,14 +494,14 @@ def test_index_now_says_what_is_away(queue):
     product = Product.objects.create(name="Mug", sku="M")
     FaultyStore.faults = down(1)
     with pytest.raises(StoreUnavailable):
-        jobs.index_now(DOCUMENT, str(product.pk))
+        inline.index_now(DOCUMENT, str(product.pk))
     assert states() == {PENDING}
 
 
 def test_index_now_indexes_one_product_and_no_other(queue):
     many(3)
     product = Product.objects.create(name="Mug", sku="M")
-    assert jobs.index_now(DOCUMENT, str(product.pk)).state == INDEXED
+    assert inline.index_now(DOCUMENT, str(product.pk)).state == INDEXED
     assert IndexEntry.objects.filter(state=PENDING).count() == 3
 
 
@@ -524,8 +532,7 @@ def test_without_a_queue_a_related_change_indexes_its_products():
     category.save()
     assert states() == {INDEXED}
     assert not RelatedChange.objects.exists()
-    (name,) = get_store()._collections
-    assert get_store().facet(name, "category") == {"cookware": 1}
+    assert get_store().facet(collection(), "category") == {"cookware": 1}
 
 
 def test_without_a_queue_a_store_that_is_away_fails_no_save(caplog):
@@ -538,7 +545,7 @@ def test_without_a_queue_a_store_that_is_away_fails_no_save(caplog):
 
 def test_what_was_rolled_back_wakes_nobody_later(monkeypatch):
     woken = []
-    monkeypatch.setattr(jobs, "index_here", lambda document, ids: woken.append((document.name, set(ids))))
+    monkeypatch.setattr(outbox, "index_here", lambda document, ids: woken.append((document.name, set(ids))))
     with suppress(ZeroDivisionError), transaction.atomic():
         Product.objects.create(name="Rolled back")
         raise ZeroDivisionError
@@ -548,9 +555,9 @@ def test_what_was_rolled_back_wakes_nobody_later(monkeypatch):
 
 
 def test_very_many_products_are_one_row_until_a_worker_expands_it(monkeypatch):
-    monkeypatch.setattr(jobs, "ROWS_PER_STATEMENT", 10)
-    assert jobs.request(DOCUMENT, [str(n) for n in range(25)], wake=False) == 25
+    monkeypatch.setattr(outbox, "ROWS_PER_STATEMENT", 10)
+    assert outbox.schedule(DOCUMENT, [str(n) for n in range(25)], wake=False) == 25
     assert RelatedChange.objects.get().product_ids == [str(n) for n in range(25)]
     assert not IndexEntry.objects.exists()
-    jobs.reindexing.expand_related(DOCUMENT)
+    related.expand_related(DOCUMENT)
     assert IndexEntry.objects.count() == 25

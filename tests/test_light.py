@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -15,18 +16,11 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "clip_search"
 HEAVY = ("torch", "sentence_transformers", "transformers", "qdrant_client", "qdrant_edge")
-LAYERS = {
-    **dict.fromkeys(("__init__", "exceptions", "types"), 0),
-    **dict.fromkeys(("conf", "cores", "paths"), 1),
-    **dict.fromkeys(("documents", "images", "lightening", "model_files"), 2),
-    **dict.fromkeys(("encoder", "stores", "models"), 3),
-    **dict.fromkeys(("indexing", "searching"), 4),
-    **dict.fromkeys(("rebuilding", "reindexing"), 5),
-    "jobs": 6,
-    **dict.fromkeys(("worker", "receivers", "admin", "checks", "api", "templatetags", "management"), 7),
-    "apps": 8,
-    "testing": 9,
-}
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+ROOMS = next(contract["layers"] for contract in CONTRACTS if contract["name"] == "rooms")
+LAYERS = {room: height for height, layer in enumerate(reversed(ROOMS), 1) for room in layer.split(" | ")}
+LAYERS["__init__"] = 0
+"""How high each room lies, as pyproject.toml has it; rooms of one layer do not import each other."""
 SCRIPT = f"""
 import json, sys
 def loaded():
@@ -51,7 +45,7 @@ print(json.dumps(found))
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
 @pytest.mark.parametrize("qdrant", [{"path": "/nowhere"}, {"url": "http://127.0.0.1:1"}])
 def test_neither_start_nor_check_nor_save_loads_anything_heavy(shared, queue, start_process, qdrant):
-    environment = shared | {"CLIP_SEARCH_TEST_ENCODER": "clip_search.encoder.ClipEncoder"}
+    environment = shared | {"CLIP_SEARCH_TEST_ENCODER": "clip_search.encoders.clip.ClipEncoder"}
     process = start_process("-W", "ignore", "-c", SCRIPT, json.dumps(qdrant), **environment)
     output, _ = process.communicate(timeout=60)
     assert json.loads(output.splitlines()[-1]) == {"setup": [], "check": [], "save": []}, output

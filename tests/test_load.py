@@ -13,7 +13,7 @@ from subprocess import Popen
 import pytest
 from django.contrib.auth import get_user_model
 
-from clip_search.documents import registry
+from clip_search.documents.registry import registry
 from clip_search.models import Collection, IndexEntry
 from clip_search.stores import get_store
 from tests.conftest import wait_until

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import FieldDoesNotExist
 
-from clip_search import paths
+from clip_search.documents import paths
 from tests.oscarshop.models import Category as Shelf
 from tests.oscarshop.models import Product as Ware
 from tests.oscarshop.models import ProductCategory, StockRecord

@@ -10,8 +10,9 @@ from django.core.management import get_commands
 from django.urls import Resolver404, resolve
 
 import clip_search
+from clip_search import Document
 from clip_search.conf import DEFAULTS
-from clip_search.documents import HOOKS, Document
+from clip_search.documents.declaration import HOOKS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.rst").read_text()

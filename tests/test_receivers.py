@@ -15,8 +15,10 @@ from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext
 from django.utils.functional import SimpleLazyObject
 
-from clip_search import Document, Keyword, jobs, receivers, reindexing
-from clip_search.documents import registry
+from clip_search import Document, Keyword, queue, receivers
+from clip_search.documents.binding import BoundDocument
+from clip_search.documents.registry import registry
+from clip_search.indexing import related
 from clip_search.models import IndexEntry, RelatedChange
 from clip_search.stores import get_store
 from clip_search.testing import pause_indexing
@@ -24,7 +26,7 @@ from clip_search.types import POSTED_SOURCE
 from tests.oscarshop.models import Product as Ware
 from tests.oscarshop.models import ProductImage as WareImage
 from tests.oscarshop.models import StockRecord
-from tests.shop.clip_documents import ArticleDocument, ProductDocument
+from tests.shop.clip_documents import ProductDocument
 from tests.shop.models import Article, Book, Category, Product, ProductImage, SaleProduct, Tag, Voucher
 
 pytestmark = [pytest.mark.django_db(databases=["default", "other"]), pytest.mark.sql]
@@ -35,16 +37,16 @@ Raised = Callable[[], set[str]]
 @pytest.fixture
 def raised() -> Raised:
     """Return whose entries were raised since the last call, related changes followed."""
-    return Watch(ProductDocument.instance())
+    return Watch(registry.get("product"))
 
 
 class Watch:
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: BoundDocument) -> None:
         self.document = document
 
     def __call__(self, *, follow: bool = True) -> set[str]:
         if follow:
-            reindexing.expand_related(self.document)
+            related.expand_related(self.document)
         waiting = IndexEntry.objects.of(self.document).filter(state="pending")
         found = set(waiting.values_list("product_id", flat=True))
         waiting.update(state="indexed")
@@ -54,7 +56,7 @@ class Watch:
 @contextmanager
 def connected(model, **attributes) -> Iterator[Watch]:
     """Register a document and listen for it, meanwhile."""
-    document = type("Declared", (Document,), {"name": "declared", **attributes})(model)
+    document = BoundDocument(type("Declared", (Document,), {"name": "declared", **attributes})(model))
     registry.add(document)
     receivers.connect(document)
     try:
@@ -392,7 +394,7 @@ def test_a_change_of_many_products_writes_one_row(raised, kitchen):
 
 
 def test_deleting_what_touches_very_many_products_writes_one_row(raised, kitchen, monkeypatch):
-    monkeypatch.setattr(jobs, "ROWS_PER_STATEMENT", 10)
+    monkeypatch.setattr("clip_search.outbox.ROWS_PER_STATEMENT", 10)
     Product.objects.bulk_create(Product(name=str(n), category=kitchen) for n in range(30))
     kitchen.delete()
     assert len(RelatedChange.objects.get().product_ids) == 31
@@ -606,7 +608,7 @@ def test_another_database_does_not_count(raised, mug):
 
 def test_a_document_on_another_database():
     article = Article.objects.using("other").create(title="Tea")
-    watch = Watch(ArticleDocument.instance())
+    watch = Watch(registry.get("article"))
     assert watch() == ids(article)
     assert not IndexEntry.objects.using("default").exists()
     expected = ids(article)
@@ -697,7 +699,7 @@ def woken(settings, monkeypatch) -> list[str]:
     """Return the documents for which a worker is woken."""
     settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QUEUE": "default"}
     found: list[str] = []
-    monkeypatch.setattr(jobs, "wake", lambda document: found.append(document.name))
+    monkeypatch.setattr(queue, "wake", lambda document: found.append(document.name))
     return found
 
 
@@ -755,12 +757,12 @@ def test_a_savepoint_that_takes_the_last_callback_along(woken):
 # In the index, on that very save.
 
 
-def indexed(document: Document) -> set[str]:
+def indexed(document: BoundDocument) -> set[str]:
     collection = document_collection(document)
     return {point.stamp.product_id for point in get_store().scroll(collection) if not point.stamp.removed}
 
 
-def document_collection(document: Document) -> str:
+def document_collection(document: BoundDocument) -> str:
     from clip_search.models import Collection
 
     return Collection.objects.of(document).get().name
@@ -769,7 +771,7 @@ def document_collection(document: Document) -> str:
 @pytest.mark.django_db(transaction=True)
 def test_a_row_that_is_unpublished_is_removed_on_that_very_save():
     mug, cup = Product.objects.create(name="Mug"), Product.objects.create(name="Cup")
-    document = ProductDocument.instance()
+    document = registry.get("product")
     assert indexed(document) == ids(mug, cup)
     mug.is_public = False
     mug.save(update_fields=["is_public"])
@@ -789,10 +791,10 @@ def test_a_change_of_very_many_products_reaches_the_index():
     mug = Product.objects.create(name="Mug", category=kitchen)
     kitchen.slug = "cooking"
     kitchen.save()
-    (point,) = get_store().scroll(document_collection(ProductDocument.instance()))
+    (point,) = get_store().scroll(document_collection(registry.get("product")))
     assert point.payload["category"] == "cooking"
     kitchen.delete()
-    (point,) = get_store().scroll(document_collection(ProductDocument.instance()))
+    (point,) = get_store().scroll(document_collection(registry.get("product")))
     assert "category" not in point.payload
     assert point.stamp.product_id == str(mug.pk)
 
@@ -825,7 +827,7 @@ def test_a_save_costs_at_most_two_statements_more(mug, kitchen, work, request):
     with pause_indexing():
         work(mug, image)
         usual = cost(lambda: work(mug, image))
-    creates = connection.vendor == "mysql" and "create" in request.node.name  # see raise_revision
+    creates = connection.vendor == "mysql" and "create" in request.node.name  # see mark_changed
     assert cost(lambda: work(mug, image)) - usual <= (3 if creates else 2)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections import Counter
-from unittest import mock
 
 import pytest
 import yaml
@@ -14,9 +12,8 @@ from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
 
-from clip_search import jobs
-from clip_search.api import described
-from clip_search.documents import registry
+from clip_search import jobs, outbox
+from clip_search.documents.registry import registry
 from clip_search.testing import pause_indexing
 from tests.conftest import picture_bytes
 from tests.shop.models import Category, Product
@@ -103,14 +100,6 @@ def test_names_do_not_collide_with_those_of_the_shop(schema):
     assert all(name.startswith("ClipSearch") for name in schema["components"]["schemas"])
 
 
-def test_without_drf_spectacular_nothing_of_it_is_imported(monkeypatch):
-    monkeypatch.setattr(described, "find_spec", lambda name: None)
-    with mock.patch.dict(sys.modules):
-        sys.modules.pop("clip_search.api.openapi", None)
-        assert type(described.inspector()).__module__.startswith("rest_framework.")
-        assert "clip_search.api.openapi" not in sys.modules
-
-
 # Requests made from it.
 
 
@@ -122,7 +111,7 @@ def shop(uncounted_staff) -> str:
         for number in range(20):
             Product.objects.create(name=f"Red mug {number}", sku=f"M{number}", category=kitchen, price=number)
     document = registry.get("product")
-    jobs.request(document, document.product_ids(Product.objects.all()), wake=False)
+    outbox.schedule(document, document.product_ids(Product.objects.all()), wake=False)
     jobs.index_due("product")
     return "Basic c3RhZmY6c2VjcmV0"
 

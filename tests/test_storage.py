@@ -18,11 +18,13 @@ from django.db import OperationalError
 from django.test import Client
 from PIL import Image
 
-from clip_search import jobs, reindexing
+from clip_search import jobs
 from clip_search.cores import cores
-from clip_search.documents import registry
+from clip_search.documents.registry import registry
+from clip_search.indexing import comparing
 from clip_search.indexing.embedding import REMOTE_A_CORE
-from clip_search.models import IndexEntry, IndexEntryQuerySet, PostedProduct
+from clip_search.models import IndexEntry, PostedProduct
+from clip_search.models.entries import IndexEntryQuerySet
 from tests.conftest import picture_bytes
 from tests.doubles import FaultyStore, down
 from tests.shop.models import Product, ProductImage
@@ -146,11 +148,11 @@ def test_each_image_is_asked_for_once_and_a_nightly_run_asks_for_nothing(client,
     jobs.index_due("product")
     assert set(IndexEntry.objects.values_list("state", flat=True)) == {IndexEntry.State.INDEXED}
     assert bucket.take() == {"open": 40}
-    pages = list(reindexing.walk(DOCUMENT))
+    pages = list(comparing.compare(DOCUMENT))
     assert sum(page.unchanged.unchanged for page in pages) == 40
     assert not any(page.changed for page in pages)
     Product.objects.update(price=3)
-    type(DOCUMENT).reindex(Product.objects.all())
+    DOCUMENT.declaration.reindex(Product.objects.all())
     jobs.index_due("product")
     assert bucket.take() == {}
 
@@ -170,7 +172,7 @@ def test_several_images_a_core_are_fetched_at_once(bucket, monkeypatch):
     assert set(IndexEntry.objects.values_list("state", flat=True)) == {IndexEntry.State.INDEXED}
 
 
-def test_what_is_replaced_or_forgotten_is_deleted_once(client, bucket):
+def test_an_image_that_is_replaced_or_whose_product_is_deleted_is_deleted_once(client, bucket):
     post(client)
     (first,) = bucket.files
     post(client, picture_bytes("blue"))
@@ -224,7 +226,7 @@ def test_a_file_that_cannot_be_recorded_is_taken_back(client, bucket, monkeypatc
         raise OperationalError("server closed the connection unexpectedly")
 
     with monkeypatch.context() as patching:
-        patching.setattr(IndexEntryQuerySet, "raise_revision", fail)
+        patching.setattr(IndexEntryQuerySet, "mark_changed", fail)
         assert post(client, picture_bytes("blue")).status_code == 503
     assert bucket.files == kept
     assert PostedProduct.objects.get().image.name in kept

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from clip_search.stores.base import Store
-from clip_search.stores.embedded import EmbeddedStore
-from clip_search.stores.memory import MemoryStore
+from clip_search.stores.embedded.store import EmbeddedStore
 from clip_search.stores.server import ServerStore
+from clip_search.testing import MemoryStore
 
 from .qdrant_stub import serving
 from .store_contract import StoreContract
@@ -30,8 +30,10 @@ def folder() -> Iterator[Path]:
 
 class TestMemory(StoreContract):
     @pytest.fixture
-    def store(self) -> Store:
-        return MemoryStore()
+    def store(self) -> Iterator[Store]:
+        store = MemoryStore()
+        yield store
+        store.close()
 
 
 class TestEmbedded(StoreContract):
@@ -39,15 +41,6 @@ class TestEmbedded(StoreContract):
     def store(self, folder: Path) -> Store:
         pytest.importorskip("qdrant_edge")
         return EmbeddedStore(folder / "qdrant")
-
-
-@pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
-class TestServerInMemory(StoreContract):
-    @pytest.fixture
-    def store(self) -> Iterator[Store]:
-        store = ServerStore(location=":memory:")
-        yield store
-        store.close()
 
 
 @pytest.fixture(scope="module")

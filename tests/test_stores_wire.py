@@ -473,7 +473,7 @@ def test_grpc_errors(code: str, said: str, error: type[Exception]) -> None:
 
 def test_importing_the_stores_loads_no_client() -> None:
     code = (
-        "import sys, clip_search.stores.server, clip_search.stores.embedded, clip_search.stores.memory;"
+        "import sys, clip_search.stores.server, clip_search.stores.embedded.store;"
         "sys.exit(any(name in sys.modules for name in ('qdrant_client', 'qdrant_edge', 'grpc', 'numpy')))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from django.template import Context, Template, TemplateSyntaxError
 
-from clip_search import jobs
-from clip_search.documents import registry
+from clip_search import jobs, outbox
+from clip_search.documents.registry import registry
 from clip_search.exceptions import StoreUnavailable, UnknownFilter
 from clip_search.stores import get_store
 from clip_search.testing import pause_indexing
@@ -31,7 +31,7 @@ def shop() -> list[Product]:
             Product.objects.create(name=name, sku=f"S{number}", category=kitchen if number else None)
             for number, name in enumerate(["Red mug", "Red cup", "Blue mug", "Green vase"])
         ]
-    jobs.request(document, document.product_ids(products), wake=False)
+    outbox.schedule(document, document.product_ids(products), wake=False)
     jobs.index_due("product")
     return products
 

@@ -17,7 +17,7 @@ from rq import SimpleWorker
 from rq.exceptions import StopRequested
 
 from clip_search import jobs
-from clip_search.documents import registry
+from clip_search.documents.registry import registry
 from clip_search.models import Collection, IndexEntry
 from clip_search.stores import get_store
 from clip_search.testing import HashingEncoder
@@ -111,7 +111,7 @@ def test_a_worker_that_is_asked_to_stop_gives_back_what_it_cannot_finish(start_w
 
 
 def is_idle() -> bool:
-    """Say whether no job waits or runs."""
+    """Return whether no job waits or runs."""
     queue = django_rq.get_queue("default")
     return not queue.count and not queue.started_job_registry.count
 
@@ -201,14 +201,14 @@ def test_an_idle_worker_looks_at_least_every_30_seconds(queue):
 def test_workers_share_the_cores_of_their_machine_and_the_work_of_their_queue(queue, monkeypatch):
     shares, sizes = [], []
     monkeypatch.setattr("clip_search.worker.share_cores", shares.append)
-    monkeypatch.setattr(jobs.team, "workers", 1)
+    monkeypatch.setattr(jobs.worker_state, "workers", 1)
     workers = [EmbeddingWorker([queue], connection=queue.connection) for _ in range(3)]
     workers[2].hostname = "elsewhere"
     for worker in [*workers, SimpleWorker(["mail"], connection=queue.connection)]:
         worker.register_birth()
     for worker in workers:
         worker.share()
-        sizes.append(jobs.team.workers)
+        sizes.append(jobs.worker_state.workers)
         worker.share()  # the same ones are not counted again
     assert shares == [3, 3, 1]
     assert sizes == [3, 3, 3]
@@ -217,7 +217,7 @@ def test_workers_share_the_cores_of_their_machine_and_the_work_of_their_queue(qu
 def test_a_worker_notices_at_its_next_job_who_has_come_and_who_is_gone(queue, monkeypatch):
     shares = []
     monkeypatch.setattr("clip_search.worker.share_cores", shares.append)
-    monkeypatch.setattr(jobs.team, "workers", 1)
+    monkeypatch.setattr(jobs.worker_state, "workers", 1)
     first, second = (EmbeddingWorker([queue], connection=queue.connection) for _ in range(2))
     first.register_birth()
     first.share()
@@ -226,7 +226,7 @@ def test_a_worker_notices_at_its_next_job_who_has_come_and_who_is_gone(queue, mo
     second.register_death()
     first.share()
     assert shares == [1, 2, 1]
-    assert jobs.team.workers == 1
+    assert jobs.worker_state.workers == 1
 
 
 # Set-up.
@@ -238,7 +238,7 @@ def test_a_missing_model_stops_the_worker_with_one_line_and_touches_nothing(star
     worker = start_worker(CLIP_SEARCH_TEST_ENCODER="tests.doubles.MissingEncoder")
     code, output = ended(worker, 30)
     assert code == 1
-    (line,) = (line for line in output.splitlines() if "set-up is at fault" in line)
+    (line,) = (line for line in output.splitlines() if "the settings are wrong" in line)
     assert 'Set CLIP_SEARCH["MODEL"]' in line
     assert "Traceback" not in output
     assert list(IndexEntry.objects.values()) == before

@@ -1,8 +1,7 @@
-"""What clients send as metadata: free text, JSON, or a Python dict as `str()` writes it."""
+"""What clients send as metadata: free text or JSON."""
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Iterator
 from typing import Any, Final
@@ -11,40 +10,18 @@ from ..stores.base import CLIP
 
 MAX_BYTES: Final = 64 * 1024
 MAX_DEPTH: Final = 20
-"""Levels of nesting: far below where parsers, databases and Qdrant (100) give up."""
+"""Levels of nesting: far below the limits of parsers, databases and Qdrant (100)."""
 MAX_INTEGER: Final = 2**63 - 1
-
-_DEPTH_CHANGES: Final = {"{": 1, "[": 1, "(": 1, "}": -1, "]": -1, ")": -1}
 
 
 def parse(text: str) -> Any:
-    """Return the object or list that a text stands for, or the text itself."""
+    """Return the JSON object or list that a text is, or the text itself."""
     if not text.lstrip().startswith(("{", "[")):
         return text
     try:
         return json.loads(text, parse_constant=_not_json)
     except (ValueError, RecursionError):
-        return _parse_python(text)
-
-
-def _parse_python(text: str) -> Any:
-    """Return what `str(dict)` wrote. Nothing is run: `literal_eval` reads literals only."""
-    if _nesting(text) > MAX_DEPTH:
         return text
-    try:
-        # through JSON, so that tuples become lists and keys become strings; a set or bytes stay text
-        return json.loads(json.dumps(ast.literal_eval(text.strip()), allow_nan=False))
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return text
-
-
-def _nesting(text: str) -> int:
-    """Return how deep brackets nest at most, those inside strings counted too."""
-    depth = deepest = 0
-    for char in text:
-        depth += _DEPTH_CHANGES.get(char, 0)
-        deepest = max(deepest, depth)
-    return deepest
 
 
 def _not_json(constant: str) -> None:
@@ -52,7 +29,7 @@ def _not_json(constant: str) -> None:
 
 
 def mistake(value: Any) -> str:
-    """Say why the value cannot be kept, or ""."""
+    """Return why a value cannot be saved, or ""."""
     for depth, item in _walk(value):
         if depth > MAX_DEPTH:
             return f"It is nested deeper than {MAX_DEPTH} levels. Send a flatter object."
@@ -65,7 +42,7 @@ def mistake(value: Any) -> str:
 
 
 def _walk(value: Any) -> Iterator[tuple[int, Any]]:
-    """Yield every value and key with its depth. Without recursion: the depth is the client's choice."""
+    """Yield every value and key with its depth. Without recursion, because clients choose the depth."""
     waiting = [(0, value)]
     while waiting:
         depth, item = waiting.pop()
@@ -79,7 +56,7 @@ def _walk(value: Any) -> Iterator[tuple[int, Any]]:
 
 
 class _Reserved:
-    """Stands for a key that is not the client's to set."""
+    """Stands for a key that clients may not set."""
 
 
 def _mistake_of_item(item: Any) -> str:
@@ -95,7 +72,7 @@ def _mistake_of_item(item: Any) -> str:
 
 
 def text_mistake(text: str) -> str:
-    """Say why a text cannot be kept in every database, or ""."""
+    """Return why a text cannot be saved in every database, or ""."""
     if "\0" in text:
         return "It holds a NUL character. Remove it."
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):

@@ -1,4 +1,4 @@
-"""DRF's parsers, strict: UTF-8 or a 400, no crash on deep nesting, no temporary file left behind."""
+"""DRF's parsers, but strict: a 400 for invalid UTF-8 and deep nesting, and no temporary file left behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Context = Mapping[str, Any] | None
 
 
 class JSONParser(parsers.JSONParser):
-    """JSON; what is nested too deep for Python's own parser is bad input too."""
+    """JSON. Input that is nested too deep for Python's own parser is a 400."""
 
     def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Context = None) -> Any:
         try:
@@ -49,13 +49,13 @@ class MultiPartParser(parsers.MultiPartParser):
 
 
 def discard_unfinished(handlers: list[FileUploadHandler]) -> None:
-    """Remove the temporary file of the upload that was under way; Django closes the finished ones."""
+    """Remove the temporary file of an interrupted upload. Django closes finished ones."""
     for handler in handlers:
         handler.upload_interrupted()
 
 
 def decoded(data: QueryDict) -> QueryDict:
-    """Return a form that was decoded as Latin-1 as the UTF-8 it is. Raises ValidationError."""
+    """Return a form that was decoded as Latin-1, decoded as UTF-8. Raises ValidationError."""
     result, faults = QueryDict(mutable=True), {}
     for key, values in data.lists():
         try:

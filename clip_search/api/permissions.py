@@ -1,4 +1,4 @@
-"""Who may do what: the classes that the settings name."""
+"""The permission classes that the settings name."""
 
 from __future__ import annotations
 

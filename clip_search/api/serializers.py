@@ -1,4 +1,4 @@
-"""What clients send, checked: every refusal names the field and the remedy."""
+"""Validation of what clients send. Every error names the field and the remedy."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from rest_framework import serializers
 
 from .. import images
 from ..conf import conf
-from ..documents import Document, clean
+from ..documents.binding import BoundDocument
+from ..documents.text import clean
 from ..exceptions import BadImage, ProductError
-from ..models import promoted
+from ..models.posted import filter_values
 from ..searching import DEPTH, keyword_fields
 from . import metadata
+from .schema import field_schema
 
 if TYPE_CHECKING:
     from django.core.files.uploadedfile import UploadedFile
@@ -31,8 +33,9 @@ MAX_PAGE_SIZE = 100
 MAX_MESSAGE = 300
 
 
+@field_schema({"nullable": True, "description": "Free text or JSON."})
 class MetadataField(AnyField):
-    """Free text, JSON, or a Python dict as text. Nothing and "" are None."""
+    """Free text or JSON. Nothing and "" are None."""
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, str):
@@ -54,7 +57,7 @@ class MetadataField(AnyField):
 
 
 class ProductSerializer(Base):
-    """What the index endpoints take."""  # and the document in its context
+    """A product. Needs the document in its context."""
 
     product_id = serializers.CharField(
         max_length=MAX_ID,
@@ -84,20 +87,21 @@ class ProductSerializer(Base):
         return value or ""
 
     def validate_metadata(self, value: Any) -> Any:
-        document: Document = self.context["document"]
+        document: BoundDocument = self.context["document"]
         try:
-            promoted(document, value)
+            filter_values(document, value)
         except (ProductError, OverflowError) as error:  # a date in year 9999 has no place in every zone
             raise serializers.ValidationError(str(error).removeprefix("metadata: ")[:MAX_MESSAGE]) from error
         return value
 
 
+@field_schema({"type": "string", "format": "binary"})
 class UploadField(serializers.FileField):
-    """A file that is sent. Other fields of files are addresses to the schema."""
+    """The bytes of a file. To drf-spectacular, other fields of files are addresses."""
 
 
 class ImageSerializer(Base):
-    """An image."""  # its header is looked at, and nothing is decoded
+    """An image. Its header is checked; nothing is decoded."""
 
     image_file = UploadField(
         error_messages={
@@ -118,11 +122,12 @@ class ProductWithImageSerializer(ImageSerializer, ProductSerializer):
     """A product with an image."""
 
 
+@field_schema({"type": "string", "description": "Names of keyword filters, joined by commas."})
 class NamesField(AnyField):
     """Names, joined by commas or repeated."""
 
     def get_value(self, dictionary: Any) -> Any:
-        """Return every value that was given."""
+        """Return every value of the parameter."""
         return dictionary.getlist(self.field_name) if self.field_name in dictionary else serializers.empty
 
     def to_internal_value(self, data: list[str]) -> list[str]:
@@ -133,7 +138,7 @@ class NamesField(AnyField):
 
 
 class PageSerializer(Base):
-    """Which page is wanted, and what is to be counted. Needs the document in its context."""
+    """The page and the facets that are wanted. Needs the document in its context."""
 
     page = serializers.IntegerField(min_value=1, default=1)
     page_size = serializers.IntegerField(min_value=1, max_value=MAX_PAGE_SIZE, default=24)
@@ -166,7 +171,7 @@ class SearchSerializer(PageSerializer):
 
 
 class NearSerializer(PageSerializer):
-    """A search for what is near."""
+    """A search by similarity."""
 
     min_score = serializers.FloatField(min_value=-1, max_value=1, required=False)
 
@@ -176,7 +181,7 @@ class PhotoSerializer(ImageSerializer, NearSerializer):
 
 
 def readable(value: str) -> str:
-    """Return the text without HTML. Raises ValidationError where its markup is made to do damage."""
+    """Return the text without HTML. Raises ValidationError for hostile markup."""
     try:
         return clean(value)
     except SuspiciousOperation as error:
@@ -184,7 +189,7 @@ def readable(value: str) -> str:
 
 
 def too_large() -> dict[str, list[str]]:
-    """Say that a request with an image is larger than an image may be."""
+    """Return the error for a request that is larger than an image may be."""
     limit = conf.max_image_bytes
     message = f'The file is larger than CLIP_SEARCH["MAX_IMAGE_BYTES"], {limit} bytes. Upload a smaller one.'
     return {"image_file": [message]}

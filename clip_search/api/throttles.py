@@ -1,4 +1,4 @@
-"""How often: one rate for whoever writes, one for whoever searches, read from the settings each time."""
+"""Throttles: one rate for writing and one for searching, read from the settings each time."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ logger = logging.getLogger(__name__)
 
 
 class ApiThrottle(UserRateThrottle):
-    """Counts by user, or by address where nobody is logged in; a rate of None counts nothing."""
+    """Count requests by user, or by address if nobody is logged in. A rate of None allows any number."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         try:
             return super().allow_request(request, view)
-        except Exception as error:  # each backend raises its own: without a cache nobody is counted
+        except Exception as error:  # each cache backend raises its own errors; nothing is counted then
             logger.warning("Cannot count requests in the cache error=%s", in_one_line(error))
             return True
 
     def get_cache_key(self, request: Request, view: APIView) -> str | None:
         key = super().get_cache_key(request, view)
-        # the address may come from a header: as it is, a hostile one breaks memcached
+        # hashed, because the address may come from a header, and some characters break memcached
         return key and f"clip_search:{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"
 
 
@@ -41,7 +41,7 @@ class WriteThrottle(ApiThrottle):
 
 
 class SearchThrottle(ApiThrottle):
-    """Search: open to shoppers, so slower."""
+    """Search."""
 
     scope = "clip_search_search"
 

@@ -1,4 +1,4 @@
-"""Mounted by the host: `path("api/v1/", include("clip_search.api.urls"))`."""
+"""Include this in the shop's URLs: `path("api/v1/", include("clip_search.api.urls"))`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ app_name = views.app_name
 
 
 def outside_transactions(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep `ATOMIC_REQUESTS` away, of every database: what an answer says has to be committed before."""
+    """Exempt a view from `ATOMIC_REQUESTS` of every database: it must commit before it answers."""
     for alias in connections:
         view = transaction.non_atomic_requests(using=alias)(view)
     return view

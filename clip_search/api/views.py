@@ -1,4 +1,4 @@
-"""The endpoints: parse, call one function of a lower layer, report."""
+"""The endpoints: they parse a request, call a function of a lower layer, and answer."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
-from django.core.exceptions import BadRequest, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, QueryDict, UnreadablePostError
+from django.http import Http404, HttpRequest, QueryDict
 from django.urls import reverse
 from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -20,16 +18,17 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
+from .. import posting
 from ..conf import conf
-from ..documents import Document
-from ..exceptions import BadImage, SearchUnavailable, SetupError, SurroundingsError, in_one_line
+from ..documents.binding import BoundDocument
+from ..models import Collection, IndexEntry, PostedProduct
 from ..searching import search, search_by_image, similar_to
-from . import answers, permissions, posting
-from .described import described, inspector
-from .finding import filters_of, is_indexed, page_of
+from . import permissions, responses
+from .errors import Conflict, Unavailable, as_http
 from .parsers import FormParser, JSONParser, MultiPartParser
+from .schema import ApiSchema, hidden, operation
+from .search import filters_of, is_indexed, page_of
 from .serializers import (
-    MAX_MESSAGE,
     ImageSerializer,
     NearSerializer,
     PageSerializer,
@@ -50,16 +49,16 @@ MAX_TEXT_BODY = 2_621_440
 
 
 class Negotiation(DefaultContentNegotiation):
-    """By the Accept header alone: `format` may be a filter, as of books."""
+    """By the Accept header alone: the parameter `format` may be a filter, as of books."""
 
     def filter_renderers(self, renderers: Iterable[BaseRenderer], format: str) -> list[BaseRenderer]:
         return list(renderers)
 
 
 class ApiView(APIView):
-    """What all endpoints share: JSON out, strict parsers, no 5xx for bad input, honest 503s."""
+    """What all endpoints share: JSON answers, strict parsers, 400 for bad input, 503 if something is down."""
 
-    schema = inspector()
+    schema = ApiSchema()
     content_negotiation_class = Negotiation
     renderer_classes = (JSONRenderer,)
     parser_classes: Sequence[type[BaseParser]] = (MultiPartParser, FormParser, JSONParser)
@@ -70,11 +69,11 @@ class ApiView(APIView):
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         if (request.encoding or "utf-8").lower() not in ("utf-8", "utf8"):
-            request.encoding = "utf-8"  # Python has codecs that a client may name and that decode no text
+            request.encoding = "utf-8"  # a client may name a codec of Python that decodes no text
         return super().initialize_request(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        self.check_body_size(request)  # before anything, CSRF checks included, reads the body
+        self.check_body_size(request)  # before anything, even the CSRF check, reads the body
         super().initial(request, *args, **kwargs)
 
     def check_body_size(self, request: Request) -> None:
@@ -83,11 +82,11 @@ class ApiView(APIView):
             raise ParseError(f"The request is larger than {MAX_TEXT_BODY} bytes. Send less.")
 
     def handle_exception(self, exc: Exception) -> Response:
-        return super().handle_exception(as_answer(exc))
+        return super().handle_exception(as_http(exc))
 
 
 def content_length(request: Request) -> int:
-    """Return the length that the client announces; no server reads beyond it."""
+    """Return the Content-Length; no server reads beyond it."""
     try:
         return int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
@@ -95,36 +94,16 @@ def content_length(request: Request) -> int:
 
 
 def namespace(request: Request) -> str:
-    """Return the namespace that the host mounted the endpoints under."""
+    """Return the namespace in which the host included the endpoints."""
     match = request.resolver_match
     return match.namespace if match else app_name
 
 
-def as_answer(exc: Exception) -> Exception:
-    """Turn what is the client's fault into a 400, and what is out of order into a 503 without secrets."""
-    if isinstance(exc, SuspiciousOperation | BadRequest):
-        return ParseError(str(exc) or "The request is malformed.")
-    if isinstance(exc, UnreadablePostError):
-        return ParseError("The request ended early. Send it again.")
-    if isinstance(exc, posting.NoDocument):
-        return posting.Unavailable(str(exc))
-    if isinstance(exc, OperationalError | InterfaceError | OSError):
-        # a database that is down, locked for too long or full, a disk or a storage that takes no file
-        logger.error("Cannot answer error=%s", in_one_line(exc))
-        return posting.Unavailable("This cannot be done now. Send it again later: twice does no harm.")
-    if isinstance(exc, SearchUnavailable | SurroundingsError | SetupError):
-        logger.warning("Cannot answer error=%s", in_one_line(exc))
-        return posting.Unavailable("This is unavailable now. Try again later.")
-    if isinstance(exc, BadImage):  # a damaged body shows only when it is decoded
-        return ValidationError({"image_file": [str(exc)[:MAX_MESSAGE]]})
-    return exc
-
-
 class ImageView(ApiView):
-    """An endpoint that takes an image: its requests may be larger by one."""
+    """An endpoint that takes an image: its requests may be larger by that."""
 
     def check_body_size(self, request: Request) -> None:
-        """Let forms with files be larger; JSON would take twenty times its size in memory."""
+        """Allow larger forms with files, but not JSON, which takes twenty times its size in memory."""
         if not str(request.content_type).lower().startswith("multipart/"):
             super().check_body_size(request)
         elif content_length(request) > conf.max_image_bytes + MAX_TEXT_BODY:
@@ -136,46 +115,61 @@ class IndexProduct(ApiView):
 
     serializer_class: ClassVar[type[ProductSerializer]] = ProductSerializer
 
-    @described(
-        name="index_product",
-        body=ProductSerializer,
-        answers={200: answers.IndexedSerializer},
+    @operation(
+        "index_product",
+        request=ProductSerializer,
+        responses={200: responses.IndexedSerializer},
         errors=(409, 415),
     )
     def post(self, request: Request) -> Response:
         """Index a product now, and answer once it is searchable."""
         document = posting.api_document()
         data = self.validated(request, document)
-        posting.keep(document, data["product_id"], data)
-        dimension = posting.index(document, data["product_id"])
+        posting.post_product(**data, document=document, wake=False)
+        dimension = indexed_now(document, data["product_id"])
         message = f"Product {data['product_id']} indexed successfully"
         return Response({"status": "success", "message": message, "embedding_dimension": dimension})
 
-    def validated(self, request: Request, document: Document) -> dict[str, Any]:
-        """Return what was sent, checked. Raises ValidationError."""
+    def validated(self, request: Request, document: BoundDocument) -> dict[str, Any]:
+        """Return the validated data. Raises ValidationError."""
         serializer = self.serializer_class(data=request.data, context={"document": document})
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 
 
+def indexed_now(document: BoundDocument, product_id: str) -> int:
+    """Index a posted product and return the dimension of its vectors. Raises Postponed, and DRF's errors."""
+    entry = posting.index_posted(document, product_id)
+    if entry.state == IndexEntry.State.REMOVED:
+        raise Conflict(f"Product {product_id} was deleted meanwhile.")
+    if entry.state == IndexEntry.State.FAILED:
+        # an image that was posted earlier may be at fault: the text is then searchable
+        posted = PostedProduct.objects.of(document).filter(uuid=entry.uuid).exclude(image="")
+        raise ValidationError({"image_file" if posted.exists() else "detail": [entry.error]})
+    live = Collection.objects.live(document)
+    if live is None:
+        reason = "The store has just lost its collection."
+        raise Unavailable(f"Product {product_id} is saved and will be indexed, but not now. {reason}")
+    return live.dimension
+
+
 class IndexProductWithImage(ImageView, IndexProduct):
-    """`POST index-product-with-image`: kept and announced; neither the model nor the store is touched."""
+    """`POST index-product-with-image`: saved and queued, without using the model or the store."""
 
     serializer_class = ProductWithImageSerializer
 
-    @described(
-        name="index_product_with_image",
-        body=ProductWithImageSerializer,
-        body_types=("multipart/form-data",),
-        answers={202: answers.QueuedSerializer},
+    @operation(
+        "index_product_with_image",
+        request={"multipart/form-data": ProductWithImageSerializer},
+        responses={202: responses.QueuedSerializer},
         errors=(415,),
     )
     def post(self, request: Request) -> Response:
-        """Keep a product and its image, and have a worker index it."""
+        """Save a product with its image, and queue it for a worker."""
         document = posting.api_document()
         data = self.validated(request, document)
         image = data.pop("image_file")
-        entry = posting.keep(document, data["product_id"], data, image)
+        entry = posting.post_product(**data, image=image, document=document, wake=False)
         job_id = posting.job_id(entry)
         latest, message = posting.announce(document, entry)
         status_path = reverse(f"{namespace(request)}:index-job", kwargs={"job_id": job_id})
@@ -192,28 +186,44 @@ class IndexProductWithImage(ImageView, IndexProduct):
 class IndexJob(ApiView):
     """`GET index-jobs/<job_id>`."""
 
-    @described(name="index_job", answers={200: answers.JobSerializer}, errors=(404,))
+    @operation("index_job", responses={200: responses.JobSerializer}, errors=(404,))
     def get(self, request: Request, job_id: str) -> Response:
-        """Say how indexing a product stands."""
-        return Response(posting.job(posting.api_document(), job_id))
+        """Return the state of an indexing job."""
+        found = posting.find_job(posting.api_document(), job_id)
+        if found is None:
+            raise Http404
+        entry, revision = found
+        return Response(
+            {
+                "job_id": job_id,
+                "product_id": entry.product_id,
+                "status": posting.job_status(entry, revision),
+                "error": entry.error,
+                "revision": revision,
+                "indexed_revision": entry.indexed_revision,
+                "attempts": entry.attempts,
+            }
+        )
 
 
 class Product(ApiView):
-    """`DELETE products/<product_id>`. The id may hold slashes: what follows `products/` is all of it."""
+    """`DELETE products/<product_id>`. The id may have slashes: it is all that follows `products/`."""
 
-    @described(name="forget_product", answers={204: None}, errors=(404,))
+    @operation("delete_product", responses={204: None}, errors=(404,))
     def delete(self, request: Request, product_id: str) -> Response:
-        """Forget what was posted for a product."""
-        if not posting.forget(posting.api_document(), product_id):
+        """Delete what was posted for a product."""
+        if not posting.delete_product(product_id):
             raise Http404
         return Response(status=204)
 
 
 class SearchView(ApiView):
-    """What the search endpoints share: their own permissions and rate, where they only read."""
+    """What the search endpoints share: their own permissions and rate for requests that only read."""
+
+    is_search_view = True
 
     def is_search(self) -> bool:
-        """Say whether the request only searches."""
+        """Return whether the request only searches."""
         return True
 
     def get_permissions(self) -> Sequence[BasePermission]:
@@ -225,9 +235,9 @@ class SearchView(ApiView):
         return [SearchThrottle()] if self.is_search() else super().get_throttles()
 
     def asked(
-        self, serializer_class: type[PageSerializer], params: QueryDict, document: Document
+        self, serializer_class: type[PageSerializer], params: QueryDict, document: BoundDocument
     ) -> dict[str, Any]:
-        """Return the parameters, checked; those that are no other are `filters`. Raises ValidationError."""
+        """Return the validated parameters; unknown ones are taken as `filters`. Raises ValidationError."""
         serializer = serializer_class(data=params, context={"document": document})
         serializer.is_valid(raise_exception=True)
         filters = filters_of(document, params, known=serializer.fields)
@@ -239,28 +249,22 @@ class Search(SearchView, ImageView):
 
     parser_classes = (MultiPartParser,)
 
-    @described(
-        name="search",
-        query=SearchSerializer,
-        filters=True,
-        answers={200: answers.ResultsSerializer},
-    )
+    @operation("search", parameters=[SearchSerializer], responses={200: responses.ResultsSerializer})
     def get(self, request: Request) -> Response:
         """Find products by words."""
         document = posting.api_document()
         asked = self.asked(SearchSerializer, request.query_params, document)
         return Response(page_of(search(document, asked["q"], filters=asked["filters"]), asked))
 
-    @described(
-        name="search_by_image",
-        query=NearSerializer,
-        filters=True,
-        body=ImageSerializer,
-        answers={200: answers.ResultsSerializer},
+    @operation(
+        "search_by_image",
+        parameters=[NearSerializer],
+        request=ImageSerializer,
+        responses={200: responses.ResultsSerializer},
         errors=(415,),
     )
     def post(self, request: Request) -> Response:
-        """Find products by a photo. Parameters may stand in the address or in the form."""
+        """Find products by a photo. Parameters may be in the address or in the form."""
         document = posting.api_document()
         params = request.query_params.copy()
         params.update(request.data)
@@ -270,16 +274,15 @@ class Search(SearchView, ImageView):
 
 
 class Similar(SearchView, Product):
-    """`GET products/<product_id>/similar`. To delete at this address is to delete an id that ends so."""
+    """`GET products/<product_id>/similar`. A DELETE at this address deletes the id that ends like it."""
 
     def is_search(self) -> bool:
         return self.request.method in SAFE_METHODS
 
-    @described(
-        name="similar_products",
-        query=NearSerializer,
-        filters=True,
-        answers={200: answers.ResultsSerializer},
+    @operation(
+        "similar_products",
+        parameters=[NearSerializer],
+        responses={200: responses.ResultsSerializer},
         errors=(404,),
     )
     def get(self, request: Request, product_id: str) -> Response:
@@ -291,5 +294,6 @@ class Similar(SearchView, Product):
         near = {"filters": asked["filters"], "min_score": asked.get("min_score")}
         return Response(page_of(similar_to(document, product_id, **near), asked))
 
+    @hidden
     def delete(self, request: Request, product_id: str) -> Response:
         return super().delete(request, f"{product_id}/similar")

@@ -1,14 +1,14 @@
-"""Numbered system checks: no network, no model, no store. Each says in its hint what to write instead.
+"""Numbered system checks. They use no network, no model and no store; each hint says what to write instead.
 
-==== =====================================================================
-E001 `CLIP_SEARCH` is no dict
+==== =====================================================================================
+E001 `CLIP_SEARCH` is not a dict
 E002 a key of `CLIP_SEARCH` is unknown
 E003 a key has a value of the wrong type
 E004 `QDRANT` is not set
 E005 `QDRANT` names neither a server nor a folder, or both
 E006 `QDRANT` names a folder, and qdrant-edge-py is not installed
 E007 `MODEL` or `TEXT_MODEL` names a folder that does not exist
-E008 `DEVICE` or `PRECISION` is none that there is
+E008 `DEVICE` or `PRECISION` is unknown
 E009 the module of `ENCODER` does not exist
 E010 `IMAGE_FORMATS` names a format that the installed Pillow cannot read
 E011 `API_DOCUMENT` names no document
@@ -18,7 +18,7 @@ E014 `QUEUE` is not in `RQ_QUEUES`
 E015 `QUEUE` is set, and django_rq is not installed
 W001 the embedded store is used with `DEBUG = False`
 W002 anybody, or anybody with an account, may write through the endpoints
-W003 the endpoints are mounted, and which document they feed is not said
+W003 the endpoints are mounted, and `API_DOCUMENT` does not say which document they feed
 W004 the worker class is not `EmbeddingWorker`
 W005 the queue's jobs are pickled
 W006 SQLite with a queue, without WAL and IMMEDIATE
@@ -27,7 +27,6 @@ W008 the path of the embedded store is relative
 E101 a document's name cannot be used
 E102 `using` names no database
 E103 a path names a field that its model does not have
-E104 there is nothing to search by
 E105 a filter's key cannot be used
 E106 `related` does not lead to the document's model
 E107 `get_queryset()` fails, is sliced, or is of another model
@@ -36,11 +35,12 @@ E109 `product_id()` is overridden alone
 E110 `id_field` is no unique field
 E111 an attribute has a value of the wrong type
 E112 `weights` are not of "text" and "image"
-E113 `query_prompt` does not say where the words go
+E113 `query_prompt` has no place for the words
 E114 the model has a primary key of several columns
-W101 a path crosses a relation whose changes nobody notices
+W101 a path crosses a relation whose changes are not noticed
 W102 `image_field` leads to no file
-==== =====================================================================
+W103 a document has neither text nor image to search by
+==== =====================================================================================
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks of `CLIP_SEARCH`, key by key."""
+"""Checks of the settings in `CLIP_SEARCH`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from django.utils.module_loading import import_string
 
 from .. import images
 from ..conf import DEFAULTS, conf
-from ..documents import registry
-from ..encoder import PRECISIONS
-from .numbered import error, warning
+from ..documents.registry import registry
+from ..encoders.placement import PRECISIONS
+from .messages import error, warning
 
 BOTH_LINES: Final = (
     'Write CLIP_SEARCH = {"QDRANT": {"url": "http://localhost:6333"}} for a Qdrant server, or '
@@ -31,14 +31,14 @@ OPEN: Final = {
     f"rest_framework.permissions.{name}"
     for name in ("AllowAny", "IsAuthenticated", "IsAuthenticatedOrReadOnly")
 }
-"""What lets strangers in, or everybody who has an account at the shop."""
+"""Permission classes that admit anybody, or every customer with an account."""
 PASSWORD: Final = re.compile(r"//[^/@]*:[^/@]+@")
 
 
 def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Check every key of CLIP_SEARCH."""
     if not isinstance(conf.raw, Mapping):
-        return [error(1, "CLIP_SEARCH is no dict.", BOTH_LINES)]
+        return [error("clip_search.E001", "CLIP_SEARCH is no dict.", BOTH_LINES)]
     checks = (_keys, _types, _qdrant, _models, _hardware, _encoder, _formats, _api_document, _api_rules)
     return [message for check in checks for message in check()]
 
@@ -74,6 +74,7 @@ TYPES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "DEVICE": (_text, 'a string such as "auto" or "cuda:0"'),
     "PRECISION": (_text, 'a string such as "auto" or "bfloat16"'),
     "BATCH_SIZE": (lambda value: value == "auto" or _whole(value), '"auto" or a number from 1'),
+    "ACCELERATE": (lambda value: isinstance(value, bool), "True or False"),
     "COLLECTION_OPTIONS": (lambda value: isinstance(value, Mapping), "a dict"),
     "QUEUE": (lambda value: value is None or _text(value), "a name in RQ_QUEUES, or None"),
     "AUTOSYNC": (lambda value: isinstance(value, bool), "True or False"),
@@ -89,7 +90,7 @@ TYPES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
 
 
 def usable(key: str) -> Any:
-    """Return the value of a key; where it has the wrong type, which E003 says, the default."""
+    """Return the value of a key, or its default if the type is wrong, which E003 reports."""
     raw = conf.raw if isinstance(conf.raw, Mapping) else {}
     value = raw.get(key, DEFAULTS[key])
     return value if TYPES[key][0](value) else DEFAULTS[key]
@@ -100,7 +101,7 @@ def _keys() -> Iterator[CheckMessage]:
         if key not in DEFAULTS:
             near = difflib.get_close_matches(str(key).upper(), DEFAULTS, n=1, cutoff=0.0)
             hint = f'Did you mean "{near[0]}"? There are: {", ".join(DEFAULTS)}.'
-            yield error(2, f'CLIP_SEARCH has no key "{key}".', hint)
+            yield error("clip_search.E002", f'CLIP_SEARCH has no key "{key}".', hint)
 
 
 def _types() -> Iterator[CheckMessage]:
@@ -108,7 +109,7 @@ def _types() -> Iterator[CheckMessage]:
         if key in TYPES and not TYPES[key][0](value):
             # the value is not shown: that of QDRANT may hold a key
             message = f'CLIP_SEARCH["{key}"] is a {type(value).__name__} that cannot be used.'
-            yield error(3, message, f"Make it {TYPES[key][1]}.")
+            yield error("clip_search.E003", message, f"Make it {TYPES[key][1]}.")
 
 
 # The store.
@@ -117,38 +118,48 @@ def _types() -> Iterator[CheckMessage]:
 def _qdrant() -> Iterator[CheckMessage]:
     qdrant = usable("QDRANT")
     if not qdrant:
-        yield error(4, 'CLIP_SEARCH["QDRANT"] is not set.', BOTH_LINES)
+        yield error("clip_search.E004", 'CLIP_SEARCH["QDRANT"] is not set.', BOTH_LINES)
         return
     server, folder = "url" in qdrant or "host" in qdrant, "path" in qdrant
     if server and folder:
-        yield error(5, 'CLIP_SEARCH["QDRANT"] names a server and a folder.', f"Keep one. {BOTH_LINES}")
+        yield error(
+            "clip_search.E005",
+            'CLIP_SEARCH["QDRANT"] names a server and a folder.',
+            f"Keep one. {BOTH_LINES}",
+        )
     elif not (server or folder or "backend" in qdrant):
-        yield error(5, 'CLIP_SEARCH["QDRANT"] names neither a server nor a folder.', BOTH_LINES)
+        yield error(
+            "clip_search.E005", 'CLIP_SEARCH["QDRANT"] names neither a server nor a folder.', BOTH_LINES
+        )
     elif folder:
         yield from _embedded()
     if PASSWORD.search(str(qdrant.get("url", ""))):
         hint = 'Write it as "api_key": error pages and logs show addresses, and hide keys.'
-        yield warning(7, 'CLIP_SEARCH["QDRANT"]["url"] holds a password.', hint)
+        yield warning("clip_search.W007", 'CLIP_SEARCH["QDRANT"]["url"] holds a password.', hint)
 
 
 def _embedded() -> Iterator[CheckMessage]:
     if find_spec("qdrant_edge") is None:
         message = 'CLIP_SEARCH["QDRANT"] names a folder, and qdrant-edge-py is not installed.'
-        yield error(6, message, "Run `pip install django-clip-search[embedded]`, or use a Qdrant server.")
+        yield error(
+            "clip_search.E006",
+            message,
+            "Run `pip install django-clip-search[embedded]`, or use a Qdrant server.",
+        )
     path = usable("QDRANT")["path"]
     if not _path(path):
-        yield error(5, 'CLIP_SEARCH["QDRANT"]["path"] is no path.', BOTH_LINES)
+        yield error("clip_search.E005", 'CLIP_SEARCH["QDRANT"]["path"] is no path.', BOTH_LINES)
     elif not Path(path).is_absolute():
         message = 'CLIP_SEARCH["QDRANT"]["path"] is relative.'
         hint = 'Write BASE_DIR / "qdrant": a process that is started elsewhere has an empty store of its own.'
-        yield warning(8, message, hint)
+        yield warning("clip_search.W008", message, hint)
     if not settings.DEBUG:
         message = "The embedded Qdrant store is used with DEBUG = False."
         hint = (
             "It is for development, demos and shops up to about 20,000 products on one machine. Use a Qdrant "
             "server, or silence clip_search.W001."
         )
-        yield warning(1, message, hint)
+        yield warning("clip_search.W001", message, hint)
 
 
 # The model.
@@ -159,11 +170,13 @@ def _models() -> Iterator[CheckMessage]:
         value = usable(key)
         if value and _is_folder_name(value) and not Path(value).expanduser().is_dir():
             message = f'CLIP_SEARCH["{key}"] names a folder that does not exist: {value}'
-            yield error(7, message, "Name the folder of a CLIP model, or a model such as org/name.")
+            yield error(
+                "clip_search.E007", message, "Name the folder of a CLIP model, or a model such as org/name."
+            )
 
 
 def _is_folder_name(value: Any) -> bool:
-    """Say whether this can only be a folder: "org/name" is the name of a model."""
+    """Return whether a value can only be a folder: "org/name" is the name of a model."""
     if not isinstance(value, str):
         return True
     return value.startswith((".", "~")) or Path(value).is_absolute() or len(Path(value).parts) > 2
@@ -172,22 +185,24 @@ def _is_folder_name(value: Any) -> bool:
 def _hardware() -> Iterator[CheckMessage]:
     if not DEVICE.fullmatch(device := usable("DEVICE")):
         hint = 'Write "auto", "cpu", "cuda", "cuda:1" or "mps".'
-        yield error(8, f'CLIP_SEARCH["DEVICE"] is no device: {device!r}', hint)
+        yield error("clip_search.E008", f'CLIP_SEARCH["DEVICE"] is no device: {device!r}', hint)
     known = ("auto", *PRECISIONS)
     if (precision := usable("PRECISION")) not in known:
         message = f'CLIP_SEARCH["PRECISION"] is no precision: {precision!r}'
-        yield error(8, message, f"Write one of {', '.join(known)}.")
+        yield error("clip_search.E008", message, f"Write one of {', '.join(known)}.")
 
 
 def _encoder() -> Iterator[CheckMessage]:
     module, _, name = usable("ENCODER").rpartition(".")
     try:
-        found = bool(name) and find_spec(module) is not None  # looked for, not run: it may load a model
+        found = bool(name) and find_spec(module) is not None  # not imported: it may load a model
     except (ImportError, ValueError):
         found = False
     if not found:
         hint = f"Name a class by its dotted path, such as {DEFAULTS['ENCODER']}."
-        yield error(9, f'CLIP_SEARCH["ENCODER"] is in no module: {usable("ENCODER")!r}', hint)
+        yield error(
+            "clip_search.E009", f'CLIP_SEARCH["ENCODER"] is in no module: {usable("ENCODER")!r}', hint
+        )
 
 
 def _formats() -> Iterator[CheckMessage]:
@@ -198,7 +213,7 @@ def _formats() -> Iterator[CheckMessage]:
         if name.upper() not in known:
             message = f'CLIP_SEARCH["IMAGE_FORMATS"] names {name!r}, which the installed Pillow cannot read.'
             hint = f"Leave it out, or install a Pillow that can. This one reads {', '.join(known)}."
-            yield error(10, message, hint)
+            yield error("clip_search.E010", message, hint)
 
 
 # The endpoints.
@@ -209,10 +224,10 @@ def _api_document() -> Iterator[CheckMessage]:
     known = ", ".join(names) or "none"
     if name and name not in names:
         hint = f"Name a document that is registered. There are: {known}."
-        yield error(11, f'CLIP_SEARCH["API_DOCUMENT"] names no document: {name!r}', hint)
+        yield error("clip_search.E011", f'CLIP_SEARCH["API_DOCUMENT"] names no document: {name!r}', hint)
     elif not name and len(names) > 1 and _endpoints_mounted():
         message = "The endpoints of clip_search are mounted, and several documents are registered."
-        yield warning(3, message, f'Set CLIP_SEARCH["API_DOCUMENT"] to one of: {known}.')
+        yield warning("clip_search.W003", message, f'Set CLIP_SEARCH["API_DOCUMENT"] to one of: {known}.')
 
 
 def _endpoints_mounted() -> bool:
@@ -231,12 +246,12 @@ def _api_rules() -> Iterator[CheckMessage]:
     if OPEN.issuperset(usable("API_PERMISSION_CLASSES")):
         message = "Anybody, or anybody with an account, may write to the index through the endpoints."
         hint = f'Set CLIP_SEARCH["API_PERMISSION_CLASSES"], such as to {DEFAULTS["API_PERMISSION_CLASSES"]}.'
-        yield warning(2, message, hint)
+        yield warning("clip_search.W002", message, hint)
     for key in ("API_THROTTLE_RATE", "API_SEARCH_THROTTLE_RATE"):
         rate = usable(key)
         if rate is not None and not RATE.fullmatch(rate):
             hint = 'Write a number and s, min, hour or day, such as "60/min", or None for no limit.'
-            yield error(13, f'CLIP_SEARCH["{key}"] is no rate: {rate!r}', hint)
+            yield error("clip_search.E013", f'CLIP_SEARCH["{key}"] is no rate: {rate!r}', hint)
 
 
 def _permission_classes(key: str, paths: Sequence[str]) -> Iterator[CheckMessage]:
@@ -247,4 +262,4 @@ def _permission_classes(key: str, paths: Sequence[str]) -> Iterator[CheckMessage
             found = False
         if not found:
             hint = "Name a DRF permission class by its dotted path."
-            yield error(12, f'CLIP_SEARCH["{key}"] names no permission class: {path!r}', hint)
+            yield error("clip_search.E012", f'CLIP_SEARCH["{key}"] names no permission class: {path!r}', hint)

@@ -11,10 +11,13 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import DatabaseError, connections, models
 from django.db.models.query import ModelIterable
 
-from .. import paths
-from ..documents import RESERVED_KEYS, Document, FilterField, registry
+from ..documents import paths
+from ..documents.binding import BoundDocument
+from ..documents.fields import RESERVED_KEYS, FilterField
+from ..documents.registry import registry
+from ..documents.watching import declared_paths
 from ..types import IMAGE, TEXT
-from .numbered import error, warning
+from .messages import error, warning
 
 NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 KEY: Final = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*")
@@ -26,38 +29,47 @@ def check_documents(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage
     return [message for document in chosen for message in check_document(document)]
 
 
-def check_document(document: Document) -> list[CheckMessage]:
-    """Check one document. What has the wrong type is said, and nothing is read from it."""
+def check_document(document: BoundDocument) -> list[CheckMessage]:
+    """Check one document. If attributes have a wrong type, nothing that depends on them is checked."""
     found = list(_types(document))
     checks = PLAIN if found else PLAIN + DECLARED
     return found + [message for check in checks for message in check(document)]
 
 
-def _label(document: Document, attribute: str) -> str:
-    return f"{type(document).__name__}.{attribute}"
+def _label(document: BoundDocument, attribute: str) -> str:
+    return f"{type(document.declaration).__name__}.{attribute}"
 
 
 # Plain attributes.
 
 
-def _types(document: Document) -> Iterator[CheckMessage]:
+def _types(document: BoundDocument) -> Iterator[CheckMessage]:
     for attribute, fits, wanted in (
-        ("text_fields", _is_texts(document.text_fields), 'a list of paths, such as ["name"]'),
-        ("exact_fields", _is_texts(document.exact_fields), 'a list of paths, such as ["sku"]'),
+        ("text_fields", _is_texts(document.declaration.text_fields), 'a list of paths, such as ["name"]'),
+        ("exact_fields", _is_texts(document.declaration.exact_fields), 'a list of paths, such as ["sku"]'),
         (
             "image_field",
-            document.image_field is None or isinstance(document.image_field, str),
+            document.declaration.image_field is None or isinstance(document.declaration.image_field, str),
             'a path, such as "images.original"',
         ),
         (
             "filter_fields",
-            _is_filters(document.filter_fields),
+            _is_filters(document.declaration.filter_fields),
             'a dict such as {"category": Keyword("category.slug")}',
         ),
-        ("related", isinstance(document.related, Mapping), 'a dict such as {ProductImage: "product"}'),
+        (
+            "related",
+            isinstance(document.declaration.related, Mapping),
+            'a dict such as {ProductImage: "product"}',
+        ),
     ):
         if not fits:
-            yield error(111, f"{_label(document, attribute)} cannot be used.", f"Make it {wanted}.", document)
+            yield error(
+                "clip_search.E111",
+                f"{_label(document, attribute)} cannot be used.",
+                f"Make it {wanted}.",
+                document,
+            )
 
 
 def _is_texts(value: Any) -> bool:
@@ -70,26 +82,36 @@ def _is_filters(value: Any) -> bool:
     )
 
 
-def _name(document: Document) -> Iterator[CheckMessage]:
+def _name(document: BoundDocument) -> Iterator[CheckMessage]:
     if not NAME.fullmatch(document.name):
         hint = "Use at most 100 letters, digits, dots, hyphens and underscores."
-        yield error(101, f"{_label(document, 'name')} cannot be used: {document.name!r}", hint, document)
+        yield error(
+            "clip_search.E101",
+            f"{_label(document, 'name')} cannot be used: {document.name!r}",
+            hint,
+            document,
+        )
 
 
-def _using(document: Document) -> Iterator[CheckMessage]:
+def _using(document: BoundDocument) -> Iterator[CheckMessage]:
     if document.using not in connections:
         hint = f"Name a database of DATABASES. There are: {', '.join(connections)}."
-        yield error(102, f"{_label(document, 'using')} names no database: {document.using!r}", hint, document)
+        yield error(
+            "clip_search.E102",
+            f"{_label(document, 'using')} names no database: {document.using!r}",
+            hint,
+            document,
+        )
 
 
-def _max_images(document: Document) -> Iterator[CheckMessage]:
-    if not isinstance(document.max_images, int) or document.max_images < 1:
+def _max_images(document: BoundDocument) -> Iterator[CheckMessage]:
+    if not isinstance(document.declaration.max_images, int) or document.declaration.max_images < 1:
         hint = "Set it to 1 or more. For no images, leave out image_field."
-        yield error(108, f"{_label(document, 'max_images')} is less than 1.", hint, document)
+        yield error("clip_search.E108", f"{_label(document, 'max_images')} is less than 1.", hint, document)
 
 
-def _weights(document: Document) -> Iterator[CheckMessage]:
-    weights: Any = document.weights
+def _weights(document: BoundDocument) -> Iterator[CheckMessage]:
+    weights: Any = document.declaration.weights
     fits = (
         isinstance(weights, Mapping)
         and set(weights) == {TEXT, IMAGE}
@@ -98,52 +120,70 @@ def _weights(document: Document) -> Iterator[CheckMessage]:
     )
     if not fits:
         hint = 'Write two numbers, not both zero: {"text": 1.0, "image": 1.0}.'
-        yield error(112, f"{_label(document, 'weights')} cannot be used.", hint, document)
+        yield error("clip_search.E112", f"{_label(document, 'weights')} cannot be used.", hint, document)
 
 
-def _query_prompt(document: Document) -> Iterator[CheckMessage]:
-    prompt: Any = document.query_prompt
+def _query_prompt(document: BoundDocument) -> Iterator[CheckMessage]:
+    prompt: Any = document.declaration.query_prompt
     if not isinstance(prompt, str) or "{query}" not in prompt:
         hint = 'Say where the words go, as in "a photo of {query}"; "{query}" is no prompt at all.'
-        yield error(113, f"{_label(document, 'query_prompt')} has no {{query}}.", hint, document)
+        yield error(
+            "clip_search.E113", f"{_label(document, 'query_prompt')} has no {{query}}.", hint, document
+        )
 
 
 # Hooks.
 
 
-def _queryset(document: Document) -> Iterator[CheckMessage]:
+def _queryset(document: BoundDocument) -> Iterator[CheckMessage]:
     label = _label(document, "get_queryset()")
     try:
-        queryset = document.get_queryset()
+        queryset = document.declaration.get_queryset()
     except DatabaseError:
         return  # it reads the database, which may not be migrated yet
     except Exception as fault:  # the host's code may raise anything
         hint = "Return a QuerySet of the document's model."
-        yield error(107, f"{label} raises {type(fault).__name__}: {fault}", hint, document)
+        yield error("clip_search.E107", f"{label} raises {type(fault).__name__}: {fault}", hint, document)
         return
     if not isinstance(queryset, models.QuerySet) or not _kin(queryset.model, document.model):
         hint = f"Return {document.model.__name__}.objects.filter(…)."
-        yield error(107, f"{label} is no QuerySet of {document.model.__name__}.", hint, document)
+        yield error(
+            "clip_search.E107", f"{label} is no QuerySet of {document.model.__name__}.", hint, document
+        )
     elif not issubclass(queryset._iterable_class, ModelIterable):
         hint = "Leave out values() and values_list(): what is read of a product is declared."
-        yield error(107, f"{label} gives no rows of {document.model.__name__}.", hint, document)
+        yield error(
+            "clip_search.E107", f"{label} gives no rows of {document.model.__name__}.", hint, document
+        )
     elif queryset.query.is_sliced:
-        yield error(107, f"{label} is sliced.", "Filter it instead: a slice cannot be filtered.", document)
+        yield error(
+            "clip_search.E107",
+            f"{label} is sliced.",
+            "Filter it instead: a slice cannot be filtered.",
+            document,
+        )
 
 
-def _ids(document: Document) -> Iterator[CheckMessage]:
+def _ids(document: BoundDocument) -> Iterator[CheckMessage]:
     key = document.model._meta.pk
     if isinstance(key, models.CompositePrimaryKey):
         hint = "Give it a primary key of one column, and the others a UniqueConstraint."
-        yield error(114, f"{document.model.__name__} has a primary key of several columns.", hint, document)
-    own = type(document).product_id is not Document.product_id
-    resolves = type(document).resolve is not Document.resolve
-    if own and document.id_field == "pk" and not resolves:
+        yield error(
+            "clip_search.E114",
+            f"{document.model.__name__} has a primary key of several columns.",
+            hint,
+            document,
+        )
+    if "product_id" in document.overridden and document.declaration.id_field == "pk":
         hint = "Set id_field to the unique field that it reads, so that rows can be found by their ids."
-        yield error(109, f"{_label(document, 'product_id()')} is overridden alone.", hint, document)
-    if document.id_field != "pk" and not _is_unique(document.model, document.id_field):
-        message = f"{_label(document, 'id_field')} is no unique field: {document.id_field!r}"
-        yield error(110, message, "Name a field with unique=True, and index it.", document)
+        yield error(
+            "clip_search.E109", f"{_label(document, 'product_id()')} is overridden alone.", hint, document
+        )
+    if document.declaration.id_field != "pk" and not _is_unique(
+        document.model, document.declaration.id_field
+    ):
+        message = f"{_label(document, 'id_field')} is no unique field: {document.declaration.id_field!r}"
+        yield error("clip_search.E110", message, "Name a field with unique=True, and index it.", document)
 
 
 def _is_unique(model: type[models.Model], name: str) -> bool:
@@ -156,20 +196,24 @@ def _is_unique(model: type[models.Model], name: str) -> bool:
 # Paths.
 
 
-def _paths(document: Document) -> Iterator[CheckMessage]:
-    for attribute, path in document.declared_paths():
+def _paths(document: BoundDocument) -> Iterator[CheckMessage]:
+    for attribute, path in declared_paths(document.declaration):
         if mistake := paths.mistake(document.model, path):
             message = f"{_label(document, attribute)}: {path!r}: {mistake}."
-            yield error(103, message, _fields(list(_crossed(document, path))[-1]), document)
-    end = paths.field(document.model, document.image_field) if document.image_field else None
+            yield error("clip_search.E103", message, _fields(list(_crossed(document, path))[-1]), document)
+    end = (
+        paths.field(document.model, document.declaration.image_field)
+        if document.declaration.image_field
+        else None
+    )
     if end and not isinstance(end, models.FileField) and "get_images" not in document.overridden:
-        message = f"{_label(document, 'image_field')}: {document.image_field!r} is no file."
+        message = f"{_label(document, 'image_field')}: {document.declaration.image_field!r} is no file."
         hint = 'Name the ImageField itself, across relations as in "images.original".'
-        yield warning(102, message, hint, document)
+        yield warning("clip_search.W102", message, hint, document)
 
 
-def _crossed(document: Document, path: str) -> Iterator[type[models.Model]]:
-    """Yield the models that a path comes through, the document's own first."""
+def _crossed(document: BoundDocument, path: str) -> Iterator[type[models.Model]]:
+    """Yield the models that a path crosses, the document's own first."""
     yield document.model
     names = [name for name in paths.relations(document.model, path).split("__") if name]
     for count in range(1, len(names) + 1):
@@ -182,47 +226,52 @@ def _fields(model: type[models.Model]) -> str:
 
 
 def _accessor(field: Any) -> str | None:
-    """Return the attribute that a field is read by: a reverse relation has another than its name."""
+    """Return the attribute of a field: that of a reverse relation is not its name."""
     if field.auto_created and not field.concrete:
         accessor: str | None = field.get_accessor_name()
         return accessor
     return str(field.name)
 
 
-def _content(document: Document) -> Iterator[CheckMessage]:
-    declared = document.text_fields or document.image_field
+def _content(document: BoundDocument) -> Iterator[CheckMessage]:
+    declared = document.declaration.text_fields or document.declaration.image_field
     if not declared and not document.overridden & {"get_text", "get_images"}:
         hint = "Declare text_fields or image_field, or override get_text() or get_images()."
-        yield error(104, f"{type(document).__name__} says nothing to search by.", hint, document)
+        yield warning(
+            "clip_search.W103",
+            f"{type(document.declaration).__name__} has neither text nor image to search by.",
+            hint,
+            document,
+        )
 
 
-def _filter_keys(document: Document) -> Iterator[CheckMessage]:
-    for key in document.filter_fields:
+def _filter_keys(document: BoundDocument) -> Iterator[CheckMessage]:
+    for key in document.declaration.filter_fields:
         label = f"{_label(document, 'filter_fields')}: the key {key!r}"
         if key in RESERVED_KEYS:
             hint = f"Give it another name; {', '.join(sorted(RESERVED_KEYS))} are taken."
-            yield error(105, f"{label} is reserved.", hint, document)
+            yield error("clip_search.E105", f"{label} is reserved.", hint, document)
         elif not KEY.fullmatch(key):
             hint = 'Use letters, digits and single underscores: "__" comes before a lookup, as in price__lte.'
-            yield error(105, f"{label} cannot be used.", hint, document)
+            yield error("clip_search.E105", f"{label} cannot be used.", hint, document)
 
 
 # Relations.
 
 
-def _related(document: Document) -> Iterator[CheckMessage]:
-    for model, declared in document.related.items():
+def _related(document: BoundDocument) -> Iterator[CheckMessage]:
+    for model, declared in document.declaration.related.items():
         for path in [declared] if isinstance(declared, str) else declared:
             if mistake := _related_mistake(document, model, path):
                 yield error(
-                    106,
+                    "clip_search.E106",
                     f"{_label(document, 'related')}: {path!r}: {mistake}.",
                     f"Name the relations that lead from there to {document.model.__name__}.",
                     document,
                 )
 
 
-def _related_mistake(document: Document, model: Any, path: str) -> str:
+def _related_mistake(document: BoundDocument, model: Any, path: str) -> str:
     if not (isinstance(model, type) and issubclass(model, models.Model)):
         return f"{model!r} is no model"
     try:
@@ -232,22 +281,22 @@ def _related_mistake(document: Document, model: Any, path: str) -> str:
     return "" if _kin(end, document.model) else f"it leads from {model.__name__} to {end.__name__}"
 
 
-def _unnoticed(document: Document) -> Iterator[CheckMessage]:
-    """Warn of models that a path reads and that `related` does not name."""
+def _unnoticed(document: BoundDocument) -> Iterator[CheckMessage]:
+    """Warn about models that a path reads and `related` does not name."""
     missing: dict[type[models.Model], str] = {}
-    for attribute, path in document.declared_paths():
+    for attribute, path in declared_paths(document.declaration):
         for model in list(_crossed(document, path))[1:]:
-            if not any(_kin(model, watched) for watched in document.related):
+            if not any(_kin(model, watched) for watched in document.declaration.related):
                 missing.setdefault(model, f"{_label(document, attribute)} reads {path!r}")
     for model, reads in missing.items():
         name = model.__name__
-        message = f"{reads}, and nobody notices when a {name} changes."
+        message = f"{reads}, and changes of a {name} are not noticed."
         hint = f'Add {name}: "<relations that lead to {document.model.__name__}>" to related.'
-        yield warning(101, message, hint, document)
+        yield warning("clip_search.W101", message, hint, document)
 
 
 def _kin(one: Any, other: Any) -> bool:
-    """Say whether two models are the same, or one extends the other."""
+    """Return whether two models are the same, or one inherits from the other."""
     if not all(isinstance(model, type) and issubclass(model, models.Model) for model in (one, other)):
         return False
     first, second = (model._meta.concrete_model or model for model in (one, other))

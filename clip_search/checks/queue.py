@@ -1,4 +1,4 @@
-"""Checks of the queue, and of what a queue asks of workers and databases."""
+"""Checks of the queue, its workers, and the databases that workers write to."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from django.conf import settings
 from django.core.checks import CheckMessage
 from django.utils.module_loading import import_string
 
-from ..documents import registry
+from ..documents.registry import registry
 from .configuration import usable
-from .numbered import error, warning
+from .messages import error, warning
 
 WORKER: Final = "clip_search.worker.EmbeddingWorker"
 PICKLE: Final = ("DefaultSerializer", "PickleSerializer")
@@ -28,7 +28,7 @@ def check_queue(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     if name not in queues:
         message = f'CLIP_SEARCH["QUEUE"] names a queue that is not in RQ_QUEUES: {name!r}'
         hint = f"Add it, or set it to None to index in the process that saves. There are: {_names(queues)}."
-        return [*found, error(14, message, hint)]
+        return [*found, error("clip_search.E014", message, hint)]
     return [*found, *_serializer(name, queues[name]), *_worker(), *_databases()]
 
 
@@ -39,7 +39,11 @@ def _names(queues: Mapping[str, Any]) -> str:
 def _installed() -> Iterator[CheckMessage]:
     if not apps.is_installed("django_rq"):
         message = 'CLIP_SEARCH["QUEUE"] is set, and django_rq is not in INSTALLED_APPS.'
-        yield error(15, message, 'Add "django_rq", which brings `manage.py rqworker`, or set QUEUE to None.')
+        yield error(
+            "clip_search.E015",
+            message,
+            'Add "django_rq", which brings `manage.py rqworker`, or set QUEUE to None.',
+        )
 
 
 def _serializer(name: str, queue: Mapping[str, Any]) -> Iterator[CheckMessage]:
@@ -48,18 +52,18 @@ def _serializer(name: str, queue: Mapping[str, Any]) -> Iterator[CheckMessage]:
     if label.rpartition(".")[2] in PICKLE:
         message = f"The jobs of queue {name!r} are pickled: whoever can write to Redis can run code here."
         hint = f'Write RQ_QUEUES["{name}"]["SERIALIZER"] = "rq.serializers.JSONSerializer".'
-        yield warning(5, message, hint)
+        yield warning("clip_search.W005", message, hint)
 
 
 def _worker() -> Iterator[CheckMessage]:
     path = getattr(settings, "RQ", {}).get("WORKER_CLASS")
     if path != WORKER and not _is_ours(path):
         message = "RQ's worker class forks for each job: every one loads the model, and CUDA fails."
-        yield warning(4, message, f'Write RQ = {{"WORKER_CLASS": "{WORKER}"}}.')
+        yield warning("clip_search.W004", message, f'Write RQ = {{"WORKER_CLASS": "{WORKER}"}}.')
 
 
 def _is_ours(path: Any) -> bool:
-    """Say whether the host's worker extends ours."""
+    """Return whether the host's worker class extends ours."""
     try:
         worker = import_string(path) if isinstance(path, str) else path
     except ImportError:
@@ -77,7 +81,7 @@ def _databases() -> Iterator[CheckMessage]:
                 f'Write DATABASES["{alias}"]["OPTIONS"] = {{"transaction_mode": "IMMEDIATE", "timeout": 20, '
                 '"init_command": "PRAGMA journal_mode=WAL;"}. Without them, saves fail: "database is locked".'
             )
-            yield warning(6, message, hint)
+            yield warning("clip_search.W006", message, hint)
 
 
 def _takes_several_writers(database: Mapping[str, Any]) -> bool:

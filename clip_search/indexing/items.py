@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -13,14 +12,14 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from ..models import IndexEntry
-from ..types import IMAGE, Content, ImageSource, ImageStamp, Point, Stamp
+from ..types import IMAGE, Content, ImageStamp, Point, Stamp
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 SORTED: Final = json.JSONEncoder(sort_keys=True, default=str)
-saying = attrgetter(*(field.name for field in fields(Stamp) if field.name != "revision"))
+all_but_revision: Final = attrgetter(*(field.name for field in fields(Stamp) if field.name != "revision"))
 
 
 @dataclass
@@ -28,85 +27,75 @@ class Item:
     """One claimed entry on its way through the pipeline."""
 
     entry: IndexEntry
+    fingerprint: str
+    """Of the model that embeds it."""
     content: Content | None = None
-    points: Mapping[str, Point] = field(default_factory=dict)
-    """What each writable collection has of it."""
-    looked_up: bool = False
-    """Whether the store was asked for the points."""
-    fingerprint: str = ""
+    """What the product says and shows now; None if it is to be removed."""
     error: str = ""
     """What is wrong with the product itself."""
     postponed: str = ""
-    """What is wrong around it, for now."""
-    decoded: list[Future[tuple[ImageStamp, Any]]] = field(default_factory=list)
+    """Why the product has to wait, such as a storage that does not answer."""
+    points: Mapping[str, Point] | None = None
+    """The product's point in each writable collection that has one; None before the store was asked."""
+    loading: list[Future[tuple[ImageStamp, Any]]] = field(default_factory=list)
+    """The images that are being loaded: their stamps, and their pixels if they must be embedded."""
     stamps: tuple[ImageStamp, ...] = ()
     text_vector: NDArray[np.float32] | None = None
     image_vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    """By hash of the image's bytes."""
-
-    @property
-    def id(self) -> uuid.UUID:
-        return self.entry.uuid
-
-    @property
-    def sources(self) -> Sequence[ImageSource]:
-        """The images as they lie in storage now."""
-        return self.content.images if self.content else ()
+    """The vectors that were embedded now, by the hash of the image's bytes."""
 
     @cached_property
-    def kept(self) -> Point | None:
-        """The first point that our model made, of which vectors can be kept."""
-        points = self.points.values()
-        return next(
-            (p for p in points if p.stamp.fingerprint == self.fingerprint and not p.stamp.removed), None
-        )
+    def reusable(self) -> Point | None:
+        """The first point that our model built: its vectors can be reused."""
+        for point in (self.points or {}).values():
+            if point.stamp.fingerprint == self.fingerprint and not point.stamp.removed:
+                return point
+        return None
 
     @cached_property
-    def kept_images(self) -> dict[str, NDArray[np.float32]]:
-        """The image vectors that can be kept, by the hash of their image."""
-        if self.kept is None or IMAGE not in self.kept.vectors:
+    def reusable_images(self) -> dict[str, NDArray[np.float32]]:
+        """The image vectors that can be reused, by the hash of the image's bytes."""
+        if self.reusable is None or IMAGE not in self.reusable.vectors:
             return {}
-        rows = self.kept.vectors[IMAGE]
-        hashes = [stamp.hash for stamp in self.kept.stamp.images if not stamp.error]
+        rows = self.reusable.vectors[IMAGE]
+        hashes = [stamp.hash for stamp in self.reusable.stamp.images if not stamp.error]
         return dict(zip(hashes, rows.reshape(-1, rows.shape[-1]), strict=False))
 
     @property
-    def known(self) -> Stamp | None:
-        """The stamp of a point that our model made."""
-        return self.kept.stamp if self.kept else None
-
-    @property
     def stamp(self) -> Stamp:
-        """What this item's point is to say of itself."""
-        entry = self.entry
-        who: dict[str, Any] = {
-            "product_id": entry.product_id,
-            "revision": entry.claimed_revision,
-            "source": entry.source,
-        }
-        if self.content is None:
-            return Stamp(**who, removed=True)
-        return Stamp(**who, **self._description, fingerprint=self.fingerprint, images=self.stamps)
+        """The stamp that this item's point gets."""
+        entry, content = self.entry, self.content
+        if content is None:
+            return Stamp(
+                product_id=entry.product_id,
+                revision=entry.claimed_revision,
+                source=entry.source,
+                removed=True,
+            )
+        text_hash, payload_hash = self._hashes
+        return Stamp(
+            product_id=entry.product_id,
+            revision=entry.claimed_revision,
+            source=entry.source,
+            fingerprint=self.fingerprint,
+            text_hash=text_hash,
+            payload_hash=payload_hash,
+            images=self.stamps,
+            exact=content.exact,
+        )
 
     @cached_property
-    def _description(self) -> dict[str, Any]:
-        return described(self.content) if self.content else {}
+    def _hashes(self) -> tuple[str, str]:
+        """The hashes of the text and of the payload."""
+        text, payload = (self.content.text, self.content.payload) if self.content else ("", {})
+        return hash_text(text), hash_text(SORTED.encode(payload))
 
 
-def described(content: Content) -> dict[str, Any]:
-    """Return the part of a stamp that comes from content without touching an image."""
-    return {
-        "text_hash": digest(content.text) if content.text else "",
-        "payload_hash": digest(SORTED.encode(content.payload)),
-        "exact": content.exact,
-    }
+def hash_text(text: str) -> str:
+    """Return a short hash of a text as hex digits, or "" for no text."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest() if text else ""
 
 
-def digest(text: str) -> str:
-    """Return a short hash of text, hex."""
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def same(one: Stamp, other: Stamp) -> bool:
-    """Say whether two stamps describe the same content, whatever their revisions."""
-    return saying(one) == saying(other)
+def is_same_content(one: Stamp, other: Stamp) -> bool:
+    """Return whether two stamps describe the same content, whatever their revisions."""
+    return bool(all_but_revision(one) == all_but_revision(other))

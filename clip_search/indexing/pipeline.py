@@ -1,55 +1,62 @@
-"""The stages of one document, run one after the other, with threads between them."""
+"""The stages of one document, run one after the other, with threads between them.
+
+    claim ─▶ read ─▶ load images ─▶ embed ─▶ write ─▶ finish
+             rows,   threads        one      store    entries
+             points                 thread
+
+While one batch is embedded, the images of the next are loaded: at most `AHEAD` batches are under way. When
+the model has finished a batch, it is written and the next one is read, in one opening of the store.
+"""
 
 from __future__ import annotations
 
-import gc
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from itertools import cycle
 
 from django.db import Error as DatabaseError
 
-from ..documents import Document
-from ..exceptions import CollectionMissing, SetupError, SurroundingsError
-from ..models import ROWS_PER_STATEMENT, IndexEntry
+from ..documents.binding import BoundDocument
+from ..exceptions import BackendUnavailable, CollectionMissing, SetupError
+from ..models import IndexEntry
+from ..models.paging import ROWS_PER_STATEMENT
 from ..types import Report
-from .embedding import Openers, Stopped, embed, split
+from .collections import recreate_missing
+from .embedding import ImageLoader, Stopped, embed, split_by_model
 from .items import Item
-from .reading import Reading, items_of, look_up, read_contents
-from .targets import Target, held, mend_missing, target
+from .reading import read_items, read_points
+from .targets import Target, get_target, opened
 from .writing import backoff, finish, write
 
 LEASE = timedelta(seconds=60)
-"""How long a claim holds without being renewed: as long as the entries of a killed worker wait."""
+"""How long a claim lasts without being renewed: as long as the entries of a killed worker wait."""
 AHEAD = 2
-"""Batches under way at once: one is embedded while the next is decoded."""
-SECONDS_A_LOOK = 0.5
-"""How often, while the model works, it is asked whether to stop or to renew a lease."""
-MENDINGS = 3
-"""How often a run puts up with a collection that is not there."""
-FEW = 8
-"""New products that are embedded before the store is asked for them: to open it takes as long as one does."""
+"""Batches under way at once: one is embedded while the images of the next are loaded."""
+POLL_SECONDS = 0.5
+"""How often, while the model works, the pipeline looks whether to stop or to renew a lease."""
+REPAIRS = 3
+"""How often a run tolerates a missing collection."""
 BATCH = 128
 """Entries a claim. Large enough to share the cost of statements and of opening a store."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Claimed entries on their way, and what the model does with those that need it."""
+    """Claimed entries on their way, and the model's work on those that need it."""
 
-    goal: Target
+    target: Target
     items: Sequence[Item]
     embedding: Future[None] | None = None
 
     @property
     def entries(self) -> list[IndexEntry]:
+        """The claimed entries."""
         return [item.entry for item in self.items]
 
 
@@ -57,31 +64,25 @@ class Pipeline:
     """The stages of one document, and the threads between them. Use as a context manager."""
 
     def __init__(
-        self,
-        document: Document,
-        claiming: Callable[[], int],
-        abandon: Callable[[], bool],
-        readings: Mapping[uuid.UUID, Reading],
+        self, document: BoundDocument, claiming: Callable[[], int], abandon: Callable[[], bool]
     ) -> None:
         self.document = document
         self.claiming = claiming
         self.abandon = abandon
-        self.readings = readings
-        self._openers = Openers()
+        self._loader = ImageLoader()
         self._model = ThreadPoolExecutor(1, thread_name_prefix="clip_search-embed")
-        self._mended = 0
+        self._repairs = 0
         self._waiting: deque[Batch] = deque()
-        self._embeds = True
-        self._most = BATCH
+        self._last_needed_model = True
+        self._limit = BATCH
         self._renewed = time.monotonic()
-        self._generations = cycle([0] * 9 + [1])  # of Python's collector: the second has what batches held
 
     def __enter__(self) -> Pipeline:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.release()  # first, because a storage that hangs keeps a thread, and so this process, waiting
-        self._openers.shut_down()
+        self._loader.shut_down()
         self._model.shutdown(cancel_futures=True)
 
     def release(self) -> None:
@@ -91,97 +92,81 @@ class Pipeline:
         self._waiting.clear()
 
     def run(self, only: Sequence[uuid.UUID] | None = None) -> Iterator[Report]:
-        """Index what is due, batch by batch, until nothing is. Raises SurroundingsError, SetupError."""
-        target(self.document)  # where the set-up is at fault, no entry is touched
+        """Index what is due, batch by batch, until nothing is. Raises BackendUnavailable, SetupError."""
+        get_target(self.document)  # if the settings are at fault, no entry is touched
         while True:
-            with self._mending():
+            with self._repairing():
                 self._renew()
-                done = self._embedded() if self._is_ready() else None
-                entries = self._claim(only)
+                first = self._waiting[0].embedding if self._waiting else None
+                is_ready = first is not None and (first.done() or len(self._waiting) >= AHEAD)
+                done = self._embedded() if is_ready else None
+                self._limit = self.claiming()
+                # a large batch if the last needed no model, since then opening the store costs most
+                size = self._limit if self._last_needed_model else max(self._limit, ROWS_PER_STATEMENT)
+                queryset = IndexEntry.objects.of(self.document)
+                entries = queryset.claim(size, LEASE, only) if self._limit else []
                 if not entries and not self._waiting:
                     return
                 if not entries:
                     done = self._embedded()
-                if report := self._turn(done, entries):
+                if report := self._step(done, entries):
                     yield report
-            gc.collect(next(self._generations))  # a row and what was prefetched for it hold each other
 
-    def _claim(self, only: Sequence[uuid.UUID] | None) -> list[IndexEntry]:
-        """Claim a batch; a large one where nothing is embedded, as opening the store then costs the most."""
-        self._most = self.claiming()
-        if not self._most:
-            return []
-        size = self._most if self._embeds else max(self._most, ROWS_PER_STATEMENT)
-        return IndexEntry.objects.of(self.document).claim(size, LEASE, only)
+    def _step(self, done: Batch | None, entries: Sequence[IndexEntry]) -> Report | None:
+        """Write what is embedded or needs no model, and start the rest, in one opening of the store.
 
-    def _turn(self, done: Batch | None, entries: Sequence[IndexEntry]) -> Report | None:
-        """Write what is embedded and what needs no model, and start the rest: the store is opened once.
-
-        It is never open while the database is written to: there might be somebody who does the reverse.
+        The database is never written to while the store is open: a process that locks in the other order
+        would deadlock with us.
         """
         batches = [done] if done else []
         try:
-            with released_on_error(
-                self.document, [*entries, *(e for batch in batches for e in batch.entries)]
-            ):
-                # After the claim: a collection that began before it holds what is indexed of these entries.
-                goal = target(self.document)
-                renew = partial(self._renew, entries)
-                contents = read_contents(self.document, entries, self.readings, renew)
-                items = items_of(goal, entries, contents)
-                look = bool(done) or not few_and_new(entries)
-                with held(goal, *(batch.goal for batch in batches)) if look else nullcontext():
+            with released_on_error(self.document, [*entries, *(done.entries if done else ())]):
+                # after the claim: a collection that was created before it has what is indexed of these
+                # entries
+                target = get_target(self.document)
+                items = read_items(target, entries, partial(self._renew, entries))
+                with opened(target, *(batch.target for batch in batches)):
                     if done:
-                        write(done.goal, done.items)
-                    if look:
-                        look_up(goal, items, vectors=True)
-                    heavy, light = split(items)
-                    if light:
-                        write(goal, light)
-                        batches.append(Batch(goal, light))
+                        write(done.target, done.items)
+                    read_points(target, items, vectors=True)
+                    waiting, ready = split_by_model(items)
+                    if ready:
+                        write(target, ready)
+                        batches.append(Batch(target, ready))
                 if entries:
-                    self._start(goal, heavy)
-                reports = [finish(batch.goal, batch.items) for batch in batches]
+                    self._start(target, waiting)
+                reports = [finish(batch.target, batch.items) for batch in batches]
                 return Report.total(reports) if reports else None
         finally:
             if done:
                 self._waiting.popleft()
 
-    def _start(self, goal: Target, items: Sequence[Item]) -> None:
-        """Let the threads go at what needs the model; what is too much at once is given back."""
-        self._embeds = bool(items)
-        items, surplus = items[: self._most], items[self._most :]
+    def _start(self, target: Target, items: Sequence[Item]) -> None:
+        """Load and embed items in threads; what exceeds a batch is given back."""
+        self._last_needed_model = bool(items)
+        items, surplus = items[: self._limit], items[self._limit :]
         if surplus:
             IndexEntry.objects.of(self.document).release([item.entry for item in surplus])
         if items:
             for item in items:
-                self._openers.open(item, goal.encoder)
-            embedding = self._model.submit(embed, goal, items, self.abandon)
-            self._waiting.append(Batch(goal, items, embedding))
-
-    def _is_ready(self) -> bool:
-        """Say whether to take a batch back: it is done, or no more may be under way."""
-        first = self._waiting[0].embedding if self._waiting else None
-        return first is not None and (first.done() or len(self._waiting) >= AHEAD)
+                self._loader.load(item, target.encoder)
+            embedding = self._model.submit(embed, target.encoder, items, self.abandon)
+            self._waiting.append(Batch(target, items, embedding))
 
     def _embedded(self) -> Batch:
-        """Return the oldest batch under way, once the model is done with it. Raises Stopped."""
+        """Wait for the oldest batch under way, renewing claims, and return it. Raises Stopped."""
         batch = self._waiting[0]
         with released_on_error(self.document, batch.entries):
             if batch.embedding:
-                self._await(batch.embedding)
+                while not wait([batch.embedding], timeout=POLL_SECONDS).done:
+                    if self.abandon():
+                        raise Stopped  # the model, or a storage, may take longer than there is time
+                    self._renew()
+                batch.embedding.result()
         return batch
 
-    def _await(self, embedding: Future[None]) -> None:
-        """Wait for the model, and hold on to the claims meanwhile. Raises Stopped."""
-        while not wait([embedding], timeout=SECONDS_A_LOOK).done:
-            if self.abandon():
-                raise Stopped  # the model, or a storage, may take longer than there is time
-            self._renew()
-        embedding.result()
-
     def _renew(self, entries: Sequence[IndexEntry] = ()) -> None:
-        """Hold on to the claims of these and of all under way, once a third of their time has passed."""
+        """Renew the claims of these and of all entries under way, after a third of the lease."""
         if time.monotonic() < self._renewed + LEASE.total_seconds() / 3:
             return
         self._renewed = time.monotonic()
@@ -189,33 +174,29 @@ class Pipeline:
         IndexEntry.objects.of(self.document).renew([*claimed, *entries], LEASE)
 
     @contextmanager
-    def _mending(self) -> Iterator[None]:
+    def _repairing(self) -> Iterator[None]:
+        """Replace a collection that the store has lost, and go on."""
         try:
             yield
         except CollectionMissing:
             self.release()
-            self._mended += 1
-            if not mend_missing(self.document) and self._mended > MENDINGS:
+            self._repairs += 1
+            if not recreate_missing(self.document) and self._repairs > REPAIRS:
                 raise  # otherwise the collection was swapped for another since the claim
 
 
-def few_and_new(entries: Sequence[IndexEntry]) -> bool:
-    """Say whether the store most likely has none of these, and little is lost if it has."""
-    return len(entries) <= FEW and all(entry.indexed_at is None for entry in entries)
-
-
 @contextmanager
-def released_on_error(document: Document, entries: Sequence[IndexEntry]) -> Iterator[None]:
-    """Give the entries back if this fails: at once if nothing is wrong with doing them now, else later."""
+def released_on_error(document: BoundDocument, entries: Sequence[IndexEntry]) -> Iterator[None]:
+    """Give the entries back if the block fails: at once if they could be indexed now, else after a delay."""
     queryset = IndexEntry.objects.of(document)
     try:
         yield
     except Exception as error:
         if isinstance(error, CollectionMissing | SetupError | Stopped):
             queryset.release(entries)
-        elif isinstance(error, SurroundingsError | DatabaseError):
+        elif isinstance(error, BackendUnavailable | DatabaseError):
             queryset.release(entries, backoff(max(entry.attempts for entry in entries)), str(error))
-        else:  # one of them may be the cause: with a delay of its own it is soon claimed without the rest
+        else:  # one of them may be the cause: with a delay of its own, it is soon claimed without the others
             for entry in entries:
                 queryset.release([entry], backoff(entry.attempts), f"{type(error).__name__}: {error}")
         raise
@@ -225,21 +206,19 @@ def released_on_error(document: Document, entries: Sequence[IndexEntry]) -> Iter
 
 
 def index_due(
-    document: Document,
+    document: BoundDocument,
     *,
     product_ids: Sequence[str] | None = None,
     claiming: Callable[[], int] = lambda: BATCH,
     abandon: Callable[[], bool] = lambda: False,
-    readings: Mapping[uuid.UUID, Reading] | None = None,
 ) -> Iterator[Report]:
-    """Index what is due, or what of these products is, and yield a report a batch.
+    """Index what is due, or what of these products is, and yield a report for each batch.
 
-    `claiming()` is asked before each batch how large it is to be: 0 for no more. What is under way is given
-    back once `abandon()` is true. `readings` spare reading again what was raised for their sake. Raises
-    SurroundingsError when something outside does not work now, and SetupError when the settings cannot
-    work; in both cases the entries are due as before.
+    `claiming()` is called before each batch and returns its size, 0 for no more. Once `abandon()` returns
+    True, batches under way are given back. Raises BackendUnavailable if something outside does not work now,
+    and SetupError if the settings cannot work; in both cases the entries stay due.
     """
-    with Pipeline(document, claiming, abandon, readings or {}) as pipeline:
+    with Pipeline(document, claiming, abandon) as pipeline:
         if product_ids is None:
             yield from pipeline.run()
             return

@@ -5,30 +5,29 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from django.db import Error as DatabaseError
 
-from ..documents import Document
+from ..documents.binding import BoundDocument
 from ..exceptions import ProductError
 from ..models import IndexEntry, PostedProduct
-from ..types import MODEL_SOURCE, POSTED_SOURCE, Content
+from ..types import POSTED_SOURCE, Content
 from .items import Item
 from .targets import Target
 
 logger = logging.getLogger(__name__)
 
-RESOLVED: Final = 250
-"""Products that are looked for at once: of each the host may say, in Python, whether it qualifies."""
+ROWS_AT_ONCE: Final = 250
+"""Products that are read at once: the host's own methods may take time for each."""
 MAX_DEPTH: Final = 50
 """Levels of nesting in a payload. A Qdrant server refuses 128, and they break the embedded store for good."""
 
 
 def whole_number(digits: str) -> int:
-    """Read an integer. Raises OverflowError where a store could not hold it even as a float."""
+    """Read an integer. Raises OverflowError if a store could not hold it even as a float."""
     number = int(digits)
     float(number)
     return number
@@ -38,95 +37,44 @@ STRICT: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
 WHOLE: Final = json.JSONDecoder(parse_int=whole_number)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a product was found to say, and the revision that its entry had before it was asked."""
+def read_items(target: Target, entries: Sequence[IndexEntry], renew: Callable[[], None]) -> list[Item]:
+    """Return the entries as items with what their products say now. The store is not asked yet.
 
-    revision: int
-    content: Content
-
-    def holds_for(self, entry: IndexEntry) -> bool:
-        """Say whether nobody has raised the claimed entry but once, to have just this indexed.
-
-        Whoever posted the product raised it to have something else indexed.
-        """
-        return entry.source == MODEL_SOURCE and entry.claimed_revision == self.revision + 1
-
-
-def items_of(
-    goal: Target, entries: Sequence[IndexEntry], contents: Mapping[uuid.UUID, Content | str]
-) -> list[Item]:
-    """Put together what the entries' products say. The store is not asked for them yet: see `look_up`."""
+    `renew` is called again and again, because the host's methods may take longer than a claim lasts.
+    """
+    document = target.document
+    found: dict[uuid.UUID, Content | str] = {}
+    rows = [entry for entry in entries if entry.source != POSTED_SOURCE]
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        renew()
+        by_id = document.find(document.rows(), [entry.product_id for entry in some])
+        for entry in some:
+            if entry.product_id in by_id:
+                renew()
+                found[entry.uuid] = read_content(document, by_id[entry.product_id])
+    if posted := [entry.uuid for entry in entries if entry.source == POSTED_SOURCE]:
+        for product in PostedProduct.objects.of(document).filter(uuid__in=posted):
+            found[product.uuid] = read_content(document, product)
     items = []
     for entry in entries:
-        content = contents.get(entry.uuid)
-        items.append(
-            Item(
-                entry=entry,
-                content=content if isinstance(content, Content) else None,
-                error=content if isinstance(content, str) else "",
-                fingerprint=goal.encoder.fingerprint,
-            )
-        )
+        content = found.get(entry.uuid)  # None for a product that is to be removed
+        error, content = (content, None) if isinstance(content, str) else ("", content)
+        items.append(Item(entry=entry, fingerprint=target.encoder.fingerprint, content=content, error=error))
     return items
 
 
-def look_up(goal: Target, items: Sequence[Item], *, vectors: bool = False) -> None:
-    """Note what the store has of the items, `vectors` too if asked. Raises StoreUnavailable."""
-    if not items:
-        return
-    ids = [item.id for item in items]
-    points = {c.name: goal.store.get(c.name, ids, vectors=vectors) for c in goal.writable}
-    for item in items:
-        item.points = {name: found[item.id] for name, found in points.items() if item.id in found}
-        item.looked_up = True
+def read_content(document: BoundDocument, source: Any) -> Content | str:
+    """Return what a row, or a posted product, says and shows, or what is wrong with it as text.
 
-
-def read_contents(
-    document: Document,
-    entries: Iterable[IndexEntry],
-    readings: Mapping[uuid.UUID, Reading],
-    renew: Callable[[], None],
-) -> dict[uuid.UUID, Content | str]:
-    """Return each entry's content, or what is wrong with it as text; what is gone is missing.
-
-    What was read before, and is still all that there is to say, is not read again. `renew` is called before
-    each product, because the host's methods may take longer than a claim holds.
+    What the host's own methods raise is the product's fault, and is returned.
     """
-    posted: list[IndexEntry] = []
-    owned: list[IndexEntry] = []
-    found: dict[uuid.UUID, Content | str] = {}
-    for entry in entries:
-        reading = readings.get(entry.uuid)
-        if reading and reading.holds_for(entry):
-            found[entry.uuid] = reading.content
-        else:
-            (posted if entry.source == POSTED_SOURCE else owned).append(entry)
-    for start in range(0, len(owned), RESOLVED):
-        some = owned[start : start + RESOLVED]
-        renew()
-        rows = document.resolve([entry.product_id for entry in some])
-        for entry in some:
-            renew()
-            if entry.product_id in rows:
-                found[entry.uuid] = content_or_fault(partial(content_of, document), rows[entry.product_id])
-    if posted:
-        keys = [entry.uuid for entry in posted]
-        for product in PostedProduct.objects.of(document).filter(uuid__in=keys):
-            found[product.uuid] = content_or_fault(product.content, document)
-    return found
-
-
-def content_of(document: Document, row: Any) -> Content:
-    """Read a row that was found to qualify, unless it was found so because asking raised: then raise that."""
-    document.qualifies(row)
-    return document.content(row)
-
-
-def content_or_fault(read_content: Callable[[Any], Content], argument: Any) -> Content | str:
-    """Call it; what the host's own methods raise is the product's fault, in words, and stays with it."""
     try:
-        return checked(read_content(argument))
+        if isinstance(source, PostedProduct):
+            return checked(source.content(document))
+        if not document.rows_are_products:
+            document.qualifies(source)  # raises here if it raised when the row was looked for
+        return checked(document.content(source))
     except DatabaseError:
         raise
     except ProductError as error:
@@ -137,7 +85,7 @@ def content_or_fault(read_content: Callable[[Any], Content], argument: Any) -> C
 
 
 def checked(content: Content) -> Content:
-    """Return the content with its payload as plain JSON. Raises ProductError where a store would choke."""
+    """Return the content with its payload as plain JSON. Raises ProductError if a store would refuse it."""
     if not isinstance(content.text, str):
         raise ProductError(f"The text is {content.text!r}. Have `get_text` return a string.")
     try:
@@ -153,14 +101,26 @@ def checked(content: Content) -> Content:
 
 
 def depth(value: Any) -> int:
-    """Return how deep dicts and lists nest."""
+    """Return how deep dicts and lists nest, without recursion: 0 for a plain value."""
     level, found = [value], -1
     while level:
         found += 1
-        nested = (item.values() if isinstance(item, dict) else item for item in level if is_nest(item))
-        level = [inner for items in nested for inner in items]
+        containers = (item for item in level if isinstance(item, dict | list))
+        level = [
+            inner
+            for container in containers
+            for inner in (container.values() if isinstance(container, dict) else container)
+        ]
     return found
 
 
-def is_nest(value: Any) -> bool:
-    return isinstance(value, dict | list)
+def read_points(target: Target, items: Sequence[Item], *, vectors: bool = False) -> None:
+    """Ask the store what it has of the items, `vectors` too if wanted. Raises StoreUnavailable."""
+    if not items:
+        return
+    ids = [item.entry.uuid for item in items]
+    points = {c.name: target.store.get(c.name, ids, vectors=vectors) for c in target.writable}
+    for item in items:
+        item.points = {
+            name: found[item.entry.uuid] for name, found in points.items() if item.entry.uuid in found
+        }

@@ -1,129 +1,142 @@
-"""Write points, and record what became of each entry."""
+"""Write points, and record the result in each entry."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..documents.binding import BoundDocument
 from ..models import IndexEntry
+from ..signals import index_failed, indexed
 from ..types import IMAGE, TEXT, Point, Report
-from .items import Item, same
-from .reading import look_up
-from .targets import Target, held, takes_several
+from .collections import has_multiple_images
+from .items import Item, is_same_content
+from .reading import read_points
+from .targets import Target, opened
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 LONGEST_DELAY = 300.0
-"""Seconds between two tries while the surroundings are at fault."""
+"""Seconds between two tries while something outside does not work."""
 
 
-def write(goal: Target, items: Sequence[Item]) -> None:
-    """Bring every active collection up to the items. Raises StoreUnavailable."""
-    with held(goal):
-        look_up(goal, [item for item in items if not item.looked_up])
-        ready = [item for item in items if not (item.error or item.postponed or overtaken(item))]
-        gone = [Point(id=item.id, stamp=item.stamp) for item in ready if item.content is None]
-        for collection in goal.collections:
-            if gone:
-                goal.store.drop(collection.name, gone)
-        for collection in goal.writable:
-            changed = [i for i in ready if i.content is not None and not up_to_date(i, collection.name)]
+def write(target: Target, items: Sequence[Item]) -> None:
+    """Write the items' points to every active collection. Raises StoreUnavailable."""
+    with opened(target):
+        read_points(target, [item for item in items if item.points is None])
+        ready = [item for item in items if not (item.error or item.postponed or newer_revision(item))]
+        removed = [Point(id=item.entry.uuid, stamp=item.stamp) for item in ready if item.content is None]
+        for collection in target.collections:
+            if removed:
+                target.store.drop(collection.name, removed)
+        for collection in target.writable:
+            changed = [i for i in ready if i.content is not None and not is_up_to_date(i, collection.name)]
             if changed:
-                several = takes_several(collection, goal.document)
-                goal.store.put(collection.name, [point_of(item, several) for item in changed])
+                multiple = has_multiple_images(collection, target.document)
+                target.store.put(collection.name, [point_of(item, multiple) for item in changed])
 
 
-def up_to_date(item: Item, collection: str) -> bool:
-    """Say whether the collection's point may stay as it is.
+def is_up_to_date(item: Item, collection: str) -> bool:
+    """Return whether the collection's point may stay as it is.
 
-    It must say the same, and no revision may lie between: a worker that stalled with one of those
-    could still write, and its older content would then not be fenced out.
+    It must have the same content, and no revision may lie between: a worker that stalled with one of those
+    could still write, and its older content would then not be rejected.
     """
-    point = item.points.get(collection)
+    point = (item.points or {}).get(collection)
     return (
         point is not None
         and point.stamp.revision >= item.entry.claimed_revision - 1
-        and same(point.stamp, item.stamp)
+        and is_same_content(point.stamp, item.stamp)
     )
 
 
-def overtaken(item: Item) -> int:
-    """Return the revision of a point that is not older than this entry and yet says something else, or 0."""
+def newer_revision(item: Item) -> int:
+    """Return the revision of a point that is not older than the entry but has other content, or 0."""
     if item.error or item.postponed:
         return 0
     revisions = [
         point.stamp.revision
-        for point in item.points.values()
-        if point.stamp.revision >= item.entry.claimed_revision and not same(point.stamp, item.stamp)
+        for point in (item.points or {}).values()
+        if point.stamp.revision >= item.entry.claimed_revision
+        and not is_same_content(point.stamp, item.stamp)
     ]
     return max(revisions, default=0)
 
 
-def point_of(item: Item, several: bool) -> Point:
-    """Put an item's whole point together: of vectors that were made now, and of those that are kept."""
+def point_of(item: Item, multiple_images: bool) -> Point:
+    """Return an item's whole point: vectors that were embedded now, and vectors that are reused."""
     import numpy as np
 
     vectors: dict[str, NDArray[np.float32]] = {}
-    content, kept = item.content, item.kept.vectors if item.kept else {}
+    content, reused = item.content, item.reusable.vectors if item.reusable else {}
     if content and content.text:
-        vectors[TEXT] = kept[TEXT] if item.text_vector is None else item.text_vector
-    rows = item.kept_images | item.image_vectors
+        vectors[TEXT] = reused[TEXT] if item.text_vector is None else item.text_vector
+    rows = item.reusable_images | item.image_vectors
     shown = [rows[stamp.hash] for stamp in item.stamps if not stamp.error]
     if shown:
-        vectors[IMAGE] = np.stack(shown) if several else shown[0]
-    return Point(
-        id=item.id, stamp=item.stamp, vectors=vectors, payload=dict(content.payload) if content else {}
-    )
+        vectors[IMAGE] = np.stack(shown) if multiple_images else shown[0]
+    payload = dict(content.payload) if content else {}
+    return Point(id=item.entry.uuid, stamp=item.stamp, vectors=vectors, payload=payload)
 
 
-def finish(goal: Target, items: Sequence[Item]) -> Report:
-    """Record what became of each entry, and say it."""
-    entries = IndexEntry.objects.of(goal.document)
+def finish(target: Target, items: Sequence[Item]) -> Report:
+    """Record the result in each entry, and return the counts."""
+    entries = IndexEntry.objects.of(target.document)
     by_state: dict[tuple[str, str], list[IndexEntry]] = {}
+    reports = []
     for item in items:
         if item.postponed:
             entries.release([item.entry], backoff(item.entry.attempts), item.postponed)
-        elif revision := overtaken(item):
-            entries.overtake(item.entry, revision)
+            reports.append(Report(postponed=1))
+        elif revision := newer_revision(item):
+            entries.overtake(item.entry, revision)  # it is due again at once, and counted then
         else:
-            by_state.setdefault(state_of(item), []).append(item.entry)
+            state, error = state_of(item)
+            by_state.setdefault((state, error), []).append(item.entry)
+            reports.append(count(item, state))
     for (state, error), group in by_state.items():
-        entries.finish(group, state, goal.generation, error)
-    entries.release([item.entry for item in items], written=True)  # those that were raised again meanwhile
-    return Report.total(map(report_of, items))
+        entries.finish(group, state, target.generation, error)
+    entries.release([item.entry for item in items], written=True)  # those that changed again since the claim
+    send_signals(target.document, by_state)
+    return Report.total(reports)
+
+
+def send_signals(document: BoundDocument, by_state: Mapping[tuple[str, str], Sequence[IndexEntry]]) -> None:
+    """Send `indexed` and `index_failed`. What their receivers raise is logged by Django."""
+    written: list[str] = []
+    errors: dict[str, str] = {}
+    for (state, error), group in by_state.items():
+        if state == IndexEntry.State.INDEXED:
+            written += [entry.product_id for entry in group]
+        elif state == IndexEntry.State.FAILED:
+            errors |= {entry.product_id: error for entry in group}
+    sender = type(document.declaration)
+    if written:
+        indexed.send_robust(sender=sender, document=document.name, product_ids=written)
+    if errors:
+        index_failed.send_robust(sender=sender, document=document.name, errors=errors)
 
 
 def state_of(item: Item) -> tuple[str, str]:
-    """Return the state that the entry has now, and what is wrong."""
-    broken = broken_image(item)
-    if item.error or broken:
-        return IndexEntry.State.FAILED, item.error or broken
+    """Return the state that the entry gets, and what is wrong with the product."""
+    if item.error:
+        return IndexEntry.State.FAILED, item.error
     if item.content is None:
         return IndexEntry.State.REMOVED, ""
+    for stamp, source in zip(item.stamps, item.content.images, strict=False):
+        if stamp.error:
+            is_named = len(item.stamps) == 1 or source.name in stamp.error
+            return IndexEntry.State.FAILED, stamp.error if is_named else f"{source.name}: {stamp.error}"
     if not item.content.text and not item.stamps:
         return IndexEntry.State.FAILED, "There is nothing to search by: neither text nor an image."
     return IndexEntry.State.INDEXED, ""
 
 
-def broken_image(item: Item) -> str:
-    """Return what is wrong with the first broken image, of several which one it is; "" where none is."""
-    for stamp, source in zip(item.stamps, item.sources, strict=False):
-        if stamp.error:
-            named = len(item.stamps) == 1 or source.name in stamp.error
-            return stamp.error if named else f"{source.name}: {stamp.error}"
-    return ""
-
-
-def report_of(item: Item) -> Report:
-    """Count one item."""
-    if item.postponed:
-        return Report(postponed=1)
-    if overtaken(item):
-        return Report()  # it is due again at once, and counted then
-    state, _ = state_of(item)
+def count(item: Item, state: str) -> Report:
+    """Return the counts of one item."""
     without_image = int(item.content is not None and not item.content.images)
     if state == IndexEntry.State.FAILED:
         return Report(failed=1, without_image=without_image)
@@ -131,7 +144,7 @@ def report_of(item: Item) -> Report:
         return Report(removed=1)
     if item.text_vector is not None or item.image_vectors:
         return Report(embedded=1, without_image=without_image)
-    if any(same(point.stamp, item.stamp) for point in item.points.values()):
+    if any(is_same_content(point.stamp, item.stamp) for point in (item.points or {}).values()):
         return Report(unchanged=1, without_image=without_image)
     return Report(payload_only=1, without_image=without_image)
 

@@ -1,4 +1,4 @@
-"""Text, an image or a product → vectors → hits → model instances in rank order."""
+"""Words, a photo or a product → vectors → hits → model instances in rank order."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ from typing import Any
 
 from django.db.models import Model
 
-from ..documents import Document
-from .engine import answering, warm_up
+from ..documents.binding import BoundDocument
+from .engine import warm_up
 from .filters import LOOKUP_NOTES, Filters, keyword_fields, lookups, parse_filters
-from .questions import Shares, about_image, about_product, about_text
+from .queries import Weights, image_query, more_like_this, text_query
 from .ranking import DEPTH, Ranking
 from .results import SearchResults
-from .rows import keys_of
 
 __all__ = [
     "DEPTH",
     "LOOKUP_NOTES",
     "Filters",
     "SearchResults",
-    "answering",
-    "keys_of",
+    "Weights",
     "keyword_fields",
     "lookups",
     "parse_filters",
@@ -32,51 +30,52 @@ __all__ = [
 
 
 def search(
-    document: Document,
+    document: BoundDocument,
     text: str,
     *,
     filters: Filters | None = None,
-    weights: Shares | None = None,
-) -> SearchResults:
+    weights: Weights | None = None,
+) -> SearchResults[Any]:
     """Find products by words: by what they say and what they show, fused by rank.
 
-    Products whose SKU, name or other exact field is what was typed come first. `weights` of "text" and
-    "image" default to the document's. No words at all find everything that meets the filters.
-    Nothing is asked before the results are used; then SearchUnavailable says why they cannot be had.
-    Raises UnknownFilter, and ValueError for weights that are none.
+    Products whose SKU, name or other exact field equals the words come first. `weights` of "text" and "image"
+    default to the document's; only their ratio counts. No words find everything that meets the filters.
+    Nothing is asked before the results are used; using them raises SearchUnavailable if they cannot be had.
+    Raises UnknownFilter, and ValueError if the weights are invalid.
     """
-    question = about_text(document, text, parse_filters(document, filters), weights or {})
-    return SearchResults(Ranking(document, question))
+    query = text_query(document, text, parse_filters(document, filters), weights or {})
+    return SearchResults(Ranking(document, query))
 
 
 def search_by_image(
-    document: Document,
+    document: BoundDocument,
     image: Any,
     *,
     filters: Filters | None = None,
     min_score: float | None = None,
-) -> SearchResults:
-    """Find products by a photo: an open file, an upload, bytes or a Pillow image, never a path.
+) -> SearchResults[Any]:
+    """Find products by a photo: an open file, an upload, bytes or a Pillow image, but never a path.
 
-    Raises UnknownFilter, and BadImage: at once for what is no image, on use for one whose body is damaged.
-    `min_score` is the lowest cosine of a product's picture, from -1 to 1; another one is a ValueError.
+    `min_score` is the lowest cosine of a product's picture, from -1 to 1. Raises UnknownFilter, ValueError
+    for another `min_score`, and BadImage: at once for a file that is no image, on use for one whose body is
+    damaged.
     """
-    question = about_image(image, parse_filters(document, filters), min_score)
-    return SearchResults(Ranking(document, question))
+    query = image_query(image, parse_filters(document, filters), min_score)
+    return SearchResults(Ranking(document, query))
 
 
 def similar_to(
-    document: Document,
+    document: BoundDocument,
     product: Model | str | int,
     *,
     filters: Filters | None = None,
     min_score: float | None = None,
-) -> SearchResults:
-    """Find products like this one, by the vectors that are stored: no model is asked. Never returns itself.
+) -> SearchResults[Any]:
+    """Find products like this one, by the vectors that are stored: no model is used. It never finds itself.
 
-    A variant is like its parent. A product that is not in the index has no similar ones.
-    `min_score` is the lowest cosine that a product must have by its picture, or by its text.
-    Raises UnknownFilter, and TypeError for an object of another model.
+    A variant is like its parent. A product that is not in the index has no similar ones. `min_score` is the
+    lowest cosine that a product must have by its picture, or by its text. Raises UnknownFilter, ValueError
+    for a `min_score` that is no cosine, and TypeError for an object of another model.
     """
-    question = about_product(document, product, parse_filters(document, filters), min_score)
-    return SearchResults(Ranking(document, question))
+    query = more_like_this(document, product, parse_filters(document, filters), min_score)
+    return SearchResults(Ranking(document, query))

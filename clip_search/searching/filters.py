@@ -1,14 +1,16 @@
-"""Django-style lookups on the declared filters → conditions of the engine."""
+"""Django-style lookups on the declared filters → conditions of the store."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 from django.db.models import Model
 
-from ..documents import Bool, Document, FilterField
+from ..documents.binding import BoundDocument
+from ..documents.fields import Bool, FilterField
 from ..exceptions import BadFilterValue, UnknownFilter
 from ..stores.base import Condition, Operator
 
@@ -29,7 +31,7 @@ LOOKUPS: Final[Mapping[str, Sequence[str]]] = {
     "bool": ("exact", "isnull"),
     "date": ("exact", "in", "isnull", "gt", "gte", "lt", "lte"),
 }
-"""What each kind of filter can be asked."""
+"""The lookups of each kind of filter."""
 LOOKUP_NOTES: Final[Mapping[str, str]] = {
     "exact": "Equal to this.",
     "in": "Equal to one of these.",
@@ -42,63 +44,62 @@ LOOKUP_NOTES: Final[Mapping[str, str]] = {
 COLLECTIONS: Final = (list, tuple, set, frozenset, dict)
 
 
-def parse_filters(document: Document, filters: Filters | None) -> list[Condition]:
-    """Turn `{"price__lte": 20}` into conditions. Raises UnknownFilter, which lists what there is."""
+def parse_filters(document: BoundDocument, filters: Filters | None) -> list[Condition]:
+    """Return `{"price__lte": 20}` as conditions. Raises UnknownFilter, which lists the known ones."""
     return [_condition(document, name, value) for name, value in (filters or {}).items()]
 
 
-def lookups(document: Document) -> dict[str, tuple[FilterField, str]]:
-    """Return every filter that may be asked for, "price__lte" and so on, each with its field and lookup."""
+def parse_exclusion(document: BoundDocument, filters: Filters) -> list[Condition]:
+    """Return the condition that not all of these lookups hold. Raises UnknownFilter."""
+    conditions = parse_filters(document, filters)
+    if len(conditions) < 2:
+        return [replace(condition, negated=not condition.negated) for condition in conditions]
+    return [Condition(key="", operator="all", value=conditions, negated=True)]
+
+
+def lookups(document: BoundDocument) -> dict[str, tuple[FilterField, str]]:
+    """Return every filter with a lookup, such as "price__lte", each with its field and lookup."""
     return {
         key if lookup == "exact" else f"{key}__{lookup}": (field, lookup)
-        for key, field in document.filter_fields.items()
+        for key, field in document.declaration.filter_fields.items()
         for lookup in LOOKUPS[field.kind]
     }
 
 
-def keyword_fields(document: Document) -> list[str]:
+def keyword_fields(document: BoundDocument) -> list[str]:
     """Return the filters whose values can be counted."""
-    return sorted(key for key, field in document.filter_fields.items() if field.kind == "keyword")
+    return sorted(key for key, field in document.declaration.filter_fields.items() if field.kind == "keyword")
 
 
-def _condition(document: Document, name: str, value: Any) -> Condition:
-    key, lookup = _split(document, name)
-    field = document.filter_fields[key]
+def _condition(document: BoundDocument, name: str, value: Any) -> Condition:
+    fields = document.declaration.filter_fields
+    key, lookup = (name, "exact") if name in fields else name.rpartition("__")[::2]
+    if key not in fields:
+        known = ", ".join(sorted(fields)) or "none"
+        raise UnknownFilter(f"{document.name!r} declares no filter {key or name!r}. There are: {known}.")
+    field = fields[key]
+    wanted: Any
     if lookup not in LOOKUPS[field.kind]:
         known = ", ".join(LOOKUPS[field.kind])
         raise UnknownFilter(f"{key!r} is a {field.kind} and has no lookup {lookup!r}. There are: {known}.")
     try:
-        return Condition(key=key, operator=OPERATORS[lookup], value=_value(field, lookup, value))
+        if lookup == "isnull":
+            wanted = Bool(field.path).coerce(value)
+        elif lookup != "in":
+            wanted = _scalar(field, value)
+        elif isinstance(value, str | bytes) or not isinstance(value, Iterable):
+            raise TypeError("give a list of values")
+        else:
+            wanted = [_scalar(field, item) for item in value]
+        return Condition(key=key, operator=OPERATORS[lookup], value=wanted)
     except (TypeError, ValueError, OverflowError) as error:
         raise BadFilterValue(f"{name!r} cannot be filtered by {value!r:.200}: {error}") from error
 
 
-def _split(document: Document, name: str) -> tuple[str, str]:
-    """Return a filter's key and lookup. Raises UnknownFilter where no filter has the key."""
-    if name in document.filter_fields:
-        return name, "exact"
-    key, _, lookup = name.rpartition("__")
-    if key in document.filter_fields:
-        return key, lookup
-    known = ", ".join(sorted(document.filter_fields)) or "none"
-    raise UnknownFilter(f"{document.name!r} declares no filter {key or name!r}. There are: {known}.")
-
-
-def _value(field: FilterField, lookup: str, value: Any) -> Any:
-    """Return the value as the engine compares it. Raises TypeError, ValueError."""
-    if lookup == "isnull":
-        return Bool(field.path).coerce(value)
-    if lookup != "in":
-        return _scalar(field, value)
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise TypeError("give a list of values")
-    return [_scalar(field, item) for item in value]
-
-
 def _scalar(field: FilterField, value: Any) -> Any:
-    """Coerce one value, refusing what `str()` or `bool()` would make something of that nobody meant."""
+    """Return one value, coerced. Refuse values that `str()` or `bool()` would turn into nonsense."""
     if value is None:
-        raise ValueError("for what is missing, use the lookup isnull")
+        raise ValueError("for missing values, use the lookup isnull")
     if isinstance(value, COLLECTIONS):
         raise TypeError("for several values, use the lookup in")
     if isinstance(value, Model):
@@ -107,5 +108,5 @@ def _scalar(field: FilterField, value: Any) -> Any:
     if field.kind == "date":
         return datetime.fromisoformat(coerced)  # a string would be compared as a keyword
     if isinstance(coerced, str):
-        coerced.encode()  # half a surrogate pair has no place in a request
+        coerced.encode()  # half a surrogate pair cannot be sent in a request
     return coerced

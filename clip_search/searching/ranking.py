@@ -1,67 +1,65 @@
-"""The whole ranked list that answers a question, of which only the wanted ranks are asked for."""
+"""The whole ranked list that answers a query, of which only the wanted ranks are read from the store."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from ..documents import Document
+from ..documents.binding import BoundDocument
 from ..exceptions import CollectionMissing
-from ..stores.base import CLIP, Condition, Found, Leg, Query
+from ..stores import base
+from ..stores.base import CLIP, Condition, Retriever, ScoredPoint
 from ..types import IMAGE, TEXT
-from .engine import Engine, answering, engine_of
-from .questions import Question
+from .engine import Engine, answering, get_engine
+from .queries import ImageQuery, Query, TextQuery
+from .retrieval import get_retrievers
 
 DEPTH: Final = 1000
-"""Candidates that each leg of a fused query brings, the same for every page: with a depth that grew
-with the page, 1,000 points in pages of 24 showed only 555 distinct ones. Nothing lies deeper."""
+"""Candidates that each retriever of a fused query returns, the same for every page: with a depth that grew
+with the page, 1,000 points in pages of 24 showed only 555 distinct ones. Results end at this rank."""
+EXACT_SCORE: Final = 1.0
+"""The score of an exact match: an upper bound on any fused score, so that exact matches sort first."""
 
 Answer = TypeVar("Answer")
 
 
-def highest(legs: Sequence[Leg]) -> float:
-    """Return the score of what is called what was typed: no lower than any that the legs can give.
-
-    A leg gives what is first in it a half where it weighs 1, and less than 1 whatever it weighs.
-    """
-    return 2.0 if len(legs) > 1 and any(leg.weight > 1 for leg in legs) else 1.0
-
-
 class Ranking:
-    """Exact names first, then by meaning. What holds for every page is found out once and kept.
+    """Exact names first, then by meaning. What every page needs is found out once and kept.
 
     Every method raises SearchUnavailable.
     """
 
-    def __init__(self, document: Document, question: Question) -> None:
+    def __init__(self, document: BoundDocument, query: Query) -> None:
         self.document = document
-        self.question = question
-        self._engine: Engine | None = None
-        self._legs: Sequence[Leg] | None = None
-        self._legs_are_known = False
-        self._named: tuple[list[Found], int] = ([], 0)
+        self.query = query
+        self._reset(None)
+
+    def _reset(self, engine: Engine | None) -> None:
+        """Forget everything that depends on the collection."""
+        self._engine = engine
+        self._retrievers: Sequence[Retriever] | None = None
+        self._is_prepared = False
+        self._exact: tuple[list[ScoredPoint], int] = ([], 0)
         self._total: int | None = None
         self._gone: list[int] = []
 
-    def found(self, start: int, end: int) -> list[Found]:
-        """Return the ranks from `start` to before `end`, at most DEPTH, without what was left out."""
-        first, last = self._rank(start), self._rank(end - 1)
-        end = min(last + 1, DEPTH)
-        found = self._asked(lambda: self._found(first, end)) if first < end else []
-        return [one for rank, one in enumerate(found, first) if rank not in self._gone]
+    def page(self, start: int, end: int) -> list[ScoredPoint]:
+        """Return the ranks from `start` to before `end`, at most DEPTH, without those that were left out."""
+        first, end = self._store_rank(start), min(self._store_rank(end - 1) + 1, DEPTH)
+        found = self._ask(lambda: self._page(first, end)) if first < end else []
+        return [point for rank, point in enumerate(found, first) if rank not in self._gone]
 
     def leave_out(self, ranks: Iterable[int]) -> None:
-        """Pass over these ranks from now on; what is behind them moves up.
+        """Skip these ranks from now on; those behind them move up.
 
-        They are not excluded in the engine: that would rank all others anew, and pages would skip some.
+        They are not excluded in the store: that would rank all others anew, and pages would skip some.
         """
-        self._gone = sorted({*self._gone, *map(self._rank, ranks)})
+        self._gone = sorted({*self._gone, *map(self._store_rank, ranks)})
 
-    def _rank(self, rank: int) -> int:
-        """Return the rank in the engine's list, where nothing is left out."""
+    def _store_rank(self, rank: int) -> int:
+        """Return the rank in the store's list, in which nothing is left out."""
         for gone in self._gone:
             if gone <= rank:
                 rank += 1
@@ -70,125 +68,114 @@ class Ranking:
     def total(self) -> int:
         """Return how many ranks there are: at most DEPTH."""
         if self._total is None:
-            self._total = self._asked(self._count)
+            self._total = self._ask(self._count)
         return max(self._total - len(self._gone), 0)
 
     def facet(self, key: str, limit: int) -> dict[str, int]:
-        """Count what may be found, per value of a keyword. No model is asked: `min_score` is none of it."""
-        return self._asked(lambda: self._facet(key, limit))
+        """Count what can be found for each value of a keyword. No model is used, and no `min_score`."""
+        return self._ask(lambda: self._facet(key, limit))
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def session(self) -> Iterator[None]:
         """Keep the collection open for several questions."""
         with answering(), ExitStack() as stack:
-            self._asked(lambda: self._enter(stack))
+            self._ask(lambda: stack.enter_context(self._opened()))
             yield
 
-    def _enter(self, stack: ExitStack) -> None:
-        self._prepare()
-        stack.enter_context(self._live.held())
-
-    def _asked(self, ask: Callable[[], Answer]) -> Answer:
-        """Ask, and ask once more where a rebuild put another collection in the place of ours meanwhile."""
+    def _ask(self, ask: Callable[[], Answer]) -> Answer:
+        """Ask, and ask once more if a rebuild has swapped our collection for another one meanwhile."""
         with answering():
             try:
                 return ask()
             except CollectionMissing:
-                if self._engine is None or not self._moved(self._engine):
+                before = self._engine
+                if before is None:
+                    raise
+                self._reset(get_engine(self.document))
+                if self._engine is None or self._engine.collection == before.collection:
                     raise
             return ask()
 
-    def _moved(self, before: Engine) -> bool:
-        self._engine = engine_of(self.document)
-        self._legs_are_known, self._named, self._total, self._gone = False, ([], 0), None, []
-        return self._engine.collection != before.collection
+    @contextmanager
+    def _opened(self) -> Iterator[Engine]:
+        """Open the live collection. The model is used before: others may want the collection meanwhile."""
+        engine = self._engine = self._engine or get_engine(self.document)
+        if self.query.needs_model:
+            self._prepare(engine)
+        with engine.store.session(engine.collection.name):
+            yield engine
 
-    @property
-    def _live(self) -> Engine:
-        self._engine = self._engine or engine_of(self.document)
-        return self._engine
+    def _prepare(self, engine: Engine) -> Sequence[Retriever] | None:
+        """Return what to search near, None to find nothing. The query is embedded the first time."""
+        if not self._is_prepared:
+            self._retrievers = get_retrievers(self.document, engine, self.query)
+            self._is_prepared = True
+        return self._retrievers
 
-    def _vectors(self) -> Sequence[Leg] | None:
-        if not self._legs_are_known:
-            self._legs = self.question.legs(self._live)
-            self._legs_are_known = True
-        return self._legs
-
-    def _prepare(self) -> None:
-        """Ask the model before the collection is held: others may want to use that meanwhile."""
-        if self.question.embeds:
-            self._vectors()
-
-    def _found(self, start: int, end: int) -> list[Found]:
-        self._prepare()
-        with self._live.held():
-            legs = self._vectors()
-            if legs is None:
+    def _page(self, start: int, end: int) -> list[ScoredPoint]:
+        with self._opened() as engine:
+            retrievers = self._prepare(engine)
+            if retrievers is None:
                 return []
-            named = [replace(found, score=highest(legs)) for found in self._called(end)]
-            missing = end - max(start, len(named))
+            exact = self._exact_matches(engine, end)
+            missing = end - max(start, len(exact))
             if missing <= 0:
-                return named[start:end]
-            offset = max(start - len(named), 0)
-            return named[start:] + self._near(legs, offset, missing, without=[f.id for f in named])
+                return exact[start:end]
+            near = base.Query(
+                retrievers=retrievers,
+                conditions=self.query.conditions,
+                exclude=[*self.query.exclude, *(point.id for point in exact)],
+                offset=max(start - len(exact), 0),
+                limit=missing,
+                depth=DEPTH,
+                min_score=self.query.min_score,
+            )
+            return exact[start:] + engine.store.query(engine.collection.name, near)
 
-    def _called(self, end: int) -> list[Found]:
-        """Return the first `end` products that are called what was typed, in the order of ids.
-
-        A filter finds them, so they need no vector.
-        """
-        known, reach = self._named
-        if self.question.exact and reach < end and len(known) == reach:
-            named = Condition(key=f"{CLIP}.exact", operator="eq", value=self.question.exact)
-            known = self._query(Query(conditions=[*self.question.conditions, named], limit=end))
-            self._named = known, end
+    def _exact_matches(self, engine: Engine, end: int) -> list[ScoredPoint]:
+        """Return the first `end` products whose exact name was searched for, in the order of ids."""
+        known, reach = self._exact
+        if self.query.exact and reach < end and len(known) == reach:
+            name = Condition(key=f"{CLIP}.exact", operator="eq", value=self.query.exact)
+            query = base.Query(
+                conditions=[*self.query.conditions, name], exclude=self.query.exclude, limit=end
+            )
+            found = engine.store.query(engine.collection.name, query)
+            known = [replace(point, score=EXACT_SCORE) for point in found]
+            self._exact = known, end
         return known[:end]
 
-    def _near(
-        self, legs: Sequence[Leg], offset: int, limit: int, without: Sequence[uuid.UUID]
-    ) -> list[Found]:
-        query = Query(
-            legs=legs,
-            conditions=self.question.conditions,
-            without=without,
-            offset=offset,
-            limit=limit,
-            depth=DEPTH,
-            min_score=self.question.min_score,
-        )
-        return self._query(query)
-
-    def _query(self, query: Query) -> list[Found]:
-        without = [*self.question.without, *query.without]
-        return self._live.store.query(self._live.collection.name, replace(query, without=without))
-
     def _facet(self, key: str, limit: int) -> dict[str, int]:
-        question, store = self.question, self._live.store
-        with self._live.held():
-            legs = () if question.embeds else self._vectors()
-            if legs is None:
+        engine = self._engine = self._engine or get_engine(self.document)
+        with engine.store.session(engine.collection.name):
+            using = self._vectors_used(engine)
+            if using is None:
                 return {}
-            using = {*question.using, *(leg.using for leg in legs)}
-            having = [Condition(key=name, operator="has_vector", value=True) for name in using]
-            conditions = [*question.conditions, *(having if len(having) == 1 else ())]
-            name, without = self._live.collection.name, question.without
-            return store.facet(name, key, conditions=conditions, without=without, limit=limit)
+            conditions = [*self.query.conditions]
+            if len(using) == 1:
+                conditions.append(Condition(key=next(iter(using)), operator="has_vector", value=True))
+            return engine.store.facet(
+                engine.collection.name, key, conditions=conditions, exclude=self.query.exclude, limit=limit
+            )
+
+    def _vectors_used(self, engine: Engine) -> set[str] | None:
+        """Return the names of the vectors that are searched; none finds everything, None nothing."""
+        if isinstance(self.query, TextQuery):
+            return {name for name, weight in self.query.weights.items() if weight and self.query.words}
+        if isinstance(self.query, ImageQuery):
+            return {IMAGE}
+        retrievers = self._prepare(engine)
+        return None if retrievers is None else {retriever.using for retriever in retrievers}
 
     def _count(self) -> int:
-        self._prepare()
-        with self._live.held():
-            legs = self._vectors()
-            if legs is None:
+        with self._opened() as engine:
+            retrievers = self._prepare(engine)
+            if retrievers is None:
                 return 0
-            conditions = self.question.conditions
-            there = self._live.store.count(self._live.collection.name, conditions=conditions)
-            most = min(there, DEPTH)
-            if self._finds_everything(legs) or not most or self._found(most - 1, most):
+            most = min(engine.store.count(engine.collection.name, conditions=self.query.conditions), DEPTH)
+            by_any = not retrievers or {retriever.using for retriever in retrievers} == {TEXT, IMAGE}
+            finds_everything = by_any and self.query.min_score is None and not self.query.exclude
+            # a search by picture alone does not find products without one
+            if finds_everything or not most or self._page(most - 1, most):
                 return most
-            return len(self._found(0, most))
-
-    def _finds_everything(self, legs: Sequence[Leg]) -> bool:
-        """Say whether what meets the conditions is found: not so by picture alone, where some have none."""
-        question, using = self.question, {leg.using for leg in legs}
-        by_any = not legs or using == {TEXT, IMAGE}
-        return by_any and question.min_score is None and not question.without
+            return len(self._page(0, most))

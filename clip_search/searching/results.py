@@ -1,175 +1,234 @@
-"""`SearchResults`: what a search gives, lazy and sliceable."""
+"""`SearchResults`: what a search returns, lazy and sliceable."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, Generic, TypeVar, overload
 
-from ..documents import Document
+from asgiref.sync import sync_to_async
+from django.db.models import Model
+
 from ..exceptions import SearchTooDeep, UnknownFilter
-from ..stores.base import CLIP, Found
+from ..signals import search_performed
+from ..stores.base import CLIP, Condition, ScoredPoint
 from ..types import MODEL_SOURCE, Hit
-from .filters import keyword_fields
+from .filters import keyword_fields, parse_exclusion, parse_filters
 from .ranking import DEPTH, Ranking
-from .rows import raise_removal, rows_of
+from .removal import schedule_removal
+
+Row = TypeVar("Row", bound=Model)
 
 SPARES: Final = (0, 100, DEPTH)
-"""How many ranks beyond a page are looked at while some of it turn out to be gone: three tries, then
-the page is shown as it is."""
+"""How many ranks beyond a page are read if rows of it are gone: three tries, then the page stays short."""
 
 
-class SearchResults:
+class SearchResults(Generic[Row]):
     """Products in rank order, lazy: nothing is asked until they are used.
 
-    A slice is a SearchResults again, and its bounds reach the engine. Iterating gives model instances,
-    each with `search_score`; `hits()` gives `Hit` values. Works in Django's Paginator and DRF's
-    pagination. Using it raises SearchUnavailable; slicing it at DEPTH or beyond raises SearchTooDeep.
+    A slice is a SearchResults again, and its bounds reach the store. Iterating yields model instances, each
+    with `search_score`; `hits()` returns `Hit` values. Works with Django's Paginator and DRF's pagination.
+    Using it raises SearchUnavailable; slicing it at DEPTH or beyond raises SearchTooDeep.
 
-    A product that was posted and has no row in the shop keeps its place among the hits, and is passed
-    over where instances are iterated.
+    A posted product without a row in the shop keeps its rank among the hits, and is skipped when instances
+    are iterated.
     """
 
     def __init__(self, ranking: Ranking, start: int = 0, stop: int | None = None) -> None:
+        self.document = ranking.document
         self._ranking = ranking
         self._start = start
         self._stop = stop
-        self._page: list[Found] | None = None
+        self._end = DEPTH if stop is None else min(stop, DEPTH)
+        self._points: list[ScoredPoint] | None = None
         self._shown: list[Hit] | None = None
 
     def __repr__(self) -> str:
         return f"<SearchResults of {self.document.name!r} from {self._start} to {self._end}>"
 
-    @property
-    def document(self) -> Document:
-        """Whose products these are."""
-        return self._ranking.document
-
     # What a list has.
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._instances())
+    def __iter__(self) -> Iterator[Row]:
+        return iter([hit.instance for hit in self._hits() if hit.instance is not None])
 
-    def __getitem__(self, key: int | slice) -> Any:
-        if isinstance(key, slice):
-            return self._slice(key)
-        if key < 0:
-            raise ValueError("Negative indexing is not supported: the end of a ranking is not known.")
-        hits = self._slice(slice(key, key + 1))._resolved() if self._shown is None else self._shown[key:]
-        if hits and hits[0].instance is not None:
-            return hits[0].instance
-        raise IndexError("No product is at this rank.")
+    @overload
+    def __getitem__(self, key: int) -> Row: ...
 
-    def __len__(self) -> int:
-        return self.count() if self._shown is None else len(self._instances())
+    @overload
+    def __getitem__(self, key: slice) -> SearchResults[Row]: ...
 
-    def __bool__(self) -> bool:
-        if self._stop is None and self._page is None:
-            return bool(self[:1])
-        return bool(self._raw() if self._shown is None else self._shown)
-
-    def _slice(self, key: slice) -> SearchResults:
+    def __getitem__(self, key: int | slice) -> Row | SearchResults[Row]:
+        if not isinstance(key, slice):
+            return self._at(key)
         if key.step is not None or (key.start or 0) < 0 or (key.stop or 0) < 0:
             raise ValueError("Slice results forwards, without a step.")
         start = self._start + (key.start or 0)
         stop = self._stop if key.stop is None else self._start + key.stop
         if self._stop is not None and stop is not None:
             stop = min(stop, self._stop)
-        _check_depth(start, stop)
+        # A window that begins before DEPTH ends there, as `count()` does: the last page of a paginator may
+        # exceed it. A window that begins at DEPTH is empty: DRF asks for it if the offset is the count.
+        deep = start >= DEPTH if stop is None else stop > start > DEPTH
+        if deep or (stop is not None and stop - start > DEPTH):
+            raise SearchTooDeep(f"Results end at {DEPTH}: {start} to {stop} was asked for. Filter instead.")
         return SearchResults(self._ranking, start, stop)
+
+    def _at(self, rank: int) -> Row:
+        if rank < 0:
+            raise ValueError("Negative indexing is not supported: the end of a ranking is not known.")
+        page = slice(rank, rank + 1)
+        hits = self[page]._hits() if self._shown is None else self._shown[page]
+        if not hits or hits[0].instance is None:
+            raise IndexError("No product is at this rank.")
+        return hits[0].instance  # type: ignore[no-any-return]
+
+    def __len__(self) -> int:
+        if self._shown is None:
+            return self.count()
+        return sum(hit.instance is not None for hit in self._shown)
+
+    def __bool__(self) -> bool:
+        if self._stop is None and self._points is None:
+            return bool(self[:1])
+        return bool(self._read() if self._shown is None else self._shown)
+
+    # What a queryset has.
+
+    def filter(self, **lookups: Any) -> SearchResults[Row]:
+        """Return the results that meet these lookups too, such as `price__lte=20`. Raises UnknownFilter."""
+        return self._narrowed(parse_filters(self.document, lookups))
+
+    def exclude(self, **lookups: Any) -> SearchResults[Row]:
+        """Return the results that do not meet these lookups (all of them together). Raises UnknownFilter."""
+        return self._narrowed(parse_exclusion(self.document, lookups))
+
+    def _narrowed(self, conditions: list[Condition]) -> SearchResults[Row]:
+        if self._start or self._stop is not None:
+            raise TypeError("Cannot filter results once a slice has been taken.")
+        query = self._ranking.query
+        query = replace(query, conditions=[*query.conditions, *conditions])
+        return SearchResults(Ranking(self.document, query))
+
+    def count(self) -> int:
+        """Return how many there are to page through: at most DEPTH."""
+        return max(min(self._ranking.total(), self._end) - self._start, 0)
+
+    def exists(self) -> bool:
+        """Return whether anything is found."""
+        return bool(self)
+
+    def first(self) -> Row | None:
+        """Return the first product, or None."""
+        for page in (self[:1], self):  # the first hits may be posted products without a row
+            for row in page:
+                return row
+        return None
 
     # What only a search has.
 
-    def count(self) -> int:
-        """Return how many there are to page through: never more than DEPTH."""
-        return max(min(self._ranking.total(), self._end) - self._start, 0)
-
     def hits(self, *, with_rows: bool = False) -> list[Hit]:
-        """Return the hits, without touching the shop's rows.
+        """Return the hits, without reading the shop's rows.
 
-        `with_rows` gives each hit its row as `instance`, and drops those whose row is gone.
+        `with_rows` sets each hit's row as `instance`, and leaves out hits whose row is gone.
         """
         if with_rows or self._shown is not None:
-            return list(self._resolved())
-        return [_hit(found) for found in self._raw()]
+            return list(self._hits())
+        return [_hit(point) for point in self._read()]
 
     def facet(self, key: str, *, limit: int = 100) -> dict[str, int]:
-        """Count the products that are found, per value of a keyword, the `limit` most frequent first.
+        """Count the products that are found for each value of a keyword, the `limit` most frequent first.
 
-        An empty value is none. Raises UnknownFilter.
+        Empty values are not counted. Raises UnknownFilter.
         """
         if key not in (known := keyword_fields(self.document)):
             raise UnknownFilter(f"{key!r} is no keyword filter. There are: {', '.join(known) or 'none'}.")
         counts = self._ranking.facet(key, limit + 1)  # one of them may be ""
         return dict([(value, count) for value, count in counts.items() if value][:limit])
 
-    def held(self) -> AbstractContextManager[None]:
-        """Ask for a page, the count and facets at the cost of opening an embedded store once."""
-        return self._ranking.held()
+    def session(self) -> AbstractContextManager[None]:
+        """Return a context manager in which a page, the count and facets open an embedded store only once."""
+        return self._ranking.session()
 
-    @property
-    def _end(self) -> int:
-        return DEPTH if self._stop is None else min(self._stop, DEPTH)
+    # The same for asynchronous code, in a thread.
 
-    def _raw(self) -> list[Found]:
-        if self._page is None:
-            self._page = self._ranking.found(self._start, self._end)
-        return self._page
+    async def __aiter__(self) -> AsyncIterator[Row]:
+        for row in await sync_to_async(lambda: list(self))():
+            yield row
 
-    def _instances(self) -> list[Any]:
-        return [hit.instance for hit in self._resolved() if hit.instance is not None]
+    async def acount(self) -> int:
+        """Like `count()`."""
+        return await sync_to_async(self.count)()
 
-    def _resolved(self) -> list[Hit]:
-        """Return the hits with their rows; where a row is gone, what is behind it moves up."""
+    async def aexists(self) -> bool:
+        """Like `exists()`."""
+        return await sync_to_async(self.exists)()
+
+    async def afirst(self) -> Row | None:
+        """Like `first()`."""
+        return await sync_to_async(self.first)()
+
+    async def ahits(self, *, with_rows: bool = False) -> list[Hit]:
+        """Like `hits()`."""
+        return await sync_to_async(self.hits)(with_rows=with_rows)
+
+    # How it is read.
+
+    def _read(self) -> list[ScoredPoint]:
+        """Return the points of this page."""
+        if self._points is None:
+            started = time.monotonic()
+            self._points = self._ranking.page(self._start, self._end)
+            search_performed.send_robust(
+                sender=type(self.document.declaration),
+                document=self.document.name,
+                query=self._ranking.query,
+                start=self._start,
+                hits=len(self._points),
+                seconds=time.monotonic() - started,
+            )
+        return self._points
+
+    def _hits(self) -> list[Hit]:
+        """Return the hits with their rows. If a row is gone, the hits behind it move up."""
         if self._shown is None:
             shown: list[Hit] = []
             wanted = max(self._end - self._start, 0)
             for spare in SPARES:
                 end = min(self._end + spare, DEPTH)
-                found = self._ranking.found(self._start, end) if spare else self._raw()
-                shown = self._with_rows(found)
-                nobody_is_gone, that_is_all = len(shown) == len(found), len(found) < end - self._start
-                if len(shown) >= wanted or nobody_is_gone or that_is_all:
+                points = self._ranking.page(self._start, end) if spare else self._read()
+                shown = self._with_rows(points)
+                nothing_gone, nothing_more = len(shown) == len(points), len(points) < end - self._start
+                if len(shown) >= wanted or nothing_gone or nothing_more:
                     break
             self._shown = shown[:wanted]
         return self._shown
 
-    def _with_rows(self, found: list[Found]) -> list[Hit]:
-        """Return the hits that may be shown. Those of the shop whose row is gone are raised for removal."""
-        rows = rows_of(self.document, found)
-        gone = {
-            rank: one
-            for rank, one in enumerate(found, self._start)
-            if one.stamp.source == MODEL_SOURCE and one.stamp.product_id not in rows
-        }
+    def _with_rows(self, points: list[ScoredPoint]) -> list[Hit]:
+        """Return the hits that may be shown. Products of the shop whose row is gone are to be removed."""
+        document = self.document
+        rows = document.find(document.queryset(), [point.stamp.product_id for point in points])
+        shown, gone = [], {}
+        for rank, point in enumerate(points, self._start):
+            row = rows.get(point.stamp.product_id)
+            if row is None and point.stamp.source == MODEL_SOURCE:
+                gone[rank] = point
+            else:
+                shown.append(_hit(point, row))
         if gone:
-            raise_removal(self.document, list(gone.values()))
+            schedule_removal(document, list(gone.values()))
             self._ranking.leave_out(gone)
-        return [
-            _hit(one, rows.get(one.stamp.product_id))
-            for rank, one in enumerate(found, self._start)
-            if rank not in gone
-        ]
+        return shown
 
 
-def _check_depth(start: int, stop: int | None) -> None:
-    """Raise SearchTooDeep where a window lies too deep, or is larger than there are results.
-
-    One that begins before DEPTH ends there, as `count()` does: the last one of a pager may reach over. One
-    that begins just there is empty: DRF asks for it where the offset is the count.
-    """
-    deep = start >= DEPTH if stop is None else stop > start > DEPTH
-    if deep or (stop is not None and stop - start > DEPTH):
-        raise SearchTooDeep(f"Results end at {DEPTH}: {start} to {stop} was asked for. Filter instead.")
-
-
-def _hit(found: Found, instance: Any = None) -> Hit:
+def _hit(point: ScoredPoint, instance: Any = None) -> Hit:
     if instance is not None:
-        instance.search_score = found.score
+        instance.search_score = point.score
     return Hit(
-        product_id=found.stamp.product_id,
-        score=found.score,
-        payload={key: value for key, value in found.payload.items() if key != CLIP},
-        source=found.stamp.source,
+        product_id=point.stamp.product_id,
+        score=point.score,
+        payload={key: value for key, value in point.payload.items() if key != CLIP},
+        source=point.stamp.source,
         instance=instance,
     )

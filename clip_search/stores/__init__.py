@@ -1,4 +1,4 @@
-"""Where points live: `get_store()` gives the store that the settings name."""
+"""Where points are stored: `get_store()` returns the store that the settings name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..exceptions import SetupError
 from .base import Store
 
 SERVER = "clip_search.stores.server.ServerStore"
-EMBEDDED = "clip_search.stores.embedded.EmbeddedStore"
+EMBEDDED = "clip_search.stores.embedded.store.EmbeddedStore"
 
 
 def store_path(qdrant: Mapping[str, Any]) -> str:
@@ -39,3 +39,8 @@ def _store(qdrant: str) -> Store:
     options.pop("backend", None)
     store: Store = import_string(path)(**options)
     return store
+
+
+def reset_stores() -> None:
+    """Forget the stores of this process, as tests do."""
+    _store.cache_clear()

@@ -1,4 +1,4 @@
-"""The one interface of a store, and the values that cross it."""
+"""The interface of a store, and the values that are passed to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..types import Point, Stamp
 
@@ -19,17 +19,17 @@ CLIP = "_clip"
 """The reserved key of a payload that holds the point's `Stamp`."""
 
 RRF_K = 2
-"""How slowly a rank loses weight when lists are fused: a point's score is the sum of 1 / (RRF_K + rank).
+"""The constant k of reciprocal rank fusion: a point's score is the sum of 1 / (k + rank) over the lists.
 
-Reciprocal rank fusion is Cormack, Clarke & Buettcher, "Reciprocal rank fusion outperforms Condorcet and
-individual rank learning methods" (SIGIR 2009), with 60. But a product without an image is in one list
-only, and with 60 it comes behind every product that is in both: tests/benchmarks/relevance.py measures
-its recall@10 as 0. With 2, Qdrant's own default, it is 1.0, and the rest is found as well.
-Ranks count from 0, as in Qdrant; a leg of weight w counts as 1 / (RRF_K - 1 + (rank + 1) / w).
+Cormack, Clarke & Buettcher, "Reciprocal rank fusion outperforms Condorcet and individual rank learning
+methods" (SIGIR 2009) use 60. But a product without an image is in one list only, and with 60 it comes after
+every product that is in both: tests/benchmarks/relevance.py measures its recall@10 as 0. With 2, Qdrant's
+default, it is 1.0, and the others are found as well. Ranks count from 0, as in Qdrant; a retriever of weight
+w adds 1 / (k - 1 + (rank + 1) / w).
 """
 
 Kind = Literal["keyword", "number", "bool", "date"]
-Operator = Literal["eq", "in", "gt", "gte", "lt", "lte", "isnull", "has_vector"]
+Operator = Literal["eq", "in", "gt", "gte", "lt", "lte", "isnull", "has_vector", "all"]
 
 INDEXED: Mapping[str, Literal["keyword", "integer", "bool"]] = {
     f"{CLIP}.revision": "integer",
@@ -42,7 +42,7 @@ INDEXED: Mapping[str, Literal["keyword", "integer", "bool"]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schema:
-    """What a collection is created for."""
+    """What a collection is created with."""
 
     dimension: int
     multiple_images: bool = False
@@ -54,10 +54,11 @@ class Schema:
 class Condition:
     """One condition on a payload key; conditions are joined by AND. A list value matches if any item does.
 
-    A string, bool or number is compared as what it is. Dates are ISO strings or datetimes, in UTC where
-    they name no zone, with gt, gte, lt and lte; eq and in need a datetime, because a string is a keyword.
-    `isnull` is true of what is missing, null or an empty list. What is missing meets no other operator,
-    and so meets each of them negated. `has_vector` is true of a point that has the vector `key`.
+    Strings, booleans and numbers are compared as such. Dates are ISO strings or datetimes, in UTC if they
+    have no time zone, with gt, gte, lt and lte; eq and in need a datetime, because a string is a keyword.
+    `isnull` is true for a value that is missing, null or an empty list. A missing value meets no other
+    operator, and so meets each of them negated. `has_vector` is true for a point that has the vector `key`.
+    `all` takes a list of conditions as its value.
     """
 
     key: str
@@ -67,28 +68,29 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leg:
+class Retriever:
     """One vector to search near: `using` names the vector of the points ("text" or "image")."""
 
     using: str
     vector: NDArray[np.float32]
+    """float32 (dimension,)."""
     weight: float = 1.0
+    """From 0 to 1: see `RRF_K`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A search. One leg: ordered by cosine. Several: fused by rank in the engine (RRF), weighted.
+    """A search. One retriever: ordered by cosine. Several: fused by rank in the engine (weighted RRF).
 
-    No leg: every point that meets the conditions, in the order of ids, with score 1.0.
-    `depth` is how many candidates each leg of a fused query brings: the same for every page,
-    or pages would repeat and skip products.
-    `min_score` is the lowest cosine a point must have in a leg to be found by that leg.
-    Equal scores are ordered by id, so that pages neither repeat nor skip.
+    Without a retriever, it finds every point that meets the conditions, in the order of ids, with score 1.0.
+    `depth` is how many candidates each retriever of a fused query returns: the same for every page, or pages
+    would repeat and skip products. `min_score` is the lowest cosine that a retriever accepts. Equal scores
+    are ordered by id, so that pages neither repeat nor skip.
     """
 
-    legs: Sequence[Leg] = ()
+    retrievers: Sequence[Retriever] = ()
     conditions: Sequence[Condition] = ()
-    without: Sequence[uuid.UUID] = ()
+    exclude: Sequence[uuid.UUID] = ()
     offset: int = 0
     limit: int = 10
     depth: int = 1000
@@ -96,7 +98,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class ScoredPoint:
     """A point that a query found."""
 
     id: uuid.UUID
@@ -106,7 +108,7 @@ class Found:
 
 
 def tombstone(point: Point) -> Point:
-    """Return what a dropped point leaves behind: who it was and its revision, findable by nothing."""
+    """Return what a dropped point leaves behind: its identity and revision, found by no search."""
     stamp = point.stamp
     return Point(
         id=point.id,
@@ -115,59 +117,60 @@ def tombstone(point: Point) -> Point:
 
 
 class Store(ABC):
-    """Points in collections. Every method raises StoreUnavailable, or a leaf of it, when it cannot.
+    """Points in collections. Every method raises StoreUnavailable, or a subclass of it, if it fails.
 
-    Writes are fenced by the point's revision: what is older than what is there changes nothing.
-    A dropped point leaves a tombstone (a stamp with `removed`, without vectors) that carries the
-    revision, so that a writer that stalled cannot bring a deleted product back. Tombstones are in
-    `get` and `scroll`; they are in no query, facet or count.
+    Writes are fenced by the point's revision: a write that is older than the stored point changes nothing. A
+    dropped point leaves a tombstone (a stamp with `removed`, without vectors) with its revision, so that a
+    writer that stalled cannot bring a deleted product back. Tombstones are returned by `get` and `scroll`,
+    but not by queries, facets and counts.
+
+    To bring a store of your own, implement these methods, set CLIP_SEARCH["QDRANT"] to {"backend":
+    "dotted.path"} with the options of its constructor beside it, and run the contract tests of this package
+    against it.
     """
-
-    shared: ClassVar[bool] = True
-    """Whether several machines can use it."""
 
     @abstractmethod
     def create(self, collection: str, schema: Schema) -> None:
-        """Make a collection with its payload indexes; one that exists gets the indexes it lacks, no more."""
+        """Create a collection with its payload indexes. An existing one gets the indexes that it lacks."""
 
     @abstractmethod
     def exists(self, collection: str) -> bool:
-        """Say whether there is such a collection."""
+        """Return whether there is such a collection."""
 
     @abstractmethod
     def destroy(self, collection: str) -> None:
-        """Remove a collection and all its points; a missing one is no error."""
+        """Delete a collection and all its points; a missing one is no error."""
 
     @abstractmethod
     def get(
         self, collection: str, ids: Sequence[uuid.UUID], *, vectors: bool = False
     ) -> dict[uuid.UUID, Point]:
-        """Return the points that are there, tombstones included. Raises CollectionMissing."""
+        """Return the points that exist, tombstones included. Raises CollectionMissing."""
 
     @abstractmethod
     def put(self, collection: str, points: Sequence[Point]) -> None:
         """Write whole points, each only if there is none or its revision is lower.
 
-        Raises CollectionMissing, and ModelChanged where the vectors have another dimension.
+        Raises CollectionMissing, and ModelChanged if the vectors have another dimension.
         """
 
     @abstractmethod
     def drop(self, collection: str, points: Sequence[Point]) -> None:
-        """Leave a tombstone for each point, only if there is none or its revision is not higher.
+        """Replace each point by a tombstone, only if there is none or its revision is not higher.
 
-        Of each point only the id and the stamp are used. Raises CollectionMissing.
+        Only the ids and stamps of the points are used. Raises CollectionMissing.
         """
 
     @abstractmethod
     def purge(self, collection: str, ids: Sequence[uuid.UUID]) -> None:
-        """Remove tombstones for good; a point that lives is left alone."""
+        """Delete tombstones for good; living points are left alone."""
 
     @abstractmethod
     def scroll(self, collection: str, *, after: uuid.UUID | None = None, limit: int = 1000) -> list[Point]:
         """Return the next points in the order of ids, tombstones included, without vectors."""
 
     @abstractmethod
-    def query(self, collection: str, query: Query) -> list[Found]:
+    def query(self, collection: str, query: Query) -> list[ScoredPoint]:
         """Search. Raises CollectionMissing."""
 
     @abstractmethod
@@ -177,25 +180,26 @@ class Store(ABC):
         key: str,
         *,
         conditions: Sequence[Condition] = (),
-        without: Sequence[uuid.UUID] = (),
+        exclude: Sequence[uuid.UUID] = (),
         limit: int = 100,
     ) -> dict[str, int]:
-        """Count the points per value of a keyword, most frequent first."""
+        """Return the number of points for each value of a keyword, the most frequent first."""
 
     @abstractmethod
     def count(self, collection: str, *, conditions: Sequence[Condition] = ()) -> int:
-        """Count the points, tombstones left out."""
+        """Return the number of points, without tombstones."""
 
-    def held(self, collection: str) -> AbstractContextManager[None]:
-        """Keep the collection open meanwhile, where opening it costs something."""
+    def session(self, collection: str) -> AbstractContextManager[Any]:
+        """Return a context manager in which the collection stays open, if opening it costs something."""
         return nullcontext()
 
-    def kept(self) -> AbstractContextManager[None]:
-        """Keep what is opened meanwhile open until somebody else wants it, where opening costs something.
+    def keep_open(self) -> AbstractContextManager[None]:
+        """Return a context manager in which collections stay open until another process wants them.
 
-        For a command that asks again and again: a process that is paused hands nothing over.
+        For commands and requests that use the store again and again. A process that is paused hands nothing
+        over.
         """
         return nullcontext()
 
     def close(self) -> None:  # noqa: B027, for most stores there is nothing to do
-        """Let go of connections and handles."""
+        """Release connections and handles."""

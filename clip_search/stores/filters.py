@@ -1,4 +1,4 @@
-"""Conditions and fences as filters of Qdrant, whichever of its engines runs them."""
+"""Conditions and fences as filters of Qdrant, for both of its engines."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .base import CLIP, Condition
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How one engine calls the same things.
+    """The classes of one engine for the same things.
 
-    `models` has what both call alike: Filter, FieldCondition and MatchAny.
+    `models` has those that both engines call alike: Filter, FieldCondition and MatchAny.
     """
 
     models: Any
@@ -28,7 +28,10 @@ class Dialect:
 
 
 def instant(value: str | date) -> datetime:
-    """Read an ISO string, date or datetime; what names no time zone is UTC. Raises ValueError."""
+    """Return an ISO string, date or datetime as an aware datetime; without a time zone it is UTC.
+
+    Raises ValueError.
+    """
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     if not isinstance(value, datetime):
@@ -40,17 +43,21 @@ def matching(
     dialect: Dialect,
     conditions: Sequence[Condition],
     *,
-    without: Sequence[uuid.UUID] = (),
+    exclude: Sequence[uuid.UUID] = (),
     alive: bool = False,
 ) -> Any:
-    """Return the filter of all conditions, None where there is nothing to filter.
+    """Return the filter that all conditions hold, or None if there is nothing to filter.
 
     `alive` leaves tombstones out.
     """
-    must = [_test(dialect, condition) for condition in conditions if not _negative(condition)]
-    must_not = [_test(dialect, condition) for condition in conditions if _negative(condition)]
-    if without:
-        must_not.append(dialect.has_id(without))
+    must: list[Any] = []
+    must_not: list[Any] = []
+    for condition in conditions:
+        # "is not null" is tested as the opposite of "is null"
+        negated = condition.negated != (condition.operator == "isnull" and not condition.value)
+        (must_not if negated else must).append(_test(dialect, condition))
+    if exclude:
+        must_not.append(dialect.has_id(exclude))
     if alive:
         must_not.append(_equals(dialect, f"{CLIP}.removed", True))
     if not must and not must_not:
@@ -59,7 +66,7 @@ def matching(
 
 
 def older(dialect: Dialect, revision: int, *, or_equal: bool = False) -> Any:
-    """Return the fence of a write: it may replace what has a lower revision."""
+    """Return the fence of a write: it may replace points of a lower revision."""
     operator = "lte" if or_equal else "lt"
     return dialect.models.Filter(must=[_range(dialect, f"{CLIP}.revision", **{operator: revision})])
 
@@ -69,34 +76,33 @@ def tombstones(dialect: Dialect, ids: Sequence[uuid.UUID]) -> Any:
     return dialect.models.Filter(must=[dialect.has_id(ids), _equals(dialect, f"{CLIP}.removed", True)])
 
 
-def _negative(condition: Condition) -> bool:
-    asks_for_a_value = condition.operator == "isnull" and not condition.value
-    return condition.negated != asks_for_a_value
-
-
 def _test(dialect: Dialect, condition: Condition) -> Any:
-    key, value = condition.key, condition.value
-    if condition.operator == "isnull":
+    key, operator, value = condition.key, condition.operator, condition.value
+    if operator == "all":
+        return matching(dialect, value) or dialect.models.Filter()
+    if operator == "isnull":
         return dialect.models.FieldCondition(key=key, is_empty=True)
-    if condition.operator == "has_vector":
+    if operator == "has_vector":
         return dialect.has_vector(key)
-    if condition.operator == "eq":
+    if operator == "eq":
         return _equals(dialect, key, value)
-    if condition.operator == "in":
+    if operator == "in":
         return _any_of(dialect, key, value)
-    return _range(dialect, key, **{condition.operator: value})
+    return _range(dialect, key, **{operator: value})
 
 
 def _equals(dialect: Dialect, key: str, value: Any) -> Any:
     if isinstance(value, bool | str):
         return dialect.models.FieldCondition(key=key, match=dialect.match(value))
-    # Qdrant matches integers and floats exactly, but 5 is not 5.0 to it: a range sees them as one.
+    # Qdrant matches integers and floats exactly, but 5 is not 5.0 to it: a range treats them as equal
     return _range(dialect, key, gte=value, lte=value)
 
 
 def _any_of(dialect: Dialect, key: str, values: Sequence[Any]) -> Any:
     if not values:
-        return dialect.has_id([])  # "any of nothing" is nothing; an empty `should` would be everything
+        return dialect.has_id(
+            []
+        )  # nothing is in an empty list, while an empty `should` would match everything
     if all(isinstance(value, str) for value in values):
         return dialect.models.FieldCondition(key=key, match=dialect.models.MatchAny(any=list(values)))
     return dialect.models.Filter(should=[_equals(dialect, key, value) for value in values])

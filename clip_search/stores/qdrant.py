@@ -1,16 +1,15 @@
-"""What both of Qdrant's engines share: points, fences, queries. Where they differ is in their own files."""
+"""What both of Qdrant's engines share: points, fences, queries."""
 
 from __future__ import annotations
 
 import uuid
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..exceptions import ModelChanged, SetupError, StoreUnavailable
 from ..types import Point, Stamp
-from .base import CLIP, INDEXED, Condition, Found, Query, Schema, Store, tombstone
+from .base import CLIP, INDEXED, Condition, Query, Schema, ScoredPoint, Store, tombstone
 from .filters import Dialect, matching, older, tombstones
 
 INDEX_TYPES = {"keyword": "keyword", "number": "float", "bool": "bool", "date": "datetime"}
@@ -18,9 +17,9 @@ INDEX_TYPES = {"keyword": "keyword", "number": "float", "bool": "bool", "date": 
 TIES = 16
 """How many points of equal score may lie across the edge of a page.
 
-Fusing makes many equal scores (first here and second there, or the reverse), and Qdrant returns them in
-another order every time. So a little more than the page is asked for, ordered by score and id, and cut.
-Where still more are equal (a hundred products with one placeholder picture), the whole depth is asked for.
+Fusion makes many equal scores (first in one list and second in the other, or the reverse), and Qdrant returns
+them in a different order every time. So a little more than the page is read, ordered by score and id, and
+cut. If still more are equal (a hundred products with one placeholder picture), the whole depth is read.
 """
 
 
@@ -30,34 +29,34 @@ def payload_indexes(schema: Schema) -> dict[str, str]:
 
 
 def refused(message: str) -> SetupError:
-    """Return the error for a request that the engine understood and would not do."""
+    """Return the error for a request that the engine understood and refused."""
     if "dimension" in message.lower():
         return ModelChanged(f"{message.strip()}. Run `manage.py clip_rebuild`, or restore the model.")
-    if "index" in message.lower():  # of a filter that was declared, or got another type, after it was made
-        remedy = "Run `manage.py clip_reindex`, and `clip_rebuild` where a filter changed its type."
+    if "index" in message.lower():  # of a filter that was declared, or changed its type, since it was created
+        remedy = "Run `manage.py clip_reindex`, and `clip_rebuild` if a filter changed its type."
         return SetupError(f"Qdrant refused the request: {message.strip()}. {remedy}")
     return SetupError(f"Qdrant refused the request: {message.strip()}. Run `manage.py check`.")
 
 
 class QdrantStore(Store):
-    """A store whose engine is Qdrant. An engine brings the methods below; each raises what `Store` says."""
+    """A store whose engine is Qdrant. Subclasses implement the abstract methods, for one engine each."""
 
     @property
     @abstractmethod
     def dialect(self) -> Dialect:
-        """What the engine calls the things of a filter."""
+        """The engine's classes for points and filters."""
 
     @abstractmethod
     def _retrieve(self, collection: str, ids: list[uuid.UUID], vectors: bool) -> Iterable[Any]:
-        """Return the records of those ids that exist."""
+        """Return the records of the ids that exist."""
 
     @abstractmethod
     def _page(self, collection: str, start: uuid.UUID | None, limit: int) -> Iterable[Any]:
-        """Return `limit` records from id `start` on, in the order of ids."""
+        """Return `limit` records in the order of ids, beginning with id `start`."""
 
     @abstractmethod
     def _upsert(self, collection: str, batches: list[tuple[list[Any], Any]]) -> None:
-        """Write each batch of points where its filter holds or the point is missing."""
+        """Write each batch: those of its points that are missing or meet its filter."""
 
     @abstractmethod
     def _delete(self, collection: str, where: Any) -> None:
@@ -73,7 +72,7 @@ class QdrantStore(Store):
 
     @abstractmethod
     def _count(self, collection: str, where: Any) -> int:
-        """Count the points that meet the filter."""
+        """Return the number of points that meet the filter."""
 
     def get(
         self, collection: str, ids: Sequence[uuid.UUID], *, vectors: bool = False
@@ -88,12 +87,13 @@ class QdrantStore(Store):
         self._write(collection, [tombstone(point) for point in points], or_equal=True)
 
     def _write(self, collection: str, points: Sequence[Point], *, or_equal: bool) -> None:
-        batches = [
-            ([self._record(point) for point in group], older(self.dialect, revision, or_equal=or_equal))
-            for revision, group in _by_revision(points)
-        ]
-        if batches:
-            self._upsert(collection, batches)
+        # a fence is one for each request, and it depends on the revision
+        by_revision: dict[int, list[Any]] = {}
+        for point in points:
+            by_revision.setdefault(point.stamp.revision, []).append(self._record(point))
+        if by_revision:
+            fences = {revision: older(self.dialect, revision, or_equal=or_equal) for revision in by_revision}
+            self._upsert(collection, [(by_revision[revision], fences[revision]) for revision in by_revision])
 
     def _record(self, point: Point) -> Any:
         return self.dialect.point(
@@ -109,20 +109,20 @@ class QdrantStore(Store):
         start = uuid.UUID(int=after.int + 1) if after else None
         return [_point(record) for record in self._page(collection, start, limit)]
 
-    def query(self, collection: str, query: Query) -> list[Found]:
-        # Tombstones have no vectors, so only a query without a leg can meet them.
-        where = matching(self.dialect, query.conditions, without=query.without, alive=not query.legs)
+    def query(self, collection: str, query: Query) -> list[ScoredPoint]:
+        # tombstones have no vectors, so only a query without a retriever can find them
+        where = matching(self.dialect, query.conditions, exclude=query.exclude, alive=not query.retrievers)
         first, end = max(0, query.offset - TIES), query.offset + query.limit
         hits = self._ranked(collection, query, where, first, end + TIES)
         if _tied(hits, query, first):
             first = 0
             hits = self._ranked(collection, query, where, first, max(end, query.depth))
-        return [_found(hit, query) for hit in hits[query.offset - first :][: query.limit]]
+        return [_scored(hit, query) for hit in hits[query.offset - first :][: query.limit]]
 
     def _ranked(self, collection: str, query: Query, where: Any, start: int, end: int) -> list[Any]:
         """Return the engine's hits from one rank to another, equal scores in the order of ids."""
         hits = self._find(collection, query, where, start, end - start)
-        return sorted(hits, key=lambda hit: (-hit.score if query.legs else 0, str(hit.id)))
+        return sorted(hits, key=lambda hit: (-hit.score if query.retrievers else 0, str(hit.id)))
 
     def facet(
         self,
@@ -130,11 +130,11 @@ class QdrantStore(Store):
         key: str,
         *,
         conditions: Sequence[Condition] = (),
-        without: Sequence[uuid.UUID] = (),
+        exclude: Sequence[uuid.UUID] = (),
         limit: int = 100,
     ) -> dict[str, int]:
-        # Tombstones have no value to be counted by.
-        hits = self._facet(collection, key, matching(self.dialect, conditions, without=without), limit)
+        # tombstones have no values to count
+        hits = self._facet(collection, key, matching(self.dialect, conditions, exclude=exclude), limit)
         counts = {str(hit.value): int(hit.count) for hit in hits}
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
@@ -143,21 +143,14 @@ class QdrantStore(Store):
 
 
 def _tied(hits: Sequence[Any], query: Query, first: int) -> bool:
-    """Say whether points that are equal to the first or last of the page may lie beyond what was found."""
+    """Return whether points with the score of the first or last of the page may lie beyond what was read."""
     page = hits[query.offset - first :][: query.limit]
-    if not page or not query.legs:
+    if not page or not query.retrievers:
         return False
     asked = query.offset - first + query.limit + TIES
     at_the_start = first > 0 and hits[0].score == page[0].score
     at_the_end = len(hits) == asked and hits[-1].score == page[-1].score
     return at_the_start or at_the_end
-
-
-def _by_revision(points: Sequence[Point]) -> Iterator[tuple[int, list[Point]]]:
-    """Group points for writing: a fence is one per request, and it depends on the revision."""
-    ordered = sorted(points, key=lambda point: point.stamp.revision)
-    for revision, group in groupby(ordered, key=lambda point: point.stamp.revision):
-        yield revision, list(group)
 
 
 def _read(payload: dict[str, Any] | None) -> tuple[Stamp, dict[str, Any]]:
@@ -178,7 +171,7 @@ def _point(record: Any) -> Point:
     return Point(id=uuid.UUID(str(record.id)), stamp=stamp, payload=payload, vectors=vectors)
 
 
-def _found(hit: Any, query: Query) -> Found:
+def _scored(hit: Any, query: Query) -> ScoredPoint:
     stamp, payload = _read(hit.payload)
-    score = float(hit.score) if query.legs else 1.0
-    return Found(id=uuid.UUID(str(hit.id)), score=score, stamp=stamp, payload=payload)
+    score = float(hit.score) if query.retrievers else 1.0
+    return ScoredPoint(id=uuid.UUID(str(hit.id)), score=score, stamp=stamp, payload=payload)

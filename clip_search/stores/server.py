@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import CollectionMissing, SetupError, StoreUnavailable
 from ..types import IMAGE, TEXT, Point
-from .base import RRF_K, Leg, Query, Schema
+from .base import RRF_K, Query, Retriever, Schema
 from .filters import Dialect
 from .qdrant import QdrantStore, payload_indexes
 from .server_errors import client_errors, explained, without_frames
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger("clip_search")
 
 TIMEOUT = 10
-"""Seconds for one request, unless CLIP_SEARCH["QDRANT"] has a `timeout`."""
+"""Seconds for one request, unless CLIP_SEARCH["QDRANT"] sets `timeout`."""
 
 POINTS_A_REQUEST = 100
 NUMBERS_A_REQUEST = 500_000
-"""Of all vectors: 10 MB of JSON, and a server takes 32 MiB."""
+"""Of all vectors together: 10 MB of JSON. A server accepts 32 MiB."""
 NEEDED_VERSION = (1, 17)
-"""An older server takes a conditional write for an unconditional one, without a word."""
+"""An older server silently ignores the condition of a conditional write."""
 
 
 class ServerStore(QdrantStore):
-    """Collections on a Qdrant server. `options` go to `qdrant_client.QdrantClient`: url, api_key, timeout…
+    """Collections on a Qdrant server. `options` are those of `qdrant_client.QdrantClient`: url, api_key…
 
-    COLLECTION_OPTIONS go to `create_collection`: shard_number, replication_factor, on_disk_payload,
-    hnsw_config, quantization_config…; `on_disk` is of the vectors.
+    COLLECTION_OPTIONS are passed to `create_collection`: shard_number, replication_factor, on_disk_payload,
+    hnsw_config, quantization_config…; `on_disk` is for the vectors.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -71,20 +71,20 @@ class ServerStore(QdrantStore):
                     self._client = QdrantClient(**self._options)
                 except TypeError as error:
                     raise SetupError(
-                        f'CLIP_SEARCH["QDRANT"] has an option that is none of the client\'s: {error}.'
+                        f'CLIP_SEARCH["QDRANT"] has an option that qdrant-client does not know: {error}.'
                     ) from without_frames(error)
             return self._client
 
     def _check_key(self) -> None:
-        """Refuse what cannot be a header here, because the error of whoever sends it would show the value."""
-        # not in a variable, which an error page would show
+        """Refuse a key that cannot be sent as a header: the HTTP client's error would show it."""
+        # not in a variable: an error page would show it
         if re.search(r"[^ -~]", str(self._options.get("api_key") or "")):
             raise SetupError(
-                'CLIP_SEARCH["QDRANT"]["api_key"] has a line break or another character that no key has.'
+                'CLIP_SEARCH["QDRANT"]["api_key"] has a line break or another character that is not allowed.'
             )
 
     @contextmanager
-    def _asking(self, collection: str = "") -> Iterator[QdrantClient]:
+    def _client_for(self, collection: str = "") -> Iterator[QdrantClient]:
         try:
             yield self._connected()
         except client_errors() as error:
@@ -99,28 +99,28 @@ class ServerStore(QdrantStore):
     def create(self, collection: str, schema: Schema) -> None:
         self._check_version()
         if not self.exists(collection):
-            self._make(collection, schema)
-        self._make_indexes(collection, schema)
+            self._create(collection, schema)
+        self._create_indexes(collection, schema)
 
-    def _make(self, collection: str, schema: Schema) -> None:
+    def _create(self, collection: str, schema: Schema) -> None:
         options = dict(schema.options)
         on_disk = options.pop("on_disk", None)
         try:
-            with self._asking(collection) as client:
+            with self._client_for(collection) as client:
                 client.create_collection(collection, vectors_config=_vectors(schema, on_disk), **options)
         except (TypeError, SetupError) as error:
             if self.exists(collection):  # another process was faster
                 return
             raise SetupError(
-                f'Qdrant cannot make the collection. Check CLIP_SEARCH["COLLECTION_OPTIONS"]. {error}'
+                f'Qdrant cannot create the collection. Check CLIP_SEARCH["COLLECTION_OPTIONS"]. {error}'
             ) from error
         logger.info("Created collection=%s dimension=%d", collection, schema.dimension)
 
-    def _make_indexes(self, collection: str, schema: Schema) -> None:
-        # Also in a collection that exists: whoever made it may have died before it made the last one.
+    def _create_indexes(self, collection: str, schema: Schema) -> None:
+        # also in an existing collection: the process that created it may have died before the last index
         from qdrant_client import models
 
-        with self._asking(collection) as client:
+        with self._client_for(collection) as client:
             there = client.get_collection(collection).payload_schema
             for key, name in payload_indexes(schema).items():
                 if key not in there:
@@ -129,11 +129,11 @@ class ServerStore(QdrantStore):
     def _check_version(self) -> None:
         if self._version_is_fine:
             return
-        with self._asking() as client:
+        with self._client_for() as client:
             version = client.info().version
         match = re.match(r"(\d+)\.(\d+)", version)
         if not match:
-            raise StoreUnavailable('What answers at CLIP_SEARCH["QDRANT"] is no Qdrant server.')
+            raise StoreUnavailable('The server at CLIP_SEARCH["QDRANT"] is no Qdrant server.')
         if tuple(map(int, match.groups())) < NEEDED_VERSION:
             raise SetupError(
                 f"The Qdrant server is version {version} and ignores conditional writes. "
@@ -142,26 +142,26 @@ class ServerStore(QdrantStore):
         self._version_is_fine = True
 
     def exists(self, collection: str) -> bool:
-        with self._asking(collection) as client:
+        with self._client_for(collection) as client:
             return client.collection_exists(collection)
 
     def destroy(self, collection: str) -> None:
         self._many_images.pop(collection, None)
         try:
-            with self._asking(collection) as client:
+            with self._client_for(collection) as client:
                 client.delete_collection(collection)
         except CollectionMissing:
             return
 
     def _retrieve(self, collection: str, ids: list[uuid.UUID], vectors: bool) -> Iterable[Any]:
         step = POINTS_A_REQUEST if vectors else len(ids) or 1
-        with self._asking(collection) as client:
+        with self._client_for(collection) as client:
             for start in range(0, len(ids), step):
                 some = ids[start : start + step]
                 yield from client.retrieve(collection, some, with_payload=True, with_vectors=vectors)
 
     def _page(self, collection: str, start: uuid.UUID | None, limit: int) -> Iterable[Any]:
-        with self._asking(collection) as client:
+        with self._client_for(collection) as client:
             return client.scroll(collection, offset=start, limit=limit, with_payload=True)[0]
 
     def _write(self, collection: str, points: Sequence[Point], *, or_equal: bool) -> None:
@@ -174,7 +174,7 @@ class ServerStore(QdrantStore):
         from qdrant_client import models
 
         self._check_version()
-        with self._asking(collection) as client:
+        with self._client_for(collection) as client:
             operations = [
                 models.UpsertOperation(upsert=models.PointsList(points=points, update_filter=where))
                 for points, where in batches
@@ -184,28 +184,28 @@ class ServerStore(QdrantStore):
     def _delete(self, collection: str, where: Any) -> None:
         from qdrant_client import models
 
-        with self._asking(collection) as client:
+        with self._client_for(collection) as client:
             client.delete(collection, models.FilterSelector(filter=where), wait=True)
 
     def _find(self, collection: str, query: Query, where: Any, offset: int, limit: int) -> Iterable[Any]:
-        with self._asking(collection) as client:
-            legs = [self._near(client, collection, leg) for leg in query.legs]
+        with self._client_for(collection) as client:
+            retrievers = [self._nearest(client, collection, retriever) for retriever in query.retrievers]
             return client.query_points(
                 collection,
                 query_filter=where,
                 offset=offset,
                 limit=limit,
                 with_payload=True,
-                **_search(query, legs, where),
+                **_search(query, retrievers, where),
             ).points
 
-    def _near(self, client: QdrantClient, collection: str, leg: Leg) -> dict[str, Any]:
-        vector = leg.vector.tolist()
-        many = leg.using == IMAGE and self._has_many_images(client, collection)
-        return {"query": [vector] if many else vector, "using": leg.using}
+    def _nearest(self, client: QdrantClient, collection: str, retriever: Retriever) -> dict[str, Any]:
+        vector = retriever.vector.tolist()
+        many = retriever.using == IMAGE and self._has_many_images(client, collection)
+        return {"query": [vector] if many else vector, "using": retriever.using}
 
     def _has_many_images(self, client: QdrantClient, collection: str) -> bool:
-        """Say whether its image is a multivector: it never changes, so it is asked once per process."""
+        """Return whether the image is a multivector. It never changes, so it is read once per process."""
         if collection not in self._many_images:
             vectors = client.get_collection(collection).config.params.vectors
             image = vectors.get(IMAGE) if isinstance(vectors, dict) else None
@@ -213,11 +213,11 @@ class ServerStore(QdrantStore):
         return self._many_images[collection]
 
     def _facet(self, collection: str, key: str, where: Any, limit: int) -> Iterable[Any]:
-        with self._asking(collection) as client:
+        with self._client_for(collection) as client:
             return client.facet(collection, key, facet_filter=where, limit=limit, exact=True).hits
 
     def _count(self, collection: str, where: Any) -> int:
-        with self._asking(collection) as client:
+        with self._client_for(collection) as client:
             return client.count(collection, count_filter=where, exact=True).count
 
 
@@ -237,16 +237,16 @@ def _vectors(schema: Schema, on_disk: bool | None) -> dict[str, Any]:
     }
 
 
-def _search(query: Query, legs: list[dict[str, Any]], where: Any) -> Mapping[str, Any]:
+def _search(query: Query, retrievers: list[dict[str, Any]], where: Any) -> Mapping[str, Any]:
     from qdrant_client import models
 
-    if not legs:
+    if not retrievers:
         return {}
-    if len(legs) == 1:
-        return {"score_threshold": query.min_score, **legs[0]}
+    if len(retrievers) == 1:
+        return {"score_threshold": query.min_score, **retrievers[0]}
     prefetch = [
-        models.Prefetch(limit=query.depth, filter=where, score_threshold=query.min_score, **leg)
-        for leg in legs
+        models.Prefetch(limit=query.depth, filter=where, score_threshold=query.min_score, **retriever)
+        for retriever in retrievers
     ]
-    fusion = models.Rrf(k=RRF_K, weights=[float(leg.weight) for leg in query.legs])
+    fusion = models.Rrf(k=RRF_K, weights=[float(retriever.weight) for retriever in query.retrievers])
     return {"query": models.RrfQuery(rrf=fusion), "prefetch": prefetch}

@@ -1,4 +1,4 @@
-"""What went wrong between qdrant-client and the server, said in this package's errors."""
+"""Errors of qdrant-client and of the server as this package's errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GRPC_STATUS = {"INVALID_ARGUMENT": 400, "UNAUTHENTICATED": 401, "PERMISSION_DENI
 
 
 def client_errors() -> tuple[type[Exception], ...]:
-    """Return what qdrant-client raises: its own errors, gRPC's, and those of reading a strange answer."""
+    """Return what qdrant-client raises: its own errors, gRPC's, and those of parsing an unexpected answer."""
     import grpc
     from qdrant_client.common.client_exceptions import QdrantException
     from qdrant_client.http.exceptions import ApiException
@@ -21,9 +21,9 @@ def client_errors() -> tuple[type[Exception], ...]:
 
 
 def without_frames(error: BaseException) -> BaseException:
-    """Return an error, and what led to it, without where it came from.
+    """Return an error and its causes without their tracebacks.
 
-    Error pages show the variables of every frame, and in those of the client and below is the key.
+    Error pages show the variables of every frame, and the frames of the client hold the API key.
     """
     found: BaseException | None = error
     while found is not None:
@@ -33,15 +33,15 @@ def without_frames(error: BaseException) -> BaseException:
 
 
 def explained(error: Exception, collection: str) -> ClipSearchError:
-    """Return this package's error for one of `client_errors`. Its message holds nothing that was sent."""
-    status, said = _status(error)
+    """Return this package's error for one of `client_errors()`. Its message holds nothing that was sent."""
+    status, message = _status(error)
     if status in (401, 403):
         return SetupError(f'Qdrant refused access ({status}). Check CLIP_SEARCH["QDRANT"]["api_key"].')
-    # Only what names the collection: a proxy without a route answers 404 as well.
-    if status == 404 and collection and collection in said:
+    # only if it names the collection: a proxy without a route answers 404 too
+    if status == 404 and collection and collection in message:
         return CollectionMissing()
-    if status in (400, 409, 422) and said:  # without Qdrant's own words it was something in between
-        return refused(said)
+    if status in (400, 409, 422) and message:  # without Qdrant's own message, something in between answered
+        return refused(message)
     reason = f"status {status}" if status else type(getattr(error, "source", error)).__name__
     return StoreUnavailable(
         f'Qdrant did not answer as it should ({reason}). Check that it runs where CLIP_SEARCH["QDRANT"] says.'
@@ -49,30 +49,30 @@ def explained(error: Exception, collection: str) -> ClipSearchError:
 
 
 def _status(error: Exception) -> tuple[int | None, str]:
-    """Return the HTTP status that an error stands for, and what the server said."""
+    """Return the HTTP status that an error stands for, and the server's message."""
     import grpc
     from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
     from qdrant_client.http.exceptions import UnexpectedResponse
 
     if isinstance(error, UnexpectedResponse):
-        return error.status_code, _said(error)
+        return error.status_code, _message(error)
     if isinstance(error, ResourceExhaustedResponse):
         return 429, ""
     if isinstance(error, grpc.Call):
         return GRPC_STATUS.get(error.code().name), error.details() or ""
-    if _is_ours(error):
+    if _is_refusal(error):
         return (404 if str(error).endswith("not found") else 400), str(error)
     return None, ""
 
 
-def _is_ours(error: Exception) -> bool:
-    """Say whether the client refused what it was asked, rather than stumbled over the answer."""
+def _is_refusal(error: Exception) -> bool:
+    """Return whether the client refused the request, rather than failed to parse the answer."""
     if isinstance(error, AssertionError):
         return "Unknown arguments" in str(error)
     return isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
 
 
-def _said(error: Any) -> str:
+def _message(error: Any) -> str:
     try:
         return str(error.structured()["status"]["error"])
     except (ValueError, LookupError, TypeError):

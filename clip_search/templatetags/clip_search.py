@@ -1,4 +1,4 @@
-"""Search and similar products in templates."""
+"""Template tags for search and similar products."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from django import template
 from django.db.models import Model
 
 from .. import searching
-from ..documents import Document, registry
+from ..documents.binding import BoundDocument
+from ..documents.registry import registry
 from ..exceptions import BadFilterValue, SearchUnavailable
 
 register = template.Library()
@@ -19,7 +20,7 @@ register = template.Library()
 def clip_search(text: str | None, document: str = "", limit: Any = 24, **filters: Any) -> Products:
     """Find products by words: `{% clip_search q limit=12 category="kitchen" as products %}`.
 
-    `document` may be left out where only one is registered. A filter without a value filters nothing.
+    `document` may be left out if only one is registered. A filter without a value is ignored.
     """
     found = _document(document)
     return _shown(lambda: searching.search(found, str(text or ""), filters=_given(filters)), _size(limit, 24))
@@ -38,12 +39,12 @@ def similar_products(
 
 
 def _given(filters: dict[str, Any]) -> dict[str, Any]:
-    """Return the filters that have a value: a page is often shown without some of its parameters."""
+    """Return the filters that have a value: parameters of a page are often missing."""
     return {name: value for name, value in filters.items() if value not in (None, "")}
 
 
 def _size(limit: Any, default: int) -> int:
-    """Return how many to show: like a value of a filter, it may be whatever stood in the address."""
+    """Return how many to show. The value may come from the address of the page, so it may be anything."""
     try:
         return min(max(int(limit), 0), searching.DEPTH)
     except (TypeError, ValueError):
@@ -51,18 +52,18 @@ def _size(limit: Any, default: int) -> int:
 
 
 class Products(list[Any]):
-    """Products in rank order; where there are none, it may say why.
+    """Products in rank order. If there are none, an attribute may tell why.
 
-    The rest of the page is worth showing then: `{% if items.unavailable %}…{% endif %}`.
+    So that the rest of the page can be shown: `{% if items.unavailable %}…{% endif %}`.
     """
 
     unavailable = ""
-    """Why search cannot answer now."""
+    """Why search cannot answer now, or ""."""
     invalid = ""
-    """Which value, of a filter or of `min_score`, nothing can have."""
+    """Which value of a filter or of `min_score` is invalid, or ""."""
 
 
-def _shown(ask: Callable[[], searching.SearchResults], limit: int) -> Products:
+def _shown(ask: Callable[[], searching.SearchResults[Any]], limit: int) -> Products:
     products = Products()
     try:
         products += ask()[:limit]
@@ -73,7 +74,7 @@ def _shown(ask: Callable[[], searching.SearchResults], limit: int) -> Products:
     return products
 
 
-def _document(name: str, model: type[Model] | None = None) -> Document:
+def _document(name: str, model: type[Model] | None = None) -> BoundDocument:
     candidates = registry.of_model(model) if model else list(registry)
     named = [document for document in candidates if name in ("", document.name)]
     if len(named) == 1:

@@ -100,7 +100,7 @@ class FindView(ShopMixin, TemplateView):
     def answer(self, form: SearchForm, shelves: Mapping[str, str]) -> dict[str, Any]:
         """Return a page of products and the filters beside it. Raises SearchUnavailable."""
         results = self.results(form)
-        with results.held():
+        with results.session():
             # A page that does not exist is the last one, so that no page is too deep.
             page = Paginator(results, PAGE_SIZE).get_page(self.request.GET.get("page"))
             products, groups = list(page), facets.groups(form, shelves)

@@ -8,7 +8,7 @@ import sys
 import time
 from importlib import import_module
 
-from clip_search.encoder import WAITING
+from clip_search.encoders.clip import WAITING
 
 from .shop import FULL, QUICK, bench
 from .table import as_json, machine, say, show

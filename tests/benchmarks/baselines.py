@@ -35,7 +35,7 @@ class Loop:
         from sentence_transformers import SentenceTransformer
 
         from clip_search.stores.base import Schema
-        from clip_search.stores.embedded import EmbeddedStore
+        from clip_search.stores.embedded.store import EmbeddedStore
 
         where = None if device == "auto" else device
         options: Any = {"model_kwargs": {"dtype": torch.float32}}
@@ -67,7 +67,7 @@ class Loop:
 
     def in_batches(self, texts: Sequence[str], paths: Sequence[Path] = ()) -> None:
         """Baseline (b); without `paths`, of texts alone."""
-        with self.store.held("loop"):
+        with self.store.session("loop"):
             for start in range(0, len(texts), BATCH):
                 vectors = {"text": self.texts(texts[start : start + BATCH])}
                 if paths:
@@ -77,7 +77,7 @@ class Loop:
 
     def one_by_one(self, texts: Sequence[str], paths: Sequence[Path] = ()) -> None:
         """Baseline (a); without `paths`, baseline (e)."""
-        with self.store.held("loop"):
+        with self.store.session("loop"):
             for number, text in enumerate(texts):
                 vectors = {"text": self.texts([text], 1)}
                 if paths:

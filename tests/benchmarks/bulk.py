@@ -61,7 +61,7 @@ def amx() -> bool:
 
 def compared(bench: Bench, kind: str, count: int) -> tuple[list[float], list[float]]:
     """Return the seconds, round by round, of baseline (b) and of clip_reindex over the same products."""
-    from clip_search.encoder import get_encoder
+    from clip_search.encoders import get_encoder
 
     shop.empty()
     shop.stock(count, kind)
@@ -85,13 +85,13 @@ def contents() -> tuple[list[str], list[Path]]:
 
 def nothing_indexed() -> None:
     """Empty the index; what it is written to is there already, as the store of a baseline is."""
-    from clip_search import indexing
-    from clip_search.documents import registry
+    from clip_search.documents.registry import registry
+    from clip_search.indexing.targets import get_target
 
     shop.forget()
     document = registry.get("product")
     assert document
-    indexing.target(document)
+    get_target(document)
 
 
 def reindex() -> None:
@@ -113,13 +113,14 @@ def against_the_loop(figure: str, count: int, plain: list[float], ours: list[flo
 
 def overlap(bench: Bench, count: int) -> Iterator[Row]:
     """Compare with what the cores would do if they did nothing but decode and run the model."""
-    from clip_search.encoder import get_encoder, shrunk
+    from clip_search.encoders import get_encoder
+    from clip_search.images import shrink
 
     encoder: Any = get_encoder()
     texts, paths = contents()
-    pixels = [shrunk(encoder, path.read_bytes()) for path in paths]
+    pixels = [shrink(path.read_bytes(), encoder.image_size) for path in paths]
     alone = {
-        "decode": lambda: [shrunk(encoder, path.read_bytes()) for path in paths],
+        "decode": lambda: [shrink(path.read_bytes(), encoder.image_size) for path in paths],
         "image": lambda: encoder.embed_images(pixels),
         "text": lambda: [encoder.embed_texts(texts[at : at + 128]) for at in range(0, len(texts), 128)],
     }
@@ -187,14 +188,15 @@ def gpu(bench: Bench, count: int) -> Row:
     """Compare the bulk run with decoding alone, on all cores."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from clip_search.encoder import get_encoder, shrunk
+    from clip_search.encoders import get_encoder
+    from clip_search.images import shrink
 
     _, paths = contents()
-    encoder = get_encoder()
+    size = get_encoder().image_size
 
     def decode() -> None:
         with ThreadPoolExecutor(cores()) as pool:
-            list(pool.map(lambda path: shrunk(encoder, path.read_bytes()), paths))
+            list(pool.map(lambda path: shrink(path.read_bytes(), size), paths))
 
     runs, decodes = in_turn(bench.sizes.rounds, reindex, decode, before=nothing_indexed)
     return Row(

@@ -19,7 +19,7 @@ from .table import Row
 
 
 def rows(bench: Bench) -> Iterator[Row]:
-    from clip_search.encoder import get_encoder
+    from clip_search.encoders import get_encoder
 
     encoder: Any = get_encoder()
     dtype = str(encoder._placement[1]).removeprefix("torch.")
@@ -42,7 +42,7 @@ def demo(precision: str) -> Iterator[relevance.Bench]:
 def measured(bench: relevance.Bench) -> list[float]:
     """Return recall@10 by default and by image alone, each in English and in French."""
     places, found = relevance.collection(bench, "all"), []
-    with bench.store.held("all"):
+    with bench.store.session("all"):
         for weights in ({"text": 1.0, "image": 1.0}, {"image": 1.0}):
             rank = relevance.engine(bench, "all", places, weights)
             found += [relevance.measure(bench, rank, language)[0] for language in bench.queries]
@@ -51,7 +51,8 @@ def measured(bench: relevance.Bench) -> list[float]:
 
 def drafted(count: int) -> Row:
     """Compare JPEGs, which are drafted, with the same pixels as PNG, which cannot be."""
-    from clip_search.encoder import get_encoder, shrunk
+    from clip_search.encoders import get_encoder
+    from clip_search.images import shrink
     from tests import second_renderer
 
     encoder: Any = get_encoder()
@@ -61,7 +62,7 @@ def drafted(count: int) -> Row:
         drawn = second_renderer.render(kind, colour, "plain", seed=number).convert("RGB").resize((1000, 1000))
         data = saved(drawn, "JPEG", quality=85)
         whole = saved(Image.open(io.BytesIO(data)), "PNG", compress_level=1)
-        found.append([shrunk(encoder, file) for file in (data, whole)])
+        found.append([shrink(file, encoder.image_size) for file in (data, whole)])
     jpegs, pngs = (encoder.embed_images(list(column)) for column in zip(*found, strict=True))
     return likeness("drafted JPEGs, against whole ones", jpegs, pngs, 0.99)
 

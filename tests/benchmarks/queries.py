@@ -45,7 +45,7 @@ def set_up(folder: str, products: int) -> Any:
     django.setup()
     from django.core.management import call_command
 
-    from clip_search.documents import registry
+    from clip_search.documents.registry import registry
 
     call_command("migrate", verbosity=0)
     document = registry.get("product")
@@ -55,7 +55,7 @@ def set_up(folder: str, products: int) -> Any:
 
 def fill(document: Any, products: int) -> None:
     """Write rows, and points that say what indexing them would, but for their vectors."""
-    from clip_search import indexing
+    from clip_search.indexing.targets import get_target
     from clip_search.types import IMAGE, TEXT, Point, Stamp
     from tests.shop.models import Product
 
@@ -65,16 +65,16 @@ def fill(document: Any, products: int) -> None:
         [Product(name=name, sku=f"SKU-{number}", price=number % 90) for number, name in enumerate(names)],
         batch_size=500,
     )
-    goal = indexing.target(document)
+    target = get_target(document)
     for start in range(0, products, 1000):
         points = []
         for row in rows[start : start + 1000]:
             content = document.content(row)
-            vectors = unit(rng.standard_normal((2, goal.encoder.dimension), np.float32))
+            vectors = unit(rng.standard_normal((2, target.encoder.dimension), np.float32))
             stamp = Stamp(
                 product_id=content.product_id,
                 revision=1,
-                fingerprint=goal.encoder.fingerprint,
+                fingerprint=target.encoder.fingerprint,
                 exact=content.exact,
             )
             points.append(
@@ -85,7 +85,7 @@ def fill(document: Any, products: int) -> None:
                     vectors={TEXT: vectors[0], IMAGE: vectors[1]},
                 )
             )
-        goal.store.put(goal.collections[0].name, points)
+        target.store.put(target.collections[0].name, points)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -103,32 +103,32 @@ class Bench:
     """The searches, and what they are compared with."""
 
     def __init__(self, document: Any) -> None:
-        from clip_search.encoder import get_encoder
-        from clip_search.searching.engine import engine_of
+        from clip_search.encoders import get_encoder
+        from clip_search.searching.engine import get_engine
 
-        self.document, self.encoder, self.engine = document, get_encoder(), engine_of(document)
+        self.document, self.encoder, self.engine = document, get_encoder(), get_engine(document)
         self.encoder.warm_up(images=False)
         self.texts = queries()
 
     def search(self, text: str) -> None:
         """Search as a shop does: a page of rows in rank order."""
-        if len(list(type(self.document).search(text)[:PAGE])) != PAGE:
+        if len(list(type(self.document.declaration).search(text)[:PAGE])) != PAGE:
             raise AssertionError("The page is not full: this would measure something else.")
 
     def encode(self, text: str) -> np.ndarray:
         """Embed what a search for this text asks the model."""
-        return self.encoder.embed_texts([self.document.query_prompt.replace("{query}", text)])[0]
+        return self.encoder.embed_texts([self.document.declaration.query_prompt.replace("{query}", text)])[0]
 
     def ask(self, vector: np.ndarray) -> None:
         """Ask the engine alone for a page: one fused query, in the engine's own words."""
         from clip_search.searching import DEPTH
-        from clip_search.stores.base import Leg, Query
+        from clip_search.stores.base import Query, Retriever
         from clip_search.types import IMAGE, TEXT
 
         store: Any = self.engine.store
-        legs = [Leg(using=TEXT, vector=vector), Leg(using=IMAGE, vector=vector)]
-        fused = store._search(Query(legs=legs, limit=PAGE, depth=DEPTH), None)
-        with store._shard(self.engine.collection.name, stay=True) as shard:
+        retrievers = [Retriever(using=TEXT, vector=vector), Retriever(using=IMAGE, vector=vector)]
+        fused = store._search(Query(retrievers=retrievers, limit=PAGE, depth=DEPTH), None)
+        with store.session(self.engine.collection.name, stay_open=True) as shard:
             shard.query(store._edge.QueryRequest(limit=PAGE, offset=0, with_payload=True, **fused))
 
     def round(self) -> dict[str, float]:
@@ -164,16 +164,16 @@ def seconds(task: Callable[[], object]) -> float:
 
 def rows(bench: Bench, rounds: int) -> list[dict[str, Any]]:
     """Measure. `ratio` is the median of the rounds' ratios, `at_most` what it may be."""
-    with bench.engine.held():
-        held = [bench.round() for _ in range(rounds + WARMING_UP)][WARMING_UP:]
+    with bench.engine.store.session(bench.engine.collection.name):
+        in_session = [bench.round() for _ in range(rounds + WARMING_UP)][WARMING_UP:]
     alone = [bench.round() for _ in range(rounds // 4 + WARMING_UP)][WARMING_UP:]
     with neighbour(bench):
         shared = [bench.round() for _ in range(rounds // 4 + WARMING_UP)][WARMING_UP:]
     return [
-        row("text query, warm", held, "warm", ("encode", "engine"), 1.15),
-        row("text query, cached", held, "cached", ("engine again",), 1.5),
-        row("text query, warm, not held", alone, "warm", ("encode", "engine")),
-        row("text query, cached, not held", alone, "cached", ("engine again",)),
+        row("text query, warm", in_session, "warm", ("encode", "engine"), 1.15),
+        row("text query, cached", in_session, "cached", ("engine again",), 1.5),
+        row("text query, warm, no session", alone, "warm", ("encode", "engine")),
+        row("text query, cached, no session", alone, "cached", ("engine again",)),
         row("text query, warm, shared by two", shared, "warm", ("encode", "engine")),
         row("text query, cached, shared by two", shared, "cached", ("engine again",)),
         {"figure": "statements of the database a page", "value": bench.statements(), "at_most": 2},
@@ -186,7 +186,7 @@ def neighbour(bench: Bench) -> Iterator[None]:
     collection, store = bench.engine.collection.name, bench.engine.store
     code = f"""if True:
         import time
-        from clip_search.stores.embedded import EmbeddedStore
+        from clip_search.stores.embedded.store import EmbeddedStore
         store = EmbeddedStore({str(store._path)!r})
         while True:
             store.count({collection!r})

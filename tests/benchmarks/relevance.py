@@ -78,7 +78,7 @@ def set_up(seed: int, folder: str, precision: str = "float32") -> Bench:
     django.setup()
     from shop.catalogue import product_texts
 
-    from clip_search.encoder import get_encoder
+    from clip_search.encoders import get_encoder
     from clip_search.stores import get_store
     from tests import heldout_captions, second_renderer
 
@@ -140,13 +140,16 @@ def engine(
     """Return the ranking that the package gives with these weights, and another RRF constant if asked."""
     from unittest.mock import patch
 
-    from clip_search.stores import embedded
-    from clip_search.stores.base import Leg, Query
+    from clip_search.searching.queries import as_shares
+    from clip_search.stores.base import Query, Retriever
+    from clip_search.stores.embedded import store
+
+    shares = {using: share for using, share in as_shares(weights).items() if share}
 
     def rank(vector: np.ndarray, text: str) -> list[int]:
-        legs = [Leg(using=using, vector=vector, weight=weight) for using, weight in weights.items() if weight]
-        with patch.object(embedded, "RRF_K", k or embedded.RRF_K):
-            found = bench.store.query(name, Query(legs=legs, limit=FIRST))
+        retrievers = [Retriever(using=using, vector=vector, weight=share) for using, share in shares.items()]
+        with patch.object(store, "RRF_K", k or store.RRF_K):
+            found = bench.store.query(name, Query(retrievers=retrievers, limit=FIRST))
         return [places[one.id] for one in found]
 
     return rank
@@ -171,7 +174,7 @@ def near(vectors: np.ndarray) -> Callable:
 
 def bm25(bench: Bench, k1: float = 1.2, b: float = 0.75) -> Callable:
     """Return a ranking by BM25 (Robertson and Zaragoza, 2009), words folded in case and accents."""
-    from clip_search.documents import normalise
+    from clip_search.documents.text import normalise
 
     documents = [Counter(map(normalise, re.findall(r"\w+", product.text))) for product in bench.products]
     lengths = np.array([sum(words.values()) for words in documents])
@@ -214,11 +217,11 @@ def rows(bench: Bench, seed: int) -> list[dict]:
     """Measure every variant."""
     places, terse = collection(bench, "all"), tersely(bench)
     terse_places = collection(terse, "terse")
-    with bench.store.held("all"):
+    with bench.store.session("all"):
         found = measured(bench, "all", places)
-    with bench.store.held("terse"):
+    with bench.store.session("terse"):
         found += [row | {"texts": TERSE} for row in measured(terse, "terse", terse_places)]
-    with bench.store.held("all"):
+    with bench.store.session("all"):
         return found + without_images(bench, places, seed)
 
 
@@ -230,7 +233,7 @@ def measured(bench: Bench, collected: str, places: dict) -> list[dict]:
         return engine(bench, collected, places, weights, k)
 
     equal = {"text": 1.0, "image": 1.0}
-    legs = [near(bench.texts), near(bench.images)]
+    retrievers = [near(bench.texts), near(bench.images)]
     variants: dict[str, tuple[Callable, str]] = {
         "text only": (by({"text": 1}), ""),
         "image only": (by({"image": 1}), ""),
@@ -239,7 +242,7 @@ def measured(bench: Bench, collected: str, places: dict) -> list[dict]:
         "default, text 1 : image 2": (by({"text": 1, "image": 2}), ""),
         **{f'default, "{prompt}"': (by(equal), prompt) for prompt in PROMPTS},
         "BM25 only": (bm25(bench), ""),
-        "default with BM25": (with_bm25(bench, RRF_K, [*legs, bm25(bench)]), ""),
+        "default with BM25": (with_bm25(bench, RRF_K, [*retrievers, bm25(bench)]), ""),
     }
     found = []
     for name, (rank, prompt) in variants.items():
@@ -255,7 +258,7 @@ def without_images(bench: Bench, places: dict, seed: int) -> list[dict]:
     chosen = set(random.Random(seed).sample(everyone, int(WITHOUT_IMAGE * len(everyone))))
     poorer = collection(bench, "without", chosen)
     found = []
-    with bench.store.held("without"):
+    with bench.store.session("without"):
         for k in CONSTANTS:
             for name, collected, where in (("before", "all", places), ("after", "without", poorer)):
                 rank = engine(bench, collected, where, {"text": 1.0, "image": 1.0}, k)

@@ -77,14 +77,15 @@ def more(figure: str, value: str, baseline: str, difference: float, note: str = 
 
 def signal_to_searchable(bench: Bench) -> Row:
     """Save products one by one, with a worker that is idle, and look when each is in the store."""
-    from clip_search.encoder import get_encoder, shrunk
+    from clip_search.encoders import get_encoder
+    from clip_search.images import shrink
 
     shop.empty()
     encoder = get_encoder()
     encoder.warm_up()
     count = max(5, bench.sizes.saves // 8)
     names = shop.files_of(shop_media(), "square", count + 1)
-    pixels = [shrunk(encoder, (shop_media() / names[0]).read_bytes())]
+    pixels = [shrink((shop_media() / names[0]).read_bytes(), encoder.image_size)]
     products = zip(names[1:], range(1, count + 1), strict=True)
     texts = iter([". ".join(shop.text(number))] for number in range(count + 1))
     with workers(bench, 1):

@@ -13,7 +13,7 @@ from .table import Row, in_turn, ratio, seconds_alone
 
 
 def rows(bench: Bench) -> Iterator[Row]:
-    from clip_search.encoder import get_encoder
+    from clip_search.encoders import get_encoder
 
     count, few = bench.sizes.texts, bench.sizes.texts // 8
     shop.empty()

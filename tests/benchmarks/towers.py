@@ -29,7 +29,7 @@ def search(model: str, precision: str, photo: bool) -> None:
         USE_TZ=True,
     )
     django.setup()
-    from clip_search.encoder import get_encoder
+    from clip_search.encoders import get_encoder
 
     encoder = get_encoder()
     for text in ("red mug", "a lamp for the garden"):

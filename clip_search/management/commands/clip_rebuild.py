@@ -1,13 +1,13 @@
-"""Build a new collection beside the live one, and swap."""
+"""Build a new collection beside the live one, and swap them."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-from clip_search import rebuilding
-from clip_search.documents import Document
-from clip_search.management.documents import DocumentCommand, summary
+from clip_search.documents.binding import BoundDocument
+from clip_search.indexing.rebuilding import rebuild
+from clip_search.management.base import DocumentCommand, summary
 from clip_search.models import IndexEntry
 from clip_search.types import Report
 
@@ -18,11 +18,11 @@ class Command(DocumentCommand):
         "MODEL, TEXT_MODEL, COLLECTION_OPTIONS, max_images or a filter's type. Interrupted, it continues."
     )
 
-    def handle_document(self, document: Document, options: dict[str, Any]) -> str:
+    def handle_document(self, document: BoundDocument, options: dict[str, Any]) -> str:
         started, total = time.monotonic(), Report()
         count = IndexEntry.objects.of(document).count()
         with self.progress(count, f"Rebuilding {document.name}") as progress:
-            for report in rebuilding.rebuild(document):
+            for report in rebuild(document):
                 progress.add(report.products)
                 total += report
         self.stdout.write(f"{document.name}: {summary(total, time.monotonic() - started)}")

@@ -1,4 +1,4 @@
-"""The nightly run and everyday tool: bring the index up to what the shop says now."""
+"""Bring the index up to date with the shop: the nightly run, and the everyday tool."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.db.models import QuerySet
 
-from clip_search import indexing, jobs, reindexing
+from clip_search import indexing, queue
 from clip_search.conf import conf
-from clip_search.documents import Document
-from clip_search.management.documents import DocumentCommand, Progress, summary
-from clip_search.models import ROWS_PER_STATEMENT, IndexEntry
+from clip_search.documents.binding import BoundDocument
+from clip_search.indexing.collections import repair
+from clip_search.indexing.comparing import compare, mark_changed
+from clip_search.indexing.housekeeping import purge_tombstones
+from clip_search.indexing.related import expand_related
+from clip_search.management.base import DocumentCommand, Progress, summary
+from clip_search.models import IndexEntry
+from clip_search.models.paging import ROWS_PER_STATEMENT
 from clip_search.types import Report
 
 SECONDS_WITHOUT_PROGRESS = 120
-"""How long `--queue` waits for workers that do nothing."""
+"""How long `--queue` waits for workers that make no progress."""
 
 
 class Command(DocumentCommand):
@@ -49,56 +54,55 @@ class Command(DocumentCommand):
             raise CommandError(f"--queue: RQ_QUEUES has no queue {conf.queue!r}. It has: {known}.")
         super().handle(*args, **options)
 
-    def handle_document(self, document: Document, options: dict[str, Any]) -> str:
+    def handle_document(self, document: BoundDocument, options: dict[str, Any]) -> str:
         started, ids = time.monotonic(), options["ids"]
         if options["dry_run"]:
             self.stdout.write(self.count_differences(document, ids))
             return ""
         self.check_ids(document, ids)
-        report = self.compare(document, ids, index=not options["queue"])
+        report = self.compare(document, ids)
         report += (self.watch if options["queue"] else self.index)(document, ids, options["batch_size"])
         if not ids:
-            reindexing.purge_tombstones(document)
+            purge_tombstones(document)
         self.stdout.write(f"{document.name}: {summary(report, time.monotonic() - started)}")
         postponed = f"{report.postponed} of {document.name} wait for another try" if report.postponed else ""
         return self.show_failures(document) or postponed
 
-    def check_ids(self, document: Document, ids: list[str] | None) -> None:
-        """Raise CommandError for an id that nothing is known of."""
+    def check_ids(self, document: BoundDocument, ids: list[str] | None) -> None:
+        """Raise CommandError for an unknown id."""
         keys = {document.point_id(product_id): product_id for product_id in ids or ()}
         entries = IndexEntry.objects.of(document).filter(uuid__in=list(keys))
         known = set(entries.values_list("product_id", flat=True)) | document.qualifying(list(keys.values()))
         if unknown := sorted(set(keys.values()) - known):
             raise CommandError(f"--ids: {document.name} has no {', '.join(unknown)}.")
 
-    def count_differences(self, document: Document, ids: list[str] | None) -> str:
+    def count_differences(self, document: BoundDocument, ids: list[str] | None) -> str:
         """Return what a run would do, in counts."""
         total, to_index, to_remove = Report(), 0, 0
-        for page in reindexing.walk(document, only=ids):
+        for page in compare(document, only=ids):
             total += page.unchanged
-            to_remove += len(page.changed) if page.gone else 0
-            to_index += 0 if page.gone else len(page.changed)
+            to_remove += len(page.changed) if page.is_stale else 0
+            to_index += 0 if page.is_stale else len(page.changed)
         waiting = IndexEntry.objects.of(document).due().count()
         return (
             f"{document.name}: {to_index} to index, {to_remove} to remove, {waiting} waiting already, "
             f"{total.unchanged} unchanged, {total.failed} failed before (dry run, nothing was changed)"
         )
 
-    def compare(self, document: Document, ids: list[str] | None, *, index: bool) -> Report:
-        """Raise what differs from the index, and count what does not; `index` here what needs no model."""
-        reindexing.expand_related(document)
-        indexing.mend(document)
+    def compare(self, document: BoundDocument, ids: list[str] | None) -> Report:
+        """Mark the products that differ from the index as changed, and count the others."""
+        expand_related(document)
+        repair(document)
         total = Report()
-        rows = len(ids) if ids else document.get_queryset().using(document.using).count()
+        rows = len(ids) if ids else document.queryset().count()
         with self.progress(rows, f"Comparing {document.name}") as progress:
-            pages = reindexing.walk(document, only=ids, readings=index)
-            for report in reindexing.raise_changed(document, pages):
+            for report in mark_changed(document, compare(document, only=ids)):
                 progress.add(report.products)
                 total += report
         return total
 
-    def index(self, document: Document, ids: list[str] | None, batch_size: int) -> Report:
-        """Index here what is due."""
+    def index(self, document: BoundDocument, ids: list[str] | None, batch_size: int) -> Report:
+        """Index what is due, in this process."""
         total = Report()
         with self.progress(self.due(document, ids), f"Indexing {document.name}") as progress:
             for report in self.reports(document, ids, batch_size):
@@ -106,8 +110,8 @@ class Command(DocumentCommand):
                 total += report
         return total
 
-    def reports(self, document: Document, ids: list[str] | None, batch_size: int) -> Iterator[Report]:
-        """Index what is due, and wait for what others hold: who has died lets go when a lease ends."""
+    def reports(self, document: BoundDocument, ids: list[str] | None, batch_size: int) -> Iterator[Report]:
+        """Index what is due, and wait for what others have claimed, at most until their leases end."""
         patience = time.monotonic() + 1.2 * indexing.LEASE.total_seconds()
         while True:
             yield from indexing.index_due(document, product_ids=ids, claiming=lambda: batch_size)
@@ -116,17 +120,17 @@ class Command(DocumentCommand):
                 return
             time.sleep(0.2)
 
-    def watch(self, document: Document, ids: list[str] | None, batch_size: int) -> Report:
-        """Have the workers index what is due, and wait for them."""
+    def watch(self, document: BoundDocument, ids: list[str] | None, batch_size: int) -> Report:
+        """Wake the workers to index what is due, and wait for them."""
         left = self.due(document, ids)
-        if left and not jobs.wake(document):
+        if left and not queue.wake(document):
             raise CommandError(f"Redis does not answer for queue {conf.queue!r}. What is due waits for it.")
         with self.progress(left, f"Workers indexing {document.name}") as progress:
             self.wait(document, ids, progress, left)
         self.stdout.write(f"{document.name}: workers indexed {left} products")
         return Report()
 
-    def wait(self, document: Document, ids: list[str] | None, progress: Progress, left: int) -> None:
+    def wait(self, document: BoundDocument, ids: list[str] | None, progress: Progress, left: int) -> None:
         moved = time.monotonic()
         while left:
             time.sleep(0.2)
@@ -140,11 +144,11 @@ class Command(DocumentCommand):
                     f"Start one: manage.py rqworker {conf.queue}"
                 )
 
-    def due(self, document: Document, ids: list[str] | None) -> int:
+    def due(self, document: BoundDocument, ids: list[str] | None) -> int:
         """Return how many products are to be indexed."""
         return self.pending(document, ids).count()
 
-    def pending(self, document: Document, ids: list[str] | None) -> QuerySet[IndexEntry]:
+    def pending(self, document: BoundDocument, ids: list[str] | None) -> QuerySet[IndexEntry]:
         entries = IndexEntry.objects.of(document).filter(state=IndexEntry.State.PENDING)
         if ids:
             entries = entries.filter(uuid__in=[document.point_id(product_id) for product_id in ids])

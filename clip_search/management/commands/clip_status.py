@@ -1,4 +1,4 @@
-"""Say what is indexed, what waits and what is wrong."""
+"""Show what is indexed, what is waiting and what is wrong."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 from django.db.models import Count, Min
 
-from clip_search import indexing
-from clip_search.documents import Document
+from clip_search.documents.binding import BoundDocument
 from clip_search.exceptions import StoreUnavailable
-from clip_search.management.documents import DocumentCommand
+from clip_search.indexing.collections import is_compatible
+from clip_search.management.base import DocumentCommand
 from clip_search.models import Collection, IndexEntry, RelatedChange
 from clip_search.stores import get_store
 
@@ -17,14 +17,14 @@ from clip_search.stores import get_store
 class Command(DocumentCommand):
     help = "Say what is indexed, what waits and what is wrong. Exits with status 1 if something is."
 
-    def handle_document(self, document: Document, options: dict[str, Any]) -> str:
+    def handle_document(self, document: BoundDocument, options: dict[str, Any]) -> str:
         self.stdout.write(f"{document.name} ({document.model._meta.label})")
         collections = Collection.objects.of(document).active()
         trouble = [self.show_collection(collection) for collection in collections]
         entries = IndexEntry.objects.of(document)
         if entries.exists() and not any(c.state == Collection.State.LIVE for c in collections):
             trouble.append(f"nothing can be found: run `manage.py clip_reindex {document.name}`")
-        if not all(indexing.fits(collection, document) for collection in collections):
+        if not all(is_compatible(collection, document) for collection in collections):
             trouble.append(f"max_images has changed: run `manage.py clip_rebuild {document.name}`")
         for row in (
             entries.values("state").annotate(count=Count("pk"), since=Min("not_before")).order_by("state")

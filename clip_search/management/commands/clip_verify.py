@@ -7,9 +7,11 @@ from argparse import ArgumentParser
 from itertools import chain
 from typing import Any
 
-from clip_search import indexing, reindexing
-from clip_search.documents import Document
-from clip_search.management.documents import DocumentCommand, summary
+from clip_search import indexing
+from clip_search.documents.binding import BoundDocument
+from clip_search.indexing.collections import repair
+from clip_search.indexing.comparing import compare, mark_changed, orphans
+from clip_search.management.base import DocumentCommand, summary
 from clip_search.types import Report
 
 
@@ -23,18 +25,18 @@ class Command(DocumentCommand):
         super().add_arguments(parser)
         parser.add_argument("--dry-run", action="store_true", help="say what differs and change nothing")
 
-    def handle_document(self, document: Document, options: dict[str, Any]) -> str:
+    def handle_document(self, document: BoundDocument, options: dict[str, Any]) -> str:
         started, total = time.monotonic(), Report()
         if not options["dry_run"]:
-            indexing.mend(document)
-        pages = list(chain(reindexing.walk(document), reindexing.orphans(document)))
+            repair(document)
+        pages = list(chain(compare(document), orphans(document)))
         differing = sorted({product_id for page in pages for product_id in page.changed})
         for product_id in differing:
             self.stdout.write(f"{document.name} {product_id}: differs from the index")
         if options["dry_run"]:
             self.stdout.write(f"{document.name}: {len(differing)} differ (dry run, nothing was changed)")
             return f"{len(differing)} of {document.name} differ" if differing else ""
-        reports = [*reindexing.raise_changed(document, pages), *indexing.index_due(document)]
+        reports = [*mark_changed(document, pages), *indexing.index_due(document)]
         total = sum(reports, total)
         self.stdout.write(f"{document.name}: {summary(total, time.monotonic() - started)}")
         return self.show_failures(document)

@@ -1,0 +1,114 @@
+"""What the endpoints take and answer, for drf-spectacular (extra `schema`), if that is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from rest_framework.schemas import DefaultSchema
+
+from ..documents.fields import FilterField
+from ..posting import NoDocument, api_document
+from ..searching import LOOKUP_NOTES, lookups
+from .responses import ProblemSerializer
+
+if TYPE_CHECKING:
+    from drf_spectacular.openapi import AutoSchema
+    from drf_spectacular.utils import (
+        Direction,
+        OpenApiParameter,
+        OpenApiResponse,
+        extend_schema,
+        extend_schema_field,
+    )
+else:
+    try:
+        from drf_spectacular.openapi import AutoSchema
+        from drf_spectacular.utils import (
+            OpenApiParameter,
+            OpenApiResponse,
+            extend_schema,
+            extend_schema_field,
+        )
+    except ImportError:
+        AutoSchema, extend_schema, extend_schema_field = DefaultSchema, None, None
+
+Described = TypeVar("Described", bound=Callable[..., Any])
+
+ALWAYS: Final = (400, 401, 403, 429, 503)
+"""Statuses that every endpoint may answer with."""
+DESCRIPTIONS: Final[Mapping[int, str]] = {
+    400: "The input is not valid; the answer names the field.",
+    401: "Nobody is logged in.",
+    403: "Not allowed.",
+    404: "Not found.",
+    409: "Another request was the last to change the product.",
+    413: "The request is too large.",
+    415: "The content type is not supported.",
+    429: "Too many requests; `Retry-After` says when to try again.",
+    503: "Qdrant or the model is unavailable; `Retry-After` says when to try again.",
+}
+TYPES: Final[Mapping[str, Mapping[str, str]]] = {
+    "keyword": {"type": "string"},
+    "number": {"type": "number"},
+    "bool": {"type": "boolean"},
+    "date": {"type": "string", "description": "A date or a time, ISO 8601."},
+}
+
+
+class ApiSchema(AutoSchema):
+    """Names that do not collide with the host's, and the document's filters as parameters of a search."""
+
+    def get_tags(self) -> list[str]:
+        return ["clip_search"]
+
+    def get_serializer_name(self, serializer: Any, direction: Direction) -> str:
+        # a shop most likely has a serializer called Product too
+        return f"ClipSearch{super().get_serializer_name(serializer, direction)}"
+
+    def get_override_parameters(self) -> list[Any]:
+        parameters: list[Any] = super().get_override_parameters()
+        return parameters + (filter_parameters() if getattr(self.view, "is_search_view", False) else [])
+
+
+def operation(
+    name: str, *, responses: Mapping[int, Any], errors: tuple[int, ...] = (), **options: Any
+) -> Callable[[Described], Described]:
+    """Describe a method of an endpoint.
+
+    `errors` are statuses beyond those that every endpoint may answer with; `options` are those of
+    drf-spectacular's `extend_schema`.
+    """
+    if extend_schema is None:
+        return lambda handler: handler
+    answers: dict[int, Any] = dict(responses)
+    for status in sorted({*ALWAYS, *errors}):
+        answers[status] = OpenApiResponse(ProblemSerializer, description=DESCRIPTIONS[status])
+    return extend_schema(operation_id=f"clip_search_{name}", responses=answers, **options)
+
+
+def field_schema(schema: dict[str, Any]) -> Callable[[Described], Described]:
+    """Describe a serializer field."""
+    return (lambda field: field) if extend_schema_field is None else extend_schema_field(schema)
+
+
+def hidden(handler: Described) -> Described:
+    """Leave a method of an endpoint out of the description."""
+    return handler if extend_schema is None else extend_schema(exclude=True)(handler)
+
+
+def filter_parameters() -> list[Any]:
+    """Return the filters of the document that the endpoints search, as parameters of a query string."""
+    try:
+        document = api_document()
+    except NoDocument:
+        return []
+    return [_parameter(name, field, lookup) for name, (field, lookup) in lookups(document).items()]
+
+
+def _parameter(name: str, field: FilterField, lookup: str) -> Any:
+    schema = dict(TYPES["bool" if lookup == "isnull" else field.kind])
+    if lookup != "in":
+        return OpenApiParameter(name, type=schema, description=LOOKUP_NOTES[lookup])
+    many = {"type": "array", "items": schema}
+    return OpenApiParameter(name, type=many, description=LOOKUP_NOTES[lookup], style="form", explode=False)

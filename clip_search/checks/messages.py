@@ -1,0 +1,17 @@
+"""The messages of the checks. Ids are written out, so that they can be searched for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Warning
+
+
+def error(number: str, message: str, hint: str, document: Any = None) -> CheckMessage:
+    """Return an error; `number` is its whole id."""
+    return Error(message, hint=hint, obj=document, id=number)
+
+
+def warning(number: str, message: str, hint: str, document: Any = None) -> CheckMessage:
+    """Return a warning; `number` is its whole id."""
+    return Warning(message, hint=hint, obj=document, id=number)

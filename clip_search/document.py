@@ -1,0 +1,92 @@
+"""`Document`: the declaration, with the methods that a shop calls; and `register`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from django.db import models
+
+from . import outbox, searching
+from .documents.binding import BoundDocument
+from .documents.declaration import Declaration, Row
+from .documents.registry import registry
+from .documents.spelling import misspellings
+from .exceptions import InvalidDeclaration
+from .searching import Filters, SearchResults, Weights
+
+DocumentClass = TypeVar("DocumentClass", bound="type[Declaration[Any]]")
+
+
+class Document(Declaration[Row]):
+    """How one model becomes searchable. Class attributes declare; methods may be overridden.
+
+    ::
+
+        @register(Product)
+        class ProductDocument(Document):
+            text_fields = ["name", "description"]
+            image_field = "images.original"
+
+    `class ProductDocument(Document[Product])` tells type checkers what the results are.
+    """
+
+    @classmethod
+    def search(
+        cls, text: str, *, filters: Filters | None = None, weights: Weights | None = None
+    ) -> SearchResults[Row]:
+        """Find products by words: see `clip_search.searching.search`."""
+        return searching.search(registry.of_class(cls), text, filters=filters, weights=weights)
+
+    @classmethod
+    def search_by_image(
+        cls, image: Any, *, filters: Filters | None = None, min_score: float | None = None
+    ) -> SearchResults[Row]:
+        """Find products by a photo: see `clip_search.searching.search_by_image`."""
+        return searching.search_by_image(registry.of_class(cls), image, filters=filters, min_score=min_score)
+
+    @classmethod
+    def similar_to(
+        cls, product: Row | str | int, *, filters: Filters | None = None, min_score: float | None = None
+    ) -> SearchResults[Row]:
+        """Find products like this one: see `clip_search.searching.similar_to`."""
+        return searching.similar_to(registry.of_class(cls), product, filters=filters, min_score=min_score)
+
+    @classmethod
+    def reindex(cls, rows: Iterable[Row]) -> int:
+        """Schedule these rows for indexing, as after `update()` or `bulk_create()`. Return how many.
+
+        Raises TypeError for rows of another model.
+        """
+        document = registry.of_class(cls)
+        if isinstance(rows, models.QuerySet):
+            document.check_model(rows.model)
+            return outbox.schedule(document, document.product_ids(rows))
+        return outbox.schedule(document, document.product_ids(map(document.checked_row, rows)))
+
+
+DECLARED = frozenset(
+    name
+    for base in (Declaration, Document)
+    for name in (*vars(base), *base.__annotations__)
+    if not name.startswith("_")
+)
+"""What a document class may declare, override or call."""
+
+
+def register(model: type[models.Model]) -> Callable[[DocumentClass], DocumentClass]:
+    """Register a Document class for a model: `@register(Product)`.
+
+    Raises InvalidDeclaration if another document has the name, or an attribute looks like a misspelt one.
+    """
+
+    def decorate(document_class: DocumentClass) -> DocumentClass:
+        for name, meant in misspellings(document_class, DECLARED):
+            raise InvalidDeclaration(
+                f"{document_class.__name__} has an attribute {name!r}, which Document does not know. Did you "
+                f"mean {meant!r}? If it is your own, give it another name, such as {'_' + name!r}."
+            )
+        registry.add(BoundDocument(document_class(model)))
+        return document_class
+
+    return decorate

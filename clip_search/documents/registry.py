@@ -1,0 +1,57 @@
+"""The documents of this process, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import models
+
+from ..exceptions import InvalidDeclaration
+from .binding import BoundDocument
+from .declaration import Declaration
+
+
+class Registry:
+    """The documents that were registered, in that order."""
+
+    def __init__(self) -> None:
+        self._documents: dict[str, BoundDocument] = {}
+
+    def __iter__(self) -> Iterator[BoundDocument]:
+        return iter(list(self._documents.values()))
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def add(self, document: BoundDocument) -> None:
+        """Register a document. Raises InvalidDeclaration if its name is taken."""
+        if document.name in self._documents:
+            raise InvalidDeclaration(
+                f"Two documents are named {document.name!r}. Give one of them another `name`."
+            )
+        self._documents[document.name] = document
+
+    def remove(self, document: BoundDocument) -> None:
+        """Forget a document, as tests do."""
+        self._documents.pop(document.name, None)
+
+    def get(self, name: str) -> BoundDocument | None:
+        """Return the document of that name, or None."""
+        return self._documents.get(name)
+
+    def of_class(self, document_class: type[Declaration[Any]]) -> BoundDocument:
+        """Return the document that was declared by a class. Raises InvalidDeclaration."""
+        for document in self._documents.values():
+            if type(document.declaration) is document_class:
+                return document
+        name = document_class.__name__
+        raise InvalidDeclaration(f"{name} is not registered. Decorate it with @register(Model).")
+
+    def of_model(self, model: type[models.Model]) -> list[BoundDocument]:
+        """Return the documents of a model, of the model that it is a proxy of, and of its parents."""
+        concrete = model._meta.concrete_model
+        return [d for d in self if concrete and issubclass(concrete, d.model._meta.concrete_model or d.model)]
+
+
+registry = Registry()

@@ -1,0 +1,328 @@
+"""CLIP through sentence-transformers.
+
+The two towers of a CLIP model are loaded separately, each when it is first used: a process that only searches
+by text does not hold the vision tower, which is the larger half.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final
+
+from ..conf import conf
+from ..exceptions import ModelUnavailable
+from ..images import picture
+from .base import SMALLEST_BATCH, TEXT_LIMIT
+from .inter_op import InterOpPool
+from .model_files import REMEDY, Source, unavailable
+from .placement import cpu_has_bfloat16, place
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+PREPROCESSING: Final = "1"
+"""Change this if `images.shrink()`, or the handling of texts here, changes the input of the model."""
+WAITING: Final = "OMP_WAIT_POLICY"
+"""How torch's threads wait for each other. By default they spin and take the cores from threads that decode
+images: that costs up to two thirds of the time if cores are shared."""
+PROBE_TEXTS: Final = ("a red mug", "a photo of two wooden chairs and a table in a garden")
+LOWEST_COSINE: Final = 0.999
+"""The accelerated model is used if its vectors are at least this near to those of the plain model."""
+
+
+class ClipEncoder:
+    """CLIP: "MODEL" for images, and for texts unless "TEXT_MODEL" is set."""
+
+    def __init__(self) -> None:
+        os.environ.setdefault(WAITING, "PASSIVE")  # here, because torch reads it when it is imported
+        self._model = Source("MODEL", conf.model)
+        self._text_model = Source("TEXT_MODEL", conf.text_model) if conf.text_model else None
+        self._device, self._precision = conf.device, conf.precision
+        self._accelerates, self._batch_size = conf.accelerate, conf.batch_size
+        self._lock = threading.RLock()
+        self._inter_op = InterOpPool()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The hash of the model's files and of the preprocessing. Raises ModelUnavailable.
+
+        It does not depend on precision and device, nor on the folder of the files.
+        """
+        return self._hash_files()
+
+    @cached_property
+    def dimension(self) -> int:
+        """The length of every vector. Loads the text tower. Raises ModelUnavailable."""
+        return int(self.embed_texts([""]).shape[1])
+
+    @cached_property
+    def image_size(self) -> int:
+        """The side of the model's square input in pixels. Raises ModelUnavailable."""
+        with unavailable(self._model):
+            from transformers import AutoConfig
+
+            vision = getattr(AutoConfig.from_pretrained(self._model.transformer), "vision_config", None)
+            return int(getattr(vision, "image_size", 224))
+
+    @property
+    def batch_size(self) -> int:
+        """CLIP_SEARCH["BATCH_SIZE"] for each of the batches that are computed at once.
+
+        "auto" is 32 on a CPU, where more is not faster, and 128 on CUDA: all that the pipeline claims at
+        once, and enough for a GPU (6,400 rows in each matrix product).
+        """
+        return self._step * (self._inter_op.count if self._on_cpu else 1)
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 (n, dimension), rows of unit length. Raises ModelUnavailable.
+
+        Each text is passed as {"text": …}: sentence-transformers would open or download a plain string that
+        is the name or address of an image.
+        """
+        import numpy as np
+
+        if not len(texts):
+            return self._nothing
+        with self._lock:
+            tower, step = self._text_tower, self._step
+
+            def embed(numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+                inputs = [{"text": _readable(texts[number])} for number in numbers]
+                found: NDArray[np.float32] = tower.encode(inputs, batch_size=step, show_progress_bar=False)
+                return found
+
+            # texts of similar length together, because a batch is padded to its longest text; and the longest
+            # batch first, so that the threads end together
+            order = np.argsort([-len(text) for text in texts])
+            parts = self._in_batches(embed, order)
+        return _unit(parts[np.argsort(order)])
+
+    def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return float32 (n, dimension), rows of unit length, of uint8 (image_size, image_size, 3) images.
+
+        Raises ModelUnavailable.
+        """
+        if not len(images):
+            return self._nothing
+        with self._lock:
+            vectors = self._in_batches(self._image_tower.embed, images)
+            found = vectors.shape[1]
+            if self._text_model and found != self.dimension:
+                raise ModelUnavailable(
+                    f"{self._text_model} gives {self.dimension} dimensions, {self._model} {found}. "
+                    'Set "TEXT_MODEL" to a text tower that was trained for this "MODEL", or to None.'
+                )
+        return _unit(vectors)
+
+    def warm_up(self, *, images: bool = True) -> None:
+        """Load the towers and run each once. Raises ModelUnavailable."""
+        import numpy as np
+
+        self.embed_texts(["warm up"])
+        if images:
+            self.embed_images([np.zeros((self.image_size, self.image_size, 3), np.uint8)])
+
+    @cached_property
+    def _on_cpu(self) -> bool:
+        return bool(self._placement[0].type == "cpu")
+
+    @cached_property
+    def _step(self) -> int:
+        return self._batch_size or (128 if self._placement[0].type == "cuda" else 32)
+
+    def _in_batches(self, embed: Callable[[Any], NDArray[np.float32]], inputs: Any) -> NDArray[np.float32]:
+        """Embed in batches, on a CPU several at once: two for each thread, so that they end together."""
+        import numpy as np
+
+        count, at_once = len(inputs), self._inter_op.count if self._on_cpu else 1
+        wanted = min(2 * at_once, count // SMALLEST_BATCH) if at_once > 1 else 1
+        size = ceil(count / max(wanted, ceil(count / self._step)))
+        batches = [inputs[start : start + size] for start in range(0, count, size)]
+        return np.concatenate(self._inter_op.map(embed, batches) if at_once > 1 else [*map(embed, batches)])
+
+    @property
+    def _nothing(self) -> NDArray[np.float32]:
+        import numpy as np
+
+        return np.empty((0, self.dimension), np.float32)
+
+    @cached_property
+    def _placement(self) -> tuple[torch.device, torch.dtype]:
+        return place(self._device, self._precision)
+
+    @cached_property
+    def _text_tower(self) -> Any:
+        if self._text_model:
+            return self._load(self._text_model, "text", needs={"text"})
+        unused = ("vision_model", "visual_projection")
+        return self._load(self._model, "text", needs={"text", "image"}, unused=unused)
+
+    @cached_property
+    def _image_tower(self) -> ImageTower:
+        unused = ("text_model", "text_projection")
+        model = self._load(self._model, "image", needs={"image"}, unused=unused)
+        return ImageTower(model, takes_pixels=getattr(model, "takes_pixels", False))
+
+    def _load(self, source: Source, kind: str, *, needs: set[str], unused: Sequence[str] = ()) -> Any:
+        """Return a SentenceTransformer for texts or images, without the parts of CLIP that are `unused`.
+
+        Raises ModelUnavailable, also if the model lacks one of the modalities that it `needs`.
+        """
+        if self._hash_files() != self.fingerprint:
+            raise ModelUnavailable(f"The files of {source} have changed. Restart this process.")
+        started = time.monotonic()
+        device, dtype = self._placement
+        with unavailable(source), _without_progress_bars():
+            tower = _read(source, needs, unused)
+            is_clip = tower[0].auto_model.config.model_type == "clip"
+            if is_clip and self._accelerates:
+                try:
+                    tower = _accelerated(tower, kind, self.image_size, device, dtype)
+                except Exception as error:  # another version of torch or transformers may raise anything
+                    self._accelerates = False
+                    logger.warning(
+                        "Cannot accelerate, using the plain model=%s error=%s: %s",
+                        source.name,
+                        type(error).__name__,
+                        error,
+                    )
+                    tower = _read(source, needs, unused)
+            tower = tower.to(device=device, dtype=dtype).eval()  # files may have any precision
+        facts = (source.name, device, str(dtype).removeprefix("torch."), time.monotonic() - started)
+        logger.info("Loaded model=%s device=%s precision=%s seconds=%.2f", *facts)
+        return tower
+
+    def _hash_files(self) -> str:
+        sources = [self._model, self._text_model] if self._text_model else [self._model]
+        digest = hashlib.sha256(PREPROCESSING.encode())
+        for source in sources:
+            digest.update(f"|{source.files_hash()}".encode())
+        return digest.hexdigest()[:32]
+
+
+def _read(source: Source, needs: set[str], unused: Sequence[str]) -> Any:
+    """Return a model in float32 on the CPU. Raises ModelUnavailable, and the libraries' errors."""
+    from sentence_transformers import SentenceTransformer
+
+    tower: Any = SentenceTransformer(str(source.folder), device="cpu")
+    if missing := needs - set(tower.modalities):
+        raise ModelUnavailable(f"{source} has no {' and no '.join(sorted(missing))} tower. {REMEDY}")
+    if tower[0].auto_model.config.model_type == "clip":
+        for part in unused:
+            setattr(tower[0].auto_model, part, None)
+    tower.preprocess = _one_at_a_time(tower.preprocess)
+    return tower.float().eval()
+
+
+def _accelerated(tower: Any, kind: str, size: int, device: torch.device, dtype: torch.dtype) -> Any:
+    """Return a CLIP tower, optimized and in its place.
+
+    Two texts or two images are embedded before and after each step. Raises RuntimeError if the vectors
+    differ, and whatever the step raises.
+    """
+    import torch
+
+    from . import acceleration
+
+    plain = _probe(tower, kind, size)
+    tower.takes_pixels = acceleration.optimize(tower[0])  # in float32, so that nothing is rounded twice
+    _check_equal(plain, _probe(tower, kind, size))
+    tower = tower.to(device=device, dtype=dtype)
+    if (device.type, dtype) == ("cpu", torch.bfloat16) and cpu_has_bfloat16():
+        plain = _probe(tower, kind, size)
+        acceleration.prepack(tower[0])
+        _check_equal(plain, _probe(tower, kind, size))
+    return tower
+
+
+def _probe(tower: Any, kind: str, size: int) -> NDArray[np.float32]:
+    """Return the vectors of two texts or of two images."""
+    import numpy as np
+
+    if kind == "text":
+        inputs = [{"text": text} for text in PROBE_TEXTS]
+        return np.asarray(tower.encode(inputs, show_progress_bar=False), np.float32)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
+    pixels[1, : size // 2] //= 4
+    return ImageTower(tower, takes_pixels=getattr(tower, "takes_pixels", False)).embed(list(pixels))
+
+
+def _check_equal(one: NDArray[np.float32], other: NDArray[np.float32]) -> None:
+    lowest = float((_unit(one) * _unit(other)).sum(axis=1).min())
+    if not lowest >= LOWEST_COSINE:
+        raise RuntimeError(f"the vectors differ from those of the plain model (cosine {lowest:.4f})")
+
+
+def _one_at_a_time(preprocess: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function with a lock around it: fast tokenizers are not safe across threads."""
+    lock = threading.Lock()
+
+    @wraps(preprocess)
+    def locked(*args: Any, **kwargs: Any) -> Any:
+        with lock:
+            return preprocess(*args, **kwargs)
+
+    return locked
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """Keep transformers' progress bars out of the logs of workers and web servers."""
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+@dataclass(frozen=True)
+class ImageTower:
+    """A vision tower. If it `takes_pixels`, its processor, which is 4 times slower, is bypassed."""
+
+    model: Any
+    takes_pixels: bool
+
+    def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return float32 (n, dimension), of any length, for one batch of images."""
+        import numpy as np
+        import torch
+
+        if not self.takes_pixels:
+            pictures = [picture(image) for image in images]
+            found = self.model.encode(pictures, batch_size=len(images), show_progress_bar=False)
+            return np.asarray(found, np.float32)
+        with torch.inference_mode():
+            pixels = torch.from_numpy(np.stack(images)).to(self.model.device).permute(0, 3, 1, 2)
+            vectors = self.model({"pixel_values": pixels, "modality": "image"})["sentence_embedding"]
+            return vectors.float().cpu().numpy()  # type: ignore[no-any-return]
+
+
+def _readable(text: str) -> str:
+    """Return a text as tokenizers accept it: of limited length, without lone surrogates."""
+    return text[:TEXT_LIMIT].encode("utf-8", "replace").decode()
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the rows scaled to length 1, computed in float32 whatever the model's precision is."""
+    import numpy as np
+
+    rows: NDArray[np.float32] = np.ascontiguousarray(vectors, np.float32)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return rows

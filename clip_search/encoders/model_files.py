@@ -1,0 +1,108 @@
+"""The files of a model: where they are, and their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from ..exceptions import ClipSearchError, ModelUnavailable
+
+MODEL_FILES: Final = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
+"""The files that define a model: configuration, vocabulary, weights."""
+OTHER_BACKENDS: Final = ("onnx", "openvino")
+"""Folders with the same weights for other runtimes."""
+REMEDY: Final = (
+    "Set it to the folder or name of a CLIP model for sentence-transformers, "
+    'such as "sentence-transformers/clip-ViT-B-32".'
+)
+
+
+class Source:
+    """A model in the settings: a folder, or a name on the Hugging Face hub."""
+
+    def __init__(self, setting: str, name: str) -> None:
+        self.setting, self.name = setting, name
+
+    def __str__(self) -> str:
+        return f'CLIP_SEARCH["{self.setting}"] = {self.name!r}'
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder of the files; a named model is downloaded once. Raises ModelUnavailable."""
+        folder = Path(self.name).expanduser()
+        if folder.is_dir():
+            return folder
+        if folder.is_absolute():
+            raise ModelUnavailable(f"{self}: there is no such folder. {REMEDY}")
+        with unavailable(self):
+            return _snapshot(self.name if "/" in self.name else f"sentence-transformers/{self.name}")
+
+    @cached_property
+    def transformer(self) -> Path:
+        """Return the folder of the transformer itself: in the older layout, `0_CLIPModel`."""
+        listing = self.folder / "modules.json"
+        modules = json.loads(listing.read_text()) if listing.exists() else [{"path": ""}]
+        return self.folder / modules[0]["path"]
+
+    def files_hash(self) -> str:
+        """Return the hash of the names and contents of the model's files. Raises ModelUnavailable."""
+        digest = hashlib.sha256()
+        with unavailable(self):
+            for path in _model_files(self.folder):
+                stat = path.stat()
+                content = _file_hash(path, stat.st_size, stat.st_mtime_ns)
+                digest.update(f"{path.relative_to(self.folder).as_posix()} {content}\n".encode())
+        return digest.hexdigest()
+
+
+def _model_files(folder: Path) -> list[Path]:
+    """Return the files of a model, sorted; pickled weights only if there are no safetensors."""
+    found = {path for pattern in MODEL_FILES for path in folder.rglob(pattern)}
+    safe = {path.parent for path in found if path.suffix == ".safetensors"}
+    return sorted(
+        path
+        for path in found
+        if not (path.suffix == ".bin" and path.parent in safe)
+        and not any(part.startswith(".") or part in OTHER_BACKENDS for part in path.relative_to(folder).parts)
+    )
+
+
+@lru_cache(maxsize=256)
+def _file_hash(path: Path, size: int, mtime_ns: int) -> str:
+    """Return the hash of a file's content, read again only if its size or time changes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _snapshot(name: str) -> Path:
+    """Return the folder of a model from the hub, downloading missing files."""
+    from huggingface_hub import snapshot_download
+
+    wanted: Any = {"allow_patterns": [*MODEL_FILES], "ignore_patterns": [f"{b}/*" for b in OTHER_BACKENDS]}
+    with suppress(OSError):
+        folder = Path(snapshot_download(name, local_files_only=True, **wanted))
+        if any(path.suffix in (".safetensors", ".bin") for path in _model_files(folder)):
+            return folder
+    try:
+        return Path(snapshot_download(name, **wanted))
+    except OSError as error:
+        if partial := getattr(error, "snapshot_path", None):  # it may have every file that is needed
+            return Path(partial)
+        raise
+
+
+@contextmanager
+def unavailable(source: Source) -> Iterator[None]:
+    """Turn errors of the block into ModelUnavailable, which names the setting."""
+    try:
+        yield
+    except ClipSearchError:
+        raise
+    except Exception as error:  # four libraries, each with its own errors for files that it cannot read
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ModelUnavailable(f"{source} cannot be loaded: {reason.rstrip('.')}. {REMEDY}") from error

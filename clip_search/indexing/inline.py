@@ -1,0 +1,49 @@
+"""Indexing in this process rather than in a worker."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+
+from django.db import Error as DatabaseError
+
+from ..documents.binding import BoundDocument
+from ..exceptions import ClipSearchError, in_one_line
+from ..models import IndexEntry
+from ..stores import get_store
+from .pipeline import index_due
+from .related import expand_related
+
+logger = logging.getLogger(__name__)
+
+
+def index_here(document: BoundDocument, product_ids: Iterable[str]) -> None:
+    """Index in this process, as `QUEUE = None` asks for. What fails is logged, and stays due."""
+    try:
+        expanded = expand_related(document)
+        _index(document, [*product_ids, *expanded])
+    except (ClipSearchError, DatabaseError) as error:
+        logger.error("Cannot index document=%s error=%s", document.name, in_one_line(error))
+
+
+def index_now(document: BoundDocument, product_id: str, *, timeout: float = 5.0) -> IndexEntry:
+    """Index one product here and return its entry afterwards, waiting if a worker has claimed it.
+
+    Raises BackendUnavailable or SetupError; the product then stays due.
+    """
+    deadline = time.monotonic() + timeout
+    rows = IndexEntry.objects.of(document).filter(uuid=document.point_id(product_id))
+    while True:
+        _index(document, [product_id])
+        entry = rows.get()
+        if entry.state != IndexEntry.State.PENDING or time.monotonic() > deadline:
+            return entry
+        time.sleep(0.05)
+
+
+def _index(document: BoundDocument, product_ids: Sequence[str]) -> None:
+    """Index these products. The embedded store is opened once: that takes longer than embedding texts."""
+    with get_store().keep_open():
+        for _ in index_due(document, product_ids=product_ids):
+            pass

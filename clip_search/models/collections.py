@@ -1,0 +1,64 @@
+"""The collections in the store."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from ..documents.binding import BoundDocument
+
+
+class CollectionQuerySet(models.QuerySet["Collection"]):
+    """The collections of a document, by state."""
+
+    def of(self, document: BoundDocument) -> CollectionQuerySet:
+        """Return the document's collections, on its database."""
+        return self.using(document.using).filter(document=document.name)
+
+    def live(self, document: BoundDocument) -> Collection | None:
+        """Return the document's collection to search, or None. One query, since every search needs it."""
+        state = Collection.State.LIVE
+        return next(iter(self.using(document.using).filter(document=document.name, state=state)), None)
+
+    def active(self) -> list[Collection]:
+        """Return the collections to write to, the live one first."""
+        states = [Collection.State.LIVE, Collection.State.BUILDING]
+        found = list(self.filter(state__in=states))
+        return sorted(found, key=lambda collection: states.index(Collection.State(collection.state)))
+
+
+class Collection(models.Model):
+    """A collection in the store: its document, the model that built it, and whether it is searched."""
+
+    class State(models.TextChoices):
+        BUILDING = "building", _("being built")
+        LIVE = "live", _("live")
+        RETIRED = "retired", _("retired")
+
+    document = models.CharField(max_length=100)
+    name = models.CharField(max_length=200, unique=True)
+    generation = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State)
+    fingerprint = models.CharField(max_length=64)
+    dimension = models.PositiveIntegerField()
+    multiple_images = models.BooleanField(
+        null=True, help_text=_("whether a point has a vector for each of several images")
+    )
+    holder = models.UUIDField(null=True, blank=True)
+    lease = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = CollectionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("collection")
+        verbose_name_plural = _("collections")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["document", "state"], name="clip_search_one_per_state"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

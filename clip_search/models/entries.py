@@ -1,0 +1,249 @@
+"""One row for each product: what is to be done with it, and what was done (a transactional outbox)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django.db import connections, models, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from ..documents.binding import BoundDocument
+from ..types import MODEL_SOURCE, POSTED_SOURCE
+from .paging import ROWS_PER_STATEMENT
+from .retries import retried
+
+LONGEST_WAIT = timedelta(minutes=10)
+"""Longer than any lease and any delay between two tries."""
+
+
+class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
+    """The transitions of entries, each in few statements for any number of rows."""
+
+    def of(self, document: BoundDocument) -> IndexEntryQuerySet:
+        """Return the document's entries, on its database."""
+        return self.using(document.using).filter(document=document.name)
+
+    def mark_changed(
+        self,
+        document: BoundDocument,
+        product_ids: Iterable[str],
+        *,
+        source: str = MODEL_SOURCE,
+        take_over: bool = True,
+    ) -> int:
+        """Record that these products need indexing, in few statements for any number. Return how many.
+
+        The last caller's `source` decides what a product is made from. With `take_over=False`, entries whose
+        source is another one are left alone, also if it became so after the caller looked.
+        """
+        ids = sorted({document.point_id(product_id): product_id for product_id in product_ids}.items())
+        entries = [
+            IndexEntry(uuid=key, document=document.name, product_id=product_id, source=source)
+            for key, product_id in ids
+        ]
+        self.of(document)._mark(entries, source, take_over)
+        return len(entries)
+
+    @retried
+    def _mark(self, entries: list[IndexEntry], source: str, take_over: bool) -> None:
+        now = timezone.now()
+        with transaction.atomic(using=self.db, savepoint=False):
+            for start in range(0, len(entries), ROWS_PER_STATEMENT):
+                rows = self._with_missing(entries[start : start + ROWS_PER_STATEMENT])
+                if not take_over:
+                    rows = rows.filter(Q(source=source) | Q(state=IndexEntry.State.REMOVED))
+                rows.update(
+                    revision=F("revision") + 1,
+                    state=IndexEntry.State.PENDING,
+                    source=source,
+                    not_before=now,
+                    attempts=0,
+                    error="",
+                    updated_at=now,
+                )
+
+    def _with_missing(self, entries: list[IndexEntry]) -> IndexEntryQuerySet:
+        """Insert the entries that are missing, and return the rows so that updating them cannot deadlock.
+
+        PostgreSQL would update in any order, so an upsert locks the rows in the order of their uuids. MariaDB
+        locks rows that an insert conflicts with, and may scan the table for several uuids, but not for
+        primary keys. SQLite locks the whole database anyway, and allows few parameters.
+        """
+        rows = self.filter(uuid__in=[entry.uuid for entry in entries])
+        vendor = connections[self.db].vendor
+        upsert: dict[str, Any] = {"update_conflicts": True, "update_fields": ["product_id"]}
+        if vendor == "postgresql":
+            self.bulk_create(entries, unique_fields=["uuid"], **upsert)
+            return rows
+        there = dict(rows.values_list("uuid", "pk")) if vendor == "mysql" or len(entries) > 1 else {}
+        new = [entry for entry in entries if entry.uuid not in there]
+        if not new:
+            return self.filter(pk__in=there.values())
+        self.bulk_create(new, **(upsert if vendor == "mysql" else {"ignore_conflicts": True}))
+        return rows
+
+    def due(self, now: datetime | None = None) -> IndexEntryQuerySet:
+        """Return the entries that a worker may claim now.
+
+        New changes are due immediately, even if the saving machine's clock runs ahead. A time that is further
+        ahead than `LONGEST_WAIT` was written by a clock that has been set back since, and is ignored.
+        """
+        now = now or timezone.now()
+        beyond = now + LONGEST_WAIT
+        free = Q(claim=None) | Q(claimed_until__lte=now) | Q(claimed_until__gt=beyond)
+        over = Q(attempts=0) | Q(not_before__lte=now) | Q(not_before__gt=beyond)
+        return self.filter(free, over, state=IndexEntry.State.PENDING)
+
+    @retried
+    def claim(
+        self, limit: int, lease: timedelta, only: Sequence[uuid.UUID] | None = None
+    ) -> list[IndexEntry]:
+        """Claim due entries for the time of the lease, the longest waiting first, and return them."""
+        now, token = timezone.now(), uuid.uuid4()
+        due = self.due(now)
+        candidates = (due if only is None else due.filter(uuid__in=only)).order_by("not_before", "id")
+        with transaction.atomic(using=self.db):
+            if connections[self.db].features.has_select_for_update_skip_locked:
+                candidates = candidates.select_for_update(skip_locked=True)
+            picked = list(candidates.values_list("pk", flat=True)[:limit])
+            if not picked:
+                return []
+            due.filter(pk__in=picked).update(
+                claim=token, claimed_until=now + lease, claimed_revision=F("revision")
+            )
+        return list(self.filter(claim=token).order_by("id"))
+
+    def still_claimed(self, entries: Sequence[IndexEntry]) -> IndexEntryQuerySet:
+        """Return those of the entries whose claim is still the one that they were read with."""
+        claims = {entry.claim for entry in entries}
+        return self.filter(pk__in=[entry.pk for entry in entries], claim__in=claims)
+
+    @retried
+    def _update_in_order(self, **values: Any) -> int:
+        """Update; on PostgreSQL, lock the rows in the order of `mark_changed()` first, against deadlocks."""
+        with transaction.atomic(using=self.db):
+            if connections[self.db].vendor == "postgresql":
+                list(self.select_for_update().order_by("uuid").values_list("pk"))
+            return self.update(**values)
+
+    def finish(self, entries: Sequence[IndexEntry], state: str, generation: int, error: str = "") -> int:
+        """Record what was done if claim and revision still match. Return for how many they did.
+
+        What failed does not count as indexed at this revision, or its job would read as done as soon as the
+        product is scheduled again.
+        """
+        now = timezone.now()
+        reached = "indexed_revision" if state == IndexEntry.State.FAILED else "revision"
+        done = self.still_claimed(entries).filter(revision=F("claimed_revision"))
+        return done._update_in_order(
+            state=state,
+            indexed_revision=F(reached),
+            generation=generation,
+            error=_storable(error),
+            indexed_at=now,
+            updated_at=now,
+            attempts=0,
+            claim=None,
+            claimed_until=None,
+        )
+
+    def renew(self, entries: Sequence[IndexEntry], lease: timedelta) -> None:
+        """Extend the claims that are still ours."""
+        self.still_claimed(entries)._update_in_order(claimed_until=timezone.now() + lease)
+
+    def release(
+        self, entries: Sequence[IndexEntry], delay: float = 0.0, error: str = "", *, written: bool = False
+    ) -> None:
+        """Give claims back: the entries stay due, after `delay` seconds.
+
+        `written` means that their points were written, though a newer revision waits.
+        """
+        done = {"indexed_at": timezone.now()} if written else {}
+        self.still_claimed(entries)._update_in_order(
+            **done,
+            claim=None,
+            claimed_until=None,
+            not_before=timezone.now() + timedelta(seconds=delay),
+            attempts=F("attempts") + (1 if delay else 0),
+            error=_storable(error),
+        )
+
+    def overtake(self, entry: IndexEntry, revision: int) -> None:
+        """Move an entry above the revision that its point already has, as after a restored database."""
+        self.still_claimed([entry]).filter(revision=F("claimed_revision"))._update_in_order(
+            revision=revision + 1, claim=None, claimed_until=None
+        )
+
+    def revoke_claims(self) -> None:
+        """Take every claim away: its owner can finish nothing, and the entries are due."""
+        self.exclude(claim=None)._update_in_order(claim=None, claimed_until=None)
+
+    def mark_all_due(self) -> int:
+        """Have everything indexed again: the index that the entries describe is gone or being replaced."""
+        return self.exclude(state=IndexEntry.State.PENDING).update(
+            state=IndexEntry.State.PENDING, not_before=timezone.now(), attempts=0
+        )
+
+
+class IndexEntry(models.Model):
+    """What is to be done with one product, and what was done: the outbox and the state in one row."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("waiting")
+        INDEXED = "indexed", _("indexed")
+        FAILED = "failed", _("failed")
+        REMOVED = "removed", _("removed")
+
+    class Source(models.TextChoices):
+        MODEL = MODEL_SOURCE, _("shop")
+        POSTED = POSTED_SOURCE, _("posted")
+
+    MAX_ERROR: ClassVar[int] = 1000
+
+    uuid = models.UUIDField(unique=True, editable=False, help_text=_("UUIDv5 of document and product id"))
+    document = models.CharField(max_length=100)
+    product_id = models.CharField(max_length=255)
+    source = models.CharField(max_length=10, choices=Source, default=Source.MODEL)
+    revision = models.PositiveBigIntegerField(default=0)
+    indexed_revision = models.PositiveBigIntegerField(default=0)
+    generation = models.PositiveIntegerField(default=0)
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    claim = models.UUIDField(null=True, blank=True, db_index=True)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    claimed_revision = models.PositiveBigIntegerField(default=0)
+    not_before = models.DateTimeField(default=timezone.now)
+    attempts = models.PositiveIntegerField(default=0)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    indexed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = IndexEntryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("index entry")
+        verbose_name_plural = _("index entries")
+        indexes: ClassVar = [
+            models.Index(fields=["document", "state", "not_before", "id"], name="clip_search_due"),
+            models.Index(fields=["document", "product_id"], name="clip_search_product"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.document} {self.product_id}"
+
+    @property
+    def is_being_indexed(self) -> bool:
+        """Whether a worker has claimed it now."""
+        return (
+            self.claim is not None and self.claimed_until is not None and self.claimed_until > timezone.now()
+        )
+
+
+def _storable(error: str) -> str:
+    """Return an error as every database can store it, whatever characters a host's exception has."""
+    return error.encode("utf-8", "replace").decode().replace("\0", "")[: IndexEntry.MAX_ERROR]

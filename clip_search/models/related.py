@@ -1,0 +1,30 @@
+"""Changes of related objects that concern many products."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class RelatedChange(models.Model):
+    """A change of an object that concerns many products; a worker finds out which.
+
+    Either `path` leads from the object `object_id` of `model` to the products, or `product_ids` lists
+    them because they cannot be found any more. `cursor` is how far the worker has come.
+    """
+
+    document = models.CharField(max_length=100, db_index=True)
+    model = models.CharField(max_length=200, blank=True)
+    object_id = models.CharField(max_length=255, blank=True)
+    path = models.CharField(max_length=255, blank=True)
+    product_ids = models.JSONField(null=True, blank=True)
+    cursor = models.CharField(max_length=255, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = _("related change")
+        verbose_name_plural = _("related changes")
+
+    def __str__(self) -> str:
+        return f"{self.document}: {self.model} {self.object_id}"

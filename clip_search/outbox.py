@@ -1,0 +1,75 @@
+"""Scheduling products for indexing, and the wake-up when the transaction commits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import connections, transaction
+
+from . import queue
+from .conf import conf
+from .documents.binding import BoundDocument
+from .documents.registry import registry
+from .indexing.inline import index_here
+from .models import IndexEntry, RelatedChange
+from .models.paging import ROWS_PER_STATEMENT
+from .types import MODEL_SOURCE
+
+
+def schedule(
+    document: BoundDocument, product_ids: Iterable[str], *, source: str = MODEL_SOURCE, wake: bool = True
+) -> int:
+    """Schedule products for indexing when the transaction commits. Return how many there are.
+
+    Callers that index the products themselves, or wake a worker themselves, pass `wake=False`.
+    """
+    ids = list(dict.fromkeys(product_ids))
+    if len(ids) > ROWS_PER_STATEMENT and source == MODEL_SOURCE:
+        schedule_related(document, wake=wake, product_ids=ids)  # one statement; a worker marks the entries
+    elif ids:
+        IndexEntry.objects.mark_changed(document, ids, source=source)
+        if wake:
+            wake_on_commit(document, ids)
+    return len(ids)
+
+
+def schedule_related(document: BoundDocument, *, wake: bool = True, **change: Any) -> None:
+    """Record a change that concerns products which a worker will find. See `RelatedChange`."""
+    RelatedChange.objects.using(document.using).create(document=document.name, **change)
+    if wake:
+        wake_on_commit(document)
+
+
+class CommitBatch:
+    """What one transaction scheduled, announced once when it commits.
+
+    `run` is registered for every change, because a savepoint that is rolled back removes its callbacks; the
+    first callback that is called does the work of all.
+    """
+
+    def __init__(self) -> None:
+        self.scheduled: dict[str, set[str]] = {}
+        self.done = False
+
+    def run(self) -> None:
+        """Wake a worker, or index here if no queue is set."""
+        if self.done:
+            return
+        self.done = True
+        for name, product_ids in self.scheduled.items():
+            document = registry.get(name)
+            if document and conf.queue:
+                queue.wake(document)
+            elif document:
+                index_here(document, product_ids)
+
+
+def wake_on_commit(document: BoundDocument, product_ids: Iterable[str] = ()) -> None:
+    """Wake a worker for this document when the transaction commits, once per transaction."""
+    hooks = (hook[1] for hook in reversed(connections[document.using].run_on_commit))
+    registered = (getattr(hook, "__self__", None) for hook in hooks)
+    # a batch that a rollback removed is not registered any more, and would wake nobody
+    batch = next((hook for hook in registered if isinstance(hook, CommitBatch)), None) or CommitBatch()
+    batch.scheduled.setdefault(document.name, set()).update(product_ids)
+    transaction.on_commit(batch.run, using=document.using, robust=True)

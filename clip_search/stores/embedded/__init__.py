@@ -1,0 +1,1 @@
+"""Qdrant's engine in a folder, for development, demos and small shops."""

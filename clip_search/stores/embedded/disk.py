@@ -1,0 +1,52 @@
+"""Space on the disk of an embedded store.
+
+The engine maps its files into memory, where a full disk kills the process with SIGBUS. So the free space is
+checked before a collection is opened and before it grows.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from ...exceptions import StoreFull
+from ...types import Point
+
+MIN_FREE_BYTES: Final = 128 * 1024 * 1024
+"""One write may add three files of 32 MiB: vectors of texts, vectors of images, and their offsets."""
+WRITERS: Final = 2
+"""How many collections may grow at the same time, each by its own worker."""
+COPIES: Final = 3
+"""How often a batch is written: to the log, to the log's next file, and to its place."""
+
+
+class Disk:
+    """The disk of a folder, on which some bytes always stay free."""
+
+    def __init__(self, folder: Path, min_free_bytes: int) -> None:
+        self._folder = folder
+        self._min_free_bytes = min_free_bytes
+
+    def check_space(self, writing: int | None = None) -> None:
+        """Raise StoreFull if there is too little space to open a collection, or to write so many bytes."""
+        if not self._folder.is_dir():
+            return
+        growth = 0 if writing is None else (WRITERS - 1) * self._min_free_bytes + COPIES * writing
+        free, needed = shutil.disk_usage(self._folder).free, self._min_free_bytes + growth
+        if free < needed:
+            raise StoreFull(
+                f"The disk of the embedded store has {free} bytes free, and needs {needed}. "
+                "Free some space; work then resumes by itself."
+            )
+
+
+def size(points: Sequence[Point]) -> int:
+    """Return about how many bytes points take."""
+    total = 0
+    for point in points:
+        payload = json.dumps(point.payload, default=str, ensure_ascii=False)
+        total += len(payload.encode()) + sum(vector.nbytes for vector in point.vectors.values())
+    return total

@@ -1,0 +1,26 @@
+"""A store in this process's memory."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..stores.server import ServerStore
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+
+class MemoryStore(ServerStore):
+    """The server store on qdrant-client's in-memory engine. `options` only tell stores apart."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(location=":memory:")
+
+    @contextmanager
+    def _client_for(self, collection: str = "") -> Iterator[QdrantClient]:
+        with warnings.catch_warnings(), super()._client_for(collection) as client:
+            warnings.filterwarnings("ignore", "Payload indexes have no effect")
+            yield client
