@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connections, transaction
@@ -41,6 +42,7 @@ def schedule_related(document: BoundDocument, *, wake: bool = True, **change: An
         wake_on_commit(document)
 
 
+@dataclass(eq=False)
 class CommitBatch:
     """What one transaction scheduled, announced once when it commits.
 
@@ -48,9 +50,9 @@ class CommitBatch:
     first callback that is called does the work of all.
     """
 
-    def __init__(self) -> None:
-        self.scheduled: dict[str, set[str]] = {}
-        self.done = False
+    scheduled: dict[str, set[str]] = field(default_factory=dict)
+    """Product ids by the name of their document."""
+    done: bool = False
 
     def run(self) -> None:
         """Wake a worker, or index here if no queue is set."""

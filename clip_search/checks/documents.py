@@ -48,6 +48,11 @@ def _types(document: BoundDocument) -> Iterator[CheckMessage]:
         ("text_fields", _is_texts(document.declaration.text_fields), 'a list of paths, such as ["name"]'),
         ("exact_fields", _is_texts(document.declaration.exact_fields), 'a list of paths, such as ["sku"]'),
         (
+            "reads",
+            document.declaration.reads is None or _is_texts(document.declaration.reads),
+            'None, or a list of paths such as ["is_public"]',
+        ),
+        (
             "image_field",
             document.declaration.image_field is None or isinstance(document.declaration.image_field, str),
             'a path, such as "images.original"',

@@ -50,6 +50,11 @@ class Declaration(Generic[Row]):
     transferable visual models from natural language supervision", 2021, section 3.1.4)."""
     related: Mapping[type[models.Model], str | Sequence[str]] = {}
     """Models whose changes concern products, and the path from each to them: {ProductImage: "product"}."""
+    reads: Sequence[str] | None = None
+    """Paths that `get_queryset()` and the host's own methods read, beside the declared ones: ["is_public"].
+
+    By default they may read anything, so that a save of any column counts as a change. If this is set,
+    `save(update_fields=["views"])` of another column schedules nothing."""
 
     def __init__(self, model: type[Row]) -> None:
         self.model = model

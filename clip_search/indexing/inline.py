@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from django.db import Error as DatabaseError
 
@@ -22,7 +22,9 @@ def index_here(document: BoundDocument, product_ids: Iterable[str]) -> None:
     """Index in this process, as `QUEUE = None` asks for. What fails is logged, and stays due."""
     try:
         expanded = expand_related(document)
-        _index(document, [*product_ids, *expanded])
+        with get_store().keep_open():  # opening an embedded store takes longer than embedding texts
+            for _ in index_due(document, product_ids=[*product_ids, *expanded]):
+                pass
     except (ClipSearchError, DatabaseError) as error:
         logger.error("Cannot index document=%s error=%s", document.name, in_one_line(error))
 
@@ -35,15 +37,10 @@ def index_now(document: BoundDocument, product_id: str, *, timeout: float = 5.0)
     deadline = time.monotonic() + timeout
     rows = IndexEntry.objects.of(document).filter(uuid=document.point_id(product_id))
     while True:
-        _index(document, [product_id])
+        with get_store().keep_open():
+            for _ in index_due(document, product_ids=[product_id]):
+                pass
         entry = rows.get()
         if entry.state != IndexEntry.State.PENDING or time.monotonic() > deadline:
             return entry
         time.sleep(0.05)
-
-
-def _index(document: BoundDocument, product_ids: Sequence[str]) -> None:
-    """Index these products. The embedded store is opened once: that takes longer than embedding texts."""
-    with get_store().keep_open():
-        for _ in index_due(document, product_ids=product_ids):
-            pass

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from django.apps import apps
 from django.db import Error as DatabaseError
-from django.db import connections, models, transaction
+from django.db import connections, transaction
 
 from ..documents.binding import BoundDocument
 from ..models import IndexEntry, RelatedChange
@@ -29,7 +29,10 @@ def expand_related(document: BoundDocument, *, goes_on: Callable[[], bool] = lam
     broken: list[int] = []
     while goes_on():
         with transaction.atomic(using=document.using):
-            change = _first_free(changes.exclude(pk__in=broken))
+            waiting = changes.exclude(pk__in=broken).order_by("pk")
+            if connections[document.using].features.has_select_for_update_skip_locked:
+                waiting = waiting.select_for_update(skip_locked=True)
+            change = waiting.first()
             if change is None:
                 return marked
             try:
@@ -41,12 +44,6 @@ def expand_related(document: BoundDocument, *, goes_on: Callable[[], bool] = lam
                 logger.exception("Cannot follow a related change, it stays change=%s", change)
                 broken.append(change.pk)
     return marked
-
-
-def _first_free(changes: models.QuerySet[RelatedChange]) -> RelatedChange | None:
-    if connections[changes.db].features.has_select_for_update_skip_locked:
-        changes = changes.select_for_update(skip_locked=True)
-    return changes.order_by("pk").first()
 
 
 def _step(document: BoundDocument, change: RelatedChange) -> list[str]:

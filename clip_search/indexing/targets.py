@@ -25,16 +25,10 @@ class Target:
     store: Store
     encoder: Encoder
     collections: Sequence[Collection]
-
-    @property
-    def writable(self) -> list[Collection]:
-        """The collections that our model built."""
-        return [c for c in self.collections if c.fingerprint == self.encoder.fingerprint]
-
-    @property
-    def generation(self) -> int:
-        """The newest generation that is written to."""
-        return max(collection.generation for collection in self.writable)
+    writable: Sequence[Collection]
+    """The collections that our model built."""
+    generation: int
+    """The newest generation that is written to."""
 
 
 def get_target(document: BoundDocument) -> Target:
@@ -46,13 +40,20 @@ def get_target(document: BoundDocument) -> Target:
     collections = Collection.objects.of(document).active()
     if not any(collection.state == Collection.State.LIVE for collection in collections):
         collections = [create_collection(document, store, encoder), *collections]
-    target = Target(document=document, store=store, encoder=encoder, collections=collections)
-    if not target.writable:
+    writable = [c for c in collections if c.fingerprint == encoder.fingerprint]
+    if not writable:
         raise ModelChanged(
             f"The collection of {document.name!r} was built by another model than CLIP_SEARCH['MODEL'] = "
             f"{conf.model!r}. Run `manage.py clip_rebuild {document.name}`, or restore the setting."
         )
-    return target
+    return Target(
+        document=document,
+        store=store,
+        encoder=encoder,
+        collections=collections,
+        writable=writable,
+        generation=max(collection.generation for collection in writable),
+    )
 
 
 def opened(*targets: Target) -> ExitStack:

@@ -20,6 +20,10 @@ class Dialect:
 
     models: Any
     point: Callable[..., Any]
+    upsert: Callable[[list[Any], Any], Any]
+    """(points, filter) → the operation that writes points that are missing or meet the filter."""
+    delete: Callable[[Any], Any]
+    """(filter) → the operation that deletes the points that meet the filter."""
     match: Callable[[bool | str], Any]
     numbers: Callable[..., Any]
     dates: Callable[..., Any]

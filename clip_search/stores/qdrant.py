@@ -55,12 +55,8 @@ class QdrantStore(Store):
         """Return `limit` records in the order of ids, beginning with id `start`."""
 
     @abstractmethod
-    def _upsert(self, collection: str, batches: list[tuple[list[Any], Any]]) -> None:
-        """Write each batch: those of its points that are missing or meet its filter."""
-
-    @abstractmethod
-    def _delete(self, collection: str, where: Any) -> None:
-        """Delete the points that meet the filter."""
+    def _update(self, collection: str, operations: list[Any]) -> None:
+        """Apply operations of the dialect, one after the other."""
 
     @abstractmethod
     def _find(self, collection: str, query: Query, where: Any, offset: int, limit: int) -> Iterable[Any]:
@@ -92,8 +88,11 @@ class QdrantStore(Store):
         for point in points:
             by_revision.setdefault(point.stamp.revision, []).append(self._record(point))
         if by_revision:
-            fences = {revision: older(self.dialect, revision, or_equal=or_equal) for revision in by_revision}
-            self._upsert(collection, [(by_revision[revision], fences[revision]) for revision in by_revision])
+            operations = [
+                self.dialect.upsert(records, older(self.dialect, revision, or_equal=or_equal))
+                for revision, records in sorted(by_revision.items())
+            ]
+            self._update(collection, operations)
 
     def _record(self, point: Point) -> Any:
         return self.dialect.point(
@@ -103,7 +102,7 @@ class QdrantStore(Store):
         )
 
     def purge(self, collection: str, ids: Sequence[uuid.UUID]) -> None:
-        self._delete(collection, tombstones(self.dialect, ids))
+        self._update(collection, [self.dialect.delete(tombstones(self.dialect, ids))])
 
     def scroll(self, collection: str, *, after: uuid.UUID | None = None, limit: int = 1000) -> list[Point]:
         start = uuid.UUID(int=after.int + 1) if after else None

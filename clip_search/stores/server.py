@@ -54,6 +54,10 @@ class ServerStore(QdrantStore):
         return Dialect(
             models=models,
             point=models.PointStruct,
+            upsert=lambda points, where: models.UpsertOperation(
+                upsert=models.PointsList(points=points, update_filter=where)
+            ),
+            delete=lambda where: models.DeleteOperation(delete=models.FilterSelector(filter=where)),
             match=lambda value: models.MatchValue(value=value),
             numbers=models.Range,
             dates=models.DatetimeRange,
@@ -170,22 +174,10 @@ class ServerStore(QdrantStore):
         for start in range(0, len(points), step):
             super()._write(collection, points[start : start + step], or_equal=or_equal)
 
-    def _upsert(self, collection: str, batches: list[tuple[list[Any], Any]]) -> None:
-        from qdrant_client import models
-
+    def _update(self, collection: str, operations: list[Any]) -> None:
         self._check_version()
         with self._client_for(collection) as client:
-            operations = [
-                models.UpsertOperation(upsert=models.PointsList(points=points, update_filter=where))
-                for points, where in batches
-            ]
             client.batch_update_points(collection, operations, wait=True)
-
-    def _delete(self, collection: str, where: Any) -> None:
-        from qdrant_client import models
-
-        with self._client_for(collection) as client:
-            client.delete(collection, models.FilterSelector(filter=where), wait=True)
 
     def _find(self, collection: str, query: Query, where: Any, offset: int, limit: int) -> Iterable[Any]:
         with self._client_for(collection) as client:

@@ -16,6 +16,7 @@ class ProductDocument(Document):
         "released": Date("released"),
     }
     related = {ProductImage: "product", Category: "products"}
+    reads = ["is_public"]
 
     def get_queryset(self):
         return Product.objects.filter(is_public=True)

@@ -69,6 +69,8 @@ class EmbeddedStore(QdrantStore):
         return Dialect(
             models=edge,
             point=edge.Point,
+            upsert=lambda points, where: edge.UpdateOperation.upsert_points(points, condition=where),
+            delete=edge.UpdateOperation.delete_points_by_filter,
             match=self._match,
             numbers=edge.RangeFloat,
             dates=edge.RangeDateTime,
@@ -243,14 +245,7 @@ class EmbeddedStore(QdrantStore):
             self._disk.check_space(size(points))  # after the wait for the collection
             super()._write(collection, points, or_equal=or_equal)
 
-    def _upsert(self, collection: str, batches: list[tuple[list[Any], Any]]) -> None:
-        upsert = self._edge.UpdateOperation.upsert_points
-        self._update(collection, [upsert(points, condition=where) for points, where in batches])
-
-    def _delete(self, collection: str, where: Any) -> None:
-        self._update(collection, [self._edge.UpdateOperation.delete_points_by_filter(where)])
-
-    def _update(self, collection: str, operations: Sequence[Any]) -> None:
+    def _update(self, collection: str, operations: list[Any]) -> None:
         with self.session(collection) as shard:
             for operation in operations:
                 _call(shard.update, operation)
