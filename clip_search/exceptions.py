@@ -51,7 +51,7 @@ class StoreFull(StoreUnavailable):
 
 
 class CollectionMissing(StoreUnavailable):
-    """Qdrant does not have the collection. Run `manage.py clip_reindex`, which creates it again."""
+    """Qdrant has no such collection. Run `manage.py clip_reindex`, which creates it again."""
 
 
 class StorageUnavailable(BackendUnavailable):

@@ -110,7 +110,7 @@ class TimeBudget:
     def hand_over(self) -> None:
         """Announce what is left if the time is over.
 
-        What was saved during this job was announced while this job had claimed it.
+        Products that were saved during this job were announced while this job had claimed them.
         """
         if self.is_over:
             self._announce()

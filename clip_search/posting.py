@@ -58,7 +58,7 @@ def post_product(
     document: BoundDocument | None = None,
     wake: bool = True,
 ) -> IndexEntry:
-    """Save what was posted for a product and schedule it for indexing, in one transaction. Return its entry.
+    """Save a posted product and schedule it for indexing, in one transaction. Return its entry.
 
     Without an image, an image that was posted before stays. With `wake=False` no worker is woken: the caller
     does that, or indexes the product. Raises NoDocument, StorageUnavailable, and the database's errors; no
@@ -124,9 +124,9 @@ def _saved(product_id: str, reason: str = "") -> str:
 
 
 def delete_product(product_id: str, *, document: BoundDocument | None = None) -> bool:
-    """Delete what was posted for a product; the shop's own row, if there is one, is then indexed instead.
+    """Delete a posted product. The shop's own row, if there is one, is then indexed instead.
 
-    Return whether anything had been posted.
+    Return whether there was a posted product.
     """
     document = document or api_document()
 

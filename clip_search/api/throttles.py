@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class ApiThrottle(UserRateThrottle):
-    """Count requests by user, or by address if nobody is logged in. A rate of None allows any number."""
+    """Count requests by user, or by address for anonymous users. A rate of None allows any number."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         try:

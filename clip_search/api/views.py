@@ -211,7 +211,7 @@ class Product(ApiView):
 
     @operation("delete_product", responses={204: None}, errors=(404,))
     def delete(self, request: Request, product_id: str) -> Response:
-        """Delete what was posted for a product."""
+        """Delete a posted product."""
         if not posting.delete_product(product_id):
             raise Http404
         return Response(status=204)

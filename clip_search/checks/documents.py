@@ -30,7 +30,7 @@ def check_documents(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage
 
 
 def check_document(document: BoundDocument) -> list[CheckMessage]:
-    """Check one document. If attributes have a wrong type, nothing that depends on them is checked."""
+    """Check one document. If the type of an attribute is wrong, nothing that depends on it is checked."""
     found = list(_types(document))
     checks = PLAIN if found else PLAIN + DECLARED
     return found + [message for check in checks for message in check(document)]

@@ -32,7 +32,7 @@ SHORT: Final = 5
 def misspellings(
     document_class: type[Declaration[Any]], declared: Iterable[str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield (attribute, what was probably meant) for the attributes of a class that none of `declared` is.
+    """Yield the attributes of a class that look like one of `declared`, each with the name that it resembles.
 
     Names with a leading underscore are never looked at: those are the host's own.
     """

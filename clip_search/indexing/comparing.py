@@ -41,7 +41,7 @@ def compare(
     """Compare every row with its point, in pages by primary key, and yield what differs.
 
     Nothing is written, no image is opened and no model is loaded. With `only`, these product ids are
-    compared, and those that failed count as changed: what was wrong may have been corrected without a trace.
+    compared, and those that failed count as changed: the fault may have been corrected without a trace.
     Raises StoreUnavailable, ModelChanged.
     """
     retry = only is not None
@@ -202,7 +202,7 @@ def stale(
 
 
 def orphans(document: BoundDocument, *, size: int = ROWS_A_PAGE) -> Iterator[Page]:
-    """Yield the products that have a point but no entry that says so, as after a restored database."""
+    """Yield the products with a point but without an entry, as after a restored database."""
     target = get_target(document)
     for collection in target.collections:
         last: uuid.UUID | None = None

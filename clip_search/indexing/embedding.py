@@ -28,7 +28,7 @@ NO_SUCH_FILE: Final = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EL
 
 
 class Stopped(ClipSearchError):
-    """The worker was asked to stop. What was not finished is given back."""
+    """The worker was asked to stop. Unfinished products are given back."""
 
 
 def split_by_model(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:

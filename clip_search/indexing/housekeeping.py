@@ -1,4 +1,4 @@
-"""What the nightly run tidies up: tombstones that nobody needs any more."""
+"""Deleting old tombstones, in the nightly run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOMBSTONES_KEPT = timedelta(days=30)
 
 
 def purge_tombstones(document: BoundDocument) -> int:
-    """Delete the entries and the tombstones of what was removed long ago. Return how many."""
+    """Delete the entries and tombstones of products that were removed long ago. Return how many."""
     old = IndexEntry.objects.of(document).filter(
         state=IndexEntry.State.REMOVED, claim=None, indexed_at__lt=timezone.now() - TOMBSTONES_KEPT
     )

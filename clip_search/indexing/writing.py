@@ -42,7 +42,7 @@ def write(target: Target, items: Sequence[Item]) -> None:
 def is_up_to_date(item: Item, collection: str) -> bool:
     """Return whether the collection's point may stay as it is.
 
-    It must have the same content, and no revision may lie between: a worker that stalled with one of those
+    Its content must be the same, and no revision may lie between: a worker that stalled with one of those
     could still write, and its older content would then not be rejected.
     """
     point = (item.points or {}).get(collection)

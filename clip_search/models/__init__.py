@@ -1,4 +1,4 @@
-"""What is to be done and what was done, as rows: one module for each table."""
+"""The tables of this package, one module for each."""
 
 from .collections import Collection
 from .entries import IndexEntry

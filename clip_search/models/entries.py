@@ -1,4 +1,4 @@
-"""One row for each product: what is to be done with it, and what was done (a transactional outbox)."""
+"""One row for each product: whether it waits for indexing, and the last result (a transactional outbox)."""
 
 from __future__ import annotations
 
@@ -132,10 +132,10 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
             return self.update(**values)
 
     def finish(self, entries: Sequence[IndexEntry], state: str, generation: int, error: str = "") -> int:
-        """Record what was done if claim and revision still match. Return for how many they did.
+        """Record the result for entries whose claim and revision still match. Return for how many they did.
 
-        What failed does not count as indexed at this revision, or its job would read as done as soon as the
-        product is scheduled again.
+        A failed product does not count as indexed at this revision, or its job would read as done as soon as
+        the product is scheduled again.
         """
         now = timezone.now()
         reached = "indexed_revision" if state == IndexEntry.State.FAILED else "revision"
@@ -191,7 +191,7 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
 
 
 class IndexEntry(models.Model):
-    """What is to be done with one product, and what was done: the outbox and the state in one row."""
+    """One product in the outbox: whether it waits for indexing, and the last result."""
 
     class State(models.TextChoices):
         PENDING = "pending", _("waiting")

@@ -1,4 +1,4 @@
-"""What clients posted for products."""
+"""Products that clients posted."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ def delete_image(name: str) -> None:
 
 
 class PostedProductQuerySet(models.QuerySet["PostedProduct"]):
-    """Saving and deleting what was posted."""
+    """Saving and deleting posted products."""
 
     def of(self, document: BoundDocument) -> PostedProductQuerySet:
-        """Return what was posted for the document, on its database."""
+        """Return the document's posted products, on its database."""
         return self.using(document.using).filter(document=document.name)
 
     def save_product(
         self, document: BoundDocument, product_id: str, fields: Mapping[str, Any], image: str = ""
     ) -> PostedProduct:
-        """Save what was posted for a product. `image` is the name of a file that `store_image()` wrote.
+        """Save a posted product. `image` is the name of a file that `store_image()` wrote.
 
         Without an image, an image that was posted before stays. A replaced file is deleted on commit.
         """
@@ -93,7 +93,7 @@ class PostedProductQuerySet(models.QuerySet["PostedProduct"]):
         return rows.select_for_update().get(uuid=key)
 
     def delete_product(self, document: BoundDocument, product_id: str) -> bool:
-        """Delete what was posted for a product, its image too. Return whether there was anything."""
+        """Delete a posted product with its image. Return whether there was one."""
         with transaction.atomic(using=document.using):
             rows = self.of(document).select_for_update()
             posted = rows.filter(uuid=document.point_id(product_id)).first()
@@ -105,7 +105,7 @@ class PostedProductQuerySet(models.QuerySet["PostedProduct"]):
 
 
 class PostedProduct(models.Model):
-    """What a client posted for a product."""
+    """A product as a client posted it."""
 
     uuid = models.UUIDField(unique=True, editable=False)
     document = models.CharField(max_length=100)
@@ -132,7 +132,7 @@ class PostedProduct(models.Model):
             transaction.on_commit(lambda: delete_image(name), using=using, robust=True)
 
     def content(self, document: BoundDocument) -> Content:
-        """Read what was posted as content. Raises ProductError if metadata does not fit a filter."""
+        """Return this product's content. Raises ProductError if metadata does not fit a filter."""
         images: list[FieldFile] = [self.image] if self.image else []
         return Content(
             product_id=self.product_id,

@@ -83,7 +83,7 @@ class Ranking:
             yield
 
     def _ask(self, ask: Callable[[], Answer]) -> Answer:
-        """Ask, and ask once more if a rebuild has swapped our collection for another one meanwhile."""
+        """Return the answer; ask once more if a rebuild has just replaced our collection by another one."""
         with answering():
             try:
                 return ask()
@@ -98,7 +98,7 @@ class Ranking:
 
     @contextmanager
     def _opened(self) -> Iterator[Engine]:
-        """Open the live collection. The model is used before: others may want the collection meanwhile."""
+        """Open the live collection. The model is used before that, so that others need not wait for it."""
         engine = self._engine = self._engine or get_engine(self.document)
         if self.query.needs_model:
             self._prepare(engine)

@@ -142,7 +142,7 @@ class QdrantStore(Store):
 
 
 def _tied(hits: Sequence[Any], query: Query, first: int) -> bool:
-    """Return whether points with the score of the first or last of the page may lie beyond what was read."""
+    """Return whether more points may have the score of the first or of the last hit of the page."""
     page = hits[query.offset - first :][: query.limit]
     if not page or not query.retrievers:
         return False

@@ -39,7 +39,7 @@ def similar_products(
 
 
 def _given(filters: dict[str, Any]) -> dict[str, Any]:
-    """Return the filters that have a value: parameters of a page are often missing."""
+    """Return the filters with a value: parameters of a page are often missing."""
     return {name: value for name, value in filters.items() if value not in (None, "")}
 
 

@@ -123,11 +123,12 @@ class Bench:
         """Ask the engine alone for a page: one fused query, in the engine's own words."""
         from clip_search.searching import DEPTH
         from clip_search.stores.base import Query, Retriever
+        from clip_search.stores.embedded.engine import search_of
         from clip_search.types import IMAGE, TEXT
 
         store: Any = self.engine.store
         retrievers = [Retriever(using=TEXT, vector=vector), Retriever(using=IMAGE, vector=vector)]
-        fused = store._search(Query(retrievers=retrievers, limit=PAGE, depth=DEPTH), None)
+        fused = search_of(store._edge, Query(retrievers=retrievers, limit=PAGE, depth=DEPTH), None)
         with store.session(self.engine.collection.name, stay_open=True) as shard:
             shard.query(store._edge.QueryRequest(limit=PAGE, offset=0, with_payload=True, **fused))
 

@@ -33,7 +33,7 @@ class _Waiter(threading.Thread):
             self.done.set()
 
     def abandon(self) -> bool:
-        """Have the thread release the lock when it gets it. Return False if it has it already."""
+        """Make the thread release the lock as soon as it gets it. Return False if it has it already."""
         with self._deciding:
             self._abandoned = not self.done.is_set()
             return self._abandoned

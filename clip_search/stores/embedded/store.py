@@ -7,24 +7,24 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from ...exceptions import CollectionMissing, SetupError, StoreBusy, StoreUnavailable
-from ...types import IMAGE, TEXT, Point
-from ..base import CLIP, RRF_K, Query, Schema
+from ...types import Point
+from ..base import CLIP, Query, Schema
 from ..filters import Dialect
-from ..qdrant import QdrantStore, payload_indexes, refused
+from ..qdrant import QdrantStore, payload_indexes
 from .disk import MIN_FREE_BYTES, Disk, size
+from .engine import call, config_of, dialect_of, load_engine, search_of
 from .sharing import SharedHandle
 
 logger = logging.getLogger("clip_search")
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
-SUPPORTED_OPTIONS = {"on_disk_payload"}
 UNUSED_INDEXES = {f"{CLIP}.revision", f"{CLIP}.source"}
 """No search is by these, and loading an index takes up to 10 ms at 20,000 points each time."""
 
@@ -54,35 +54,11 @@ class EmbeddedStore(QdrantStore):
 
     @cached_property
     def _edge(self) -> Any:
-        try:
-            import qdrant_edge
-        except ImportError as error:
-            raise SetupError(
-                'CLIP_SEARCH["QDRANT"]["path"] needs one more package: '
-                'pip install "django-clip-search[embedded]".'
-            ) from error
-        return qdrant_edge
+        return load_engine()
 
     @cached_property
     def dialect(self) -> Dialect:
-        edge = self._edge
-        return Dialect(
-            models=edge,
-            point=edge.Point,
-            upsert=lambda points, where: edge.UpdateOperation.upsert_points(points, condition=where),
-            delete=edge.UpdateOperation.delete_points_by_filter,
-            match=self._match,
-            numbers=edge.RangeFloat,
-            dates=edge.RangeDateTime,
-            has_id=lambda ids: edge.HasIdCondition(set(ids)),
-            has_vector=edge.HasVectorCondition,
-        )
-
-    def _match(self, value: bool | str) -> Any:
-        import numpy as np
-
-        # qdrant-edge-py 0.9 takes Python's True for the integer 1, which equals no boolean
-        return self._edge.MatchValue(np.bool_(value) if isinstance(value, bool) else value)
+        return dialect_of(self._edge)
 
     # Collections.
 
@@ -101,41 +77,21 @@ class EmbeddedStore(QdrantStore):
     def _create(self, collection: str, schema: Schema) -> None:
         unfinished = self._path / f".{collection}.making"
         shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed here
-        shard = _call(self._edge.EdgeShard.create, str(unfinished), self._config(schema))
+        shard = call(self._edge.EdgeShard.create, str(unfinished), config_of(self._edge, schema))
         try:
             self._create_indexes(shard, schema)
         finally:
-            _call(shard.close)
+            call(shard.close)
         unfinished.rename(self._folder(collection))
         logger.info("Created collection=%s dimension=%d", collection, schema.dimension)
 
     def _create_indexes(self, shard: Any, schema: Schema) -> None:
         edge = self._edge
-        existing = _call(shard.info).payload_schema
+        existing = call(shard.info).payload_schema
         for key, name in payload_indexes(schema).items():
             if key not in UNUSED_INDEXES and key not in existing:
                 index = getattr(edge.PayloadSchemaType, name.capitalize())
-                _call(shard.update, edge.UpdateOperation.create_field_index(key, index))
-
-    def _config(self, schema: Schema) -> Any:
-        edge = self._edge
-        best_match = edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim)
-        ignored = sorted(set(schema.options) - SUPPORTED_OPTIONS)
-        if ignored:
-            logger.info("Ignored by the embedded store: options=%s", ",".join(ignored))
-        return edge.EdgeConfig(
-            vectors={
-                TEXT: self._vector(schema.dimension),
-                IMAGE: self._vector(schema.dimension, best_match if schema.multiple_images else None),
-            },
-            on_disk_payload=schema.options.get("on_disk_payload"),
-        )
-
-    def _vector(self, dimension: int, multivector: Any = None) -> Any:
-        # Memory.Cold would open 0.1 s faster, and search with a filter 0.5 s slower (20,000 products)
-        return self._edge.EdgeVectorParams(
-            size=dimension, distance=self._edge.Distance.Cosine, multivector_config=multivector
-        )
+                call(shard.update, edge.UpdateOperation.create_field_index(key, index))
 
     def exists(self, collection: str) -> bool:
         return self._folder(collection).is_dir()
@@ -205,7 +161,7 @@ class EmbeddedStore(QdrantStore):
         if not folder.is_dir():  # it was destroyed while this process waited
             raise CollectionMissing
         self._disk.check_space()  # and the disk may have filled
-        return _call(self._edge.EdgeShard.load, str(folder))
+        return call(self._edge.EdgeShard.load, str(folder))
 
     @contextmanager
     def _file_errors(self) -> Iterator[None]:
@@ -229,13 +185,13 @@ class EmbeddedStore(QdrantStore):
 
     def _retrieve(self, collection: str, ids: list[uuid.UUID], vectors: bool) -> Iterable[Any]:
         with self.session(collection) as shard:
-            records: list[Any] = _call(shard.retrieve, ids, with_payload=True, with_vector=vectors)
+            records: list[Any] = call(shard.retrieve, ids, with_payload=True, with_vector=vectors)
         return records
 
     def _page(self, collection: str, start: uuid.UUID | None, limit: int) -> Iterable[Any]:
         request = self._edge.ScrollRequest(offset=start, limit=limit, with_payload=True, with_vector=False)
         with self.session(collection) as shard:
-            records, _ = _call(shard.scroll, request)
+            records, _ = call(shard.scroll, request)
         return records  # type: ignore[no-any-return]
 
     def _write(self, collection: str, points: Sequence[Point], *, or_equal: bool) -> None:
@@ -248,54 +204,26 @@ class EmbeddedStore(QdrantStore):
     def _update(self, collection: str, operations: list[Any]) -> None:
         with self.session(collection) as shard:
             for operation in operations:
-                _call(shard.update, operation)
+                call(shard.update, operation)
             if self._keeping_open:  # otherwise closing writes it to the disk
-                _call(shard.flush)
+                call(shard.flush)
 
     # Searching.
 
     def _find(self, collection: str, query: Query, where: Any, offset: int, limit: int) -> Iterable[Any]:
         request = self._edge.QueryRequest(
-            limit=limit, offset=offset, filter=where, with_payload=True, **self._search(query, where)
+            limit=limit, offset=offset, filter=where, with_payload=True, **search_of(self._edge, query, where)
         )
         with self.session(collection, stay_open=True) as shard:
-            hits: list[Any] = _call(shard.query, request)
+            hits: list[Any] = call(shard.query, request)
         return hits
-
-    def _search(self, query: Query, where: Any) -> Mapping[str, Any]:
-        edge = self._edge
-        nearest = [
-            edge.Query.Nearest(retriever.vector.tolist(), using=retriever.using)
-            for retriever in query.retrievers
-        ]
-        if not nearest:
-            return {}
-        if len(nearest) == 1:
-            return {"query": nearest[0], "score_threshold": query.min_score}
-        prefetches = [
-            edge.Prefetch(limit=query.depth, query=one, filter=where, score_threshold=query.min_score)
-            for one in nearest
-        ]
-        weights = [float(retriever.weight) for retriever in query.retrievers]
-        return {"query": edge.Fusion.Rrf(k=RRF_K, weights=weights), "prefetches": prefetches}
 
     def _facet(self, collection: str, key: str, where: Any, limit: int) -> Iterable[Any]:
         request = self._edge.FacetRequest(key=key, limit=limit, exact=True, filter=where)
         with self.session(collection, stay_open=True) as shard:
-            hits: list[Any] = _call(shard.facet, request).hits
+            hits: list[Any] = call(shard.facet, request).hits
         return hits
 
     def _count(self, collection: str, where: Any) -> int:
         with self.session(collection, stay_open=True) as shard:
-            return int(_call(shard.count, self._edge.CountRequest(exact=True, filter=where)))
-
-
-def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call the engine. It raises nothing narrower than Exception, so the message decides."""
-    try:
-        return function(*args, **kwargs)
-    except Exception as error:
-        message = str(error)
-        if message.startswith(("Vector dimension error", "Not existing vector name", "No appropriate index")):
-            raise refused(message) from error
-        raise StoreUnavailable(f"The embedded store failed: {message}.") from error
+            return int(call(shard.count, self._edge.CountRequest(exact=True, filter=where)))
