@@ -16,8 +16,14 @@ _BREAKS = re.compile(
 )
 """Tags that separate words on the page, even if there is no space beside them in the source."""
 
-_LETTERS = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ı": "i"})
+_LETTERS = str.maketrans(
+    {"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ı": "i", "×": "x"}
+    | {"ی": "ي", "ک": "ك"}  # the same letters on Persian and Arabic keyboards
+)
 """What shoppers type for letters that have no Unicode decomposition."""
+_MINUS = "\N{MINUS SIGN}"
+_SEPARATORS = {".": ".", ",": ".", "/": "/", "\N{FRACTION SLASH}": "/"}
+"""What is kept between two digits; anything else becomes a hyphen."""
 
 
 def clean(value: Any) -> str:
@@ -31,9 +37,69 @@ def clean(value: Any) -> str:
 def normalise(value: str) -> str:
     """Return text without case, accents, spaces and punctuation, for comparing exact words.
 
-    A + or # that follows a letter or digit is kept: C is not C#, and a Galaxy S20 is not a Galaxy S20+.
+    Numbers stay apart: 3.5 is not 35, 1-12 is not 11-2, and -5 is not 5. A + or # that follows a letter or
+    digit is kept: C is not C#, and a Galaxy S20 is not a Galaxy S20+.
     """
-    folded = unicodedata.normalize("NFKD", value).casefold()
-    decomposed = unicodedata.normalize("NFKD", folded).translate(_LETTERS)
-    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
-    return "".join(re.findall(r"[^\W_]+[+#]*", bare))
+    kept: list[str] = []
+    skipped = ""
+    for char in fold(value):
+        if char in "+#" and kept and not skipped:
+            kept.append(char)
+        elif not char.isalnum() and not unicodedata.category(char).startswith("M"):
+            skipped += char
+        else:
+            if skipped and char.isdecimal():
+                if kept and kept[-1].isdecimal():
+                    kept.append(_SEPARATORS.get(skipped.strip(), "-"))
+                elif skipped.endswith(_MINUS) or re.search(r"\s-$", skipped if kept else f" {skipped}"):
+                    kept.append(_MINUS)  # a hyphen after a letter joins, as in "RM-001"
+            kept.append(char)
+            skipped = ""
+    return "".join(kept)
+
+
+def fold(value: str) -> str:
+    """Return text without case, and without the marks that a reader of its language would leave out.
+
+    Compatibility forms are unified (NFKC: full width, ligatures), digits of all scripts become 0 to 9. Marks
+    are removed only where they do not make another letter or vowel:
+
+    * Latin and Greek: all (é, ü, ά).
+    * Cyrillic: stress, and the dots of ё; but й, ї, ў, ѓ and ќ are letters of their own.
+    * Arabic: vowel signs, tatweel, and the hamza and madda of an alef; but ؤ and ئ are kept.
+    * Hebrew: points and cantillation marks.
+    * All others, such as Devanagari, Thai, Japanese: none, since they are vowels, tones or other letters.
+    """
+    if value.isascii():
+        return value.lower()
+    spaced = "".join(f" {char}" if _is_fraction_or_power(char) else char for char in value)
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", spaced).casefold())
+    kept, base = [], ""
+    for char in unicodedata.normalize("NFD", text):
+        if not unicodedata.category(char).startswith("M"):
+            base = char
+        elif not base.isalpha() or _is_optional(char, base):
+            continue
+        kept.append(str(unicodedata.decimal(char)) if char.isdecimal() else char)
+    return unicodedata.normalize("NFC", "".join(kept).replace(_TATWEEL, "")).translate(_LETTERS)
+
+
+_TATWEEL = "\N{ARABIC TATWEEL}"
+
+
+def _is_fraction_or_power(char: str) -> bool:
+    """Return whether a character is like ½ or ², whose digits are not those of a number before it."""
+    return char.isnumeric() and unicodedata.decomposition(char).startswith(("<fraction>", "<super>", "<sub>"))
+
+
+def _is_optional(mark: str, base: str) -> bool:
+    """Return whether readers would leave out a mark on this base letter."""
+    script = unicodedata.name(base, "").partition(" ")[0]
+    if script in ("LATIN", "GREEK", "HEBREW"):
+        return True
+    if script == "CYRILLIC":
+        stress = mark in "\u0300\u0301" and base not in "гк"
+        return stress or (mark == "\u0308" and base == "е")
+    if script == "ARABIC":
+        return not "\u0653" <= mark <= "\u0655" or base == "ا"
+    return False
