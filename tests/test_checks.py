@@ -496,6 +496,11 @@ def test_e113_query_prompt(prompt):
     assert said_of(query_prompt=prompt) == ["E113"]
 
 
+def test_e115_language():
+    assert said_of(language="xx") == ["E115"]
+    assert said_of(language="de") == []
+
+
 def test_e114_key_of_several_columns():
     class Pair(models.Model):
         pk = models.CompositePrimaryKey("name", "number")

@@ -10,6 +10,7 @@ from django.core.checks import CheckMessage
 from django.core.exceptions import FieldDoesNotExist
 from django.db import DatabaseError, connections, models
 from django.db.models.query import ModelIterable
+from django.utils import translation
 
 from ..documents import paths
 from ..documents.binding import BoundDocument
@@ -106,6 +107,15 @@ def _using(document: BoundDocument) -> Iterator[CheckMessage]:
             f"{_label(document, 'using')} names no database: {document.using!r}",
             hint,
             document,
+        )
+
+
+def _language(document: BoundDocument) -> Iterator[CheckMessage]:
+    language: Any = document.declaration.language
+    if language and not (isinstance(language, str) and translation.check_for_language(language)):
+        hint = 'Use a Django language code, such as "en" or "pt-br", or leave it out for LANGUAGE_CODE.'
+        yield error(
+            "clip_search.E115", f"{_label(document, 'language')} is unknown: {language!r}", hint, document
         )
 
 
@@ -308,5 +318,5 @@ def _kin(one: Any, other: Any) -> bool:
     return issubclass(first, second) or issubclass(second, first)
 
 
-PLAIN: Final = (_name, _using, _max_images, _weights, _query_prompt, _queryset, _ids)
+PLAIN: Final = (_name, _using, _language, _max_images, _weights, _query_prompt, _queryset, _ids)
 DECLARED: Final = (_paths, _content, _filter_keys, _related, _unnoticed)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.files.storage import Storage
 from django.db import Error as DatabaseError
 from django.db import models, router
+from django.utils import translation
 
 from ..types import Content, ImageSource, point_id
 from . import paths
@@ -35,6 +38,10 @@ class BoundDocument:
         return repr(self.declaration)
 
     # Rows.
+
+    def in_its_language(self) -> AbstractContextManager[None]:
+        """Return a context manager that activates the language in which content is read."""
+        return translation.override(self.declaration.language or settings.LANGUAGE_CODE)
 
     def queryset(self) -> models.QuerySet[Any]:
         """Return the host's `get_queryset()` on the database that is written to."""

@@ -31,6 +31,10 @@ class Declaration(Generic[Row]):
     """Name of the document; the model's name in lower case by default."""
     using: str = DEFAULT_DB_ALIAS
     """The one database where the model and the index entries live."""
+    language: str = ""
+    """The language in which content is read, a Django language code; `LANGUAGE_CODE` by default.
+
+    Otherwise the language of the request, or of the worker, would decide what is indexed."""
     id_field: str = "pk"
     """The unique field that `product_id()` reads. Change both or neither."""
     text_fields: Sequence[str] = ()

@@ -72,15 +72,17 @@ def _rows(
     asked = _asked(document, only)
     for keys in pages(asked.prefetch_related(None).values_list("pk", named=True), size):
         page = asked.filter(pk__gte=keys[0].pk, pk__lte=keys[-1].pk)
-        if document.rows_are_products:
-            rows, product_ids = [], [str(key.pk) for key in keys]
-        else:
-            rows = [row for row in page if document.may_qualify(row)]
-            product_ids = [document.declaration.product_id(row) for row in rows]
+        rows: list[Any] = []
+        product_ids = [str(key.pk) for key in keys]
+        if not document.rows_are_products:
+            with document.in_its_language():
+                rows = [row for row in page if document.may_qualify(row)]
+                product_ids = [document.declaration.product_id(row) for row in rows]
         ids = {document.point_id(product_id): product_id for product_id in product_ids}
         entries = _entries(document, ids)
         if document.rows_are_products and entries:
-            rows = list(page)
+            with document.in_its_language():
+                rows = list(page)
         yield entries, rows, [product_id for key, product_id in ids.items() if key not in entries]
         del page  # it has the rows too
         rows.clear()
@@ -112,7 +114,8 @@ def compare_rows(
         if entry.source == POSTED_SOURCE and entry.state != IndexEntry.State.REMOVED
     }
     own = {key: row for key, row in ids.items() if key in entries and key not in posted}
-    contents = {key: read_content(document, row) for key, row in own.items()}
+    with document.in_its_language():
+        contents = {key: read_content(document, row) for key, row in own.items()}
     page = _compare(document, [entries[key] for key in own], contents, retry=retry)
     return replace(page, changed=[*page.changed, *unknown])
 

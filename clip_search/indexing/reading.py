@@ -42,6 +42,11 @@ def read_items(target: Target, entries: Sequence[IndexEntry], renew: Callable[[]
 
     `renew` is called again and again, because the host's methods may take longer than a claim lasts.
     """
+    with target.document.in_its_language():
+        return _read_items(target, entries, renew)
+
+
+def _read_items(target: Target, entries: Sequence[IndexEntry], renew: Callable[[], None]) -> list[Item]:
     document = target.document
     found: dict[uuid.UUID, Content | str] = {}
     rows = [entry for entry in entries if entry.source != POSTED_SOURCE]
