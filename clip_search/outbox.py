@@ -71,7 +71,9 @@ def wake_on_commit(document: BoundDocument, product_ids: Iterable[str] = ()) -> 
     """Wake a worker for this document when the transaction commits, once per transaction."""
     hooks = (hook[1] for hook in reversed(connections[document.using].run_on_commit))
     registered = (getattr(hook, "__self__", None) for hook in hooks)
-    # a batch that a rollback removed is not registered any more, and would wake nobody
-    batch = next((hook for hook in registered if isinstance(hook, CommitBatch)), None) or CommitBatch()
+    # A batch that a rollback removed is not registered any more, and would wake nobody. One that is done is
+    # still registered in a TestCase, after captureOnCommitCallbacks(execute=True).
+    waiting = (hook for hook in registered if isinstance(hook, CommitBatch) and not hook.done)
+    batch = next(waiting, None) or CommitBatch()
     batch.scheduled.setdefault(document.name, set()).update(product_ids)
     transaction.on_commit(batch.run, using=document.using, robust=True)

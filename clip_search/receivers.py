@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import wraps
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
-from django.db import models
+from django.db import DatabaseError, OperationalError, ProgrammingError, models
 from django.db.models import signals
 
 from . import outbox
@@ -18,6 +21,11 @@ from .conf import conf
 from .documents import paths
 from .documents.binding import BoundDocument
 from .models.paging import ROWS_PER_STATEMENT
+
+logger = logging.getLogger(__name__)
+
+NO_TABLE: Final = re.compile("no such table|doesn't exist")
+NO_TABLES: Final = ". If the tables of clip_search are missing, run `manage.py migrate clip_search`."
 
 _paused: ContextVar[bool] = ContextVar("clip_search_paused", default=False)
 _connected: dict[str, list[Receiver]] = {}
@@ -71,6 +79,31 @@ def _may_exist(instance: Any) -> bool:
     return instance.pk is not None and not (instance._state.adding and key.has_default())
 
 
+def _harmless(handler: Callable[..., None]) -> Callable[..., None]:
+    """Return a handler whose errors do not break the host's own save, delete or change.
+
+    They are logged, and the nightly run finds the products. An error of the database is raised: a transaction
+    cannot go on after it, and without the row in the outbox the change would be lost.
+    """
+
+    @wraps(handler)
+    def handle(*args: Any, **kwargs: Any) -> None:
+        try:
+            handler(*args, **kwargs)
+        except ProgrammingError as error:
+            raise ProgrammingError(f"{error}{NO_TABLES}") from error
+        except OperationalError as error:
+            if not NO_TABLE.search(str(error)):
+                raise
+            raise OperationalError(f"{error}{NO_TABLES}") from error
+        except DatabaseError:
+            raise
+        except Exception:  # the host's own methods may raise anything
+            logger.exception("Cannot schedule, the nightly run will find it sender=%s", kwargs.get("sender"))
+
+    return handle
+
+
 class Receiver:
     """Receives signals for one document."""
 
@@ -82,11 +115,16 @@ class Receiver:
         raise NotImplementedError
 
     def connect(self) -> None:
-        for signal, handler, sender in self.handlers():
+        """Connect the handlers."""
+        self._connected = [
+            (signal, _harmless(handler), sender) for signal, handler, sender in self.handlers()
+        ]
+        for signal, handler, sender in self._connected:
             signal.connect(handler, sender=sender, weak=False)
 
     def disconnect(self) -> None:
-        for signal, handler, sender in self.handlers():
+        """Disconnect the handlers."""
+        for signal, handler, sender in self._connected:
             signal.disconnect(handler, sender=sender)
 
     def remembered(self, instance: Any) -> dict[int, list[Any]]:
@@ -164,7 +202,9 @@ class ManyToManyReceiver(Receiver):
         super().__init__(document)
         self.lookup = field.name
         self.reverse = bool(field.auto_created)
-        self.symmetrical = bool(getattr(field.remote_field, "symmetrical", False))
+        # taggit's relation says that it is symmetrical, though it does not lead to the same model
+        to_itself = field.related_model._meta.concrete_model is document.model._meta.concrete_model
+        self.symmetrical = to_itself and bool(getattr(field.remote_field, "symmetrical", False))
         self.accessor = field.get_accessor_name() if field.auto_created else field.name
         self.through = field.through if field.auto_created else field.remote_field.through
 

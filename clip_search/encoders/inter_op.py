@@ -32,6 +32,22 @@ def share_cores(processes: int) -> None:
     torch.set_num_threads(max(1, cores() // processes))
 
 
+def _use_one_thread() -> None:
+    """Keep torch usable in a process that was forked from this one, as by `gunicorn --preload`.
+
+    OpenMP's threads do not survive a fork, and torch would wait for them for ever. With one thread it has
+    none.
+    """
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_use_one_thread)
+
+
 class InterOpPool:
     """Threads that each compute a batch of their own, each with its part of torch's threads.
 
