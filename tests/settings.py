@@ -53,6 +53,7 @@ SECRET_KEY = "tests"
 DEBUG = True
 ALLOWED_HOSTS = ["*"]
 USE_TZ = True
+TIME_ZONE = "UTC"
 ROOT_URLCONF = "tests.urls"
 DATABASES = {
     "default": database(os.environ.get("CLIP_SEARCH_TEST_DATABASE_URL", "")),

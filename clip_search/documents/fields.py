@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, ClassVar, Literal
 
+from django.utils import timezone
+
 RESERVED_KEYS = frozenset(
     {"_clip", "metadata", "name", "description"}
     | {"q", "image_file", "facets", "page", "page_size", "min_score"}
@@ -72,22 +74,47 @@ class Bool(FilterField):
 
 
 class Date(FilterField):
-    """A date, a datetime, or either as an ISO 8601 string. A naive value is taken as UTC.
+    """A date, a datetime, or either as an ISO 8601 string. Stored as an RFC 3339 string in UTC.
 
-    Stored as an RFC 3339 string in UTC.
+    A naive datetime is in `TIME_ZONE`, as the ORM saves it, whatever time zone a request has activated. A
+    plain date is stored as its midnight there. In a filter it stands for the whole day: `lte` and `gt`
+    compare with its end, `gte` and `lt` with its beginning, and equality and `in` match every moment of it.
     """
 
     kind = "date"
 
     def coerce(self, value: Any) -> str:
+        return self.bounds(value)[0].isoformat()
+
+    def bounds(self, value: Any) -> tuple[datetime.datetime, datetime.datetime]:
+        """Return the first and the last moment of a value in UTC; they differ for a plain date.
+
+        Raises ValueError.
+        """
         if isinstance(value, str):
-            value = datetime.datetime.fromisoformat(value)
+            value = _from_iso(value)
         if not isinstance(value, datetime.date):
             raise ValueError(f"{value!r} is not a date")
-        if not isinstance(value, datetime.datetime):
-            value = datetime.datetime.combine(value, datetime.time())
-        aware: datetime.datetime = value if value.tzinfo else value.replace(tzinfo=datetime.UTC)
-        try:
-            return aware.astimezone(datetime.UTC).isoformat()
-        except OverflowError as error:
-            raise ValueError(f"{value!r} has no date in UTC") from error
+        zone = timezone.get_default_timezone()
+        if isinstance(value, datetime.datetime):
+            first = last = value if value.tzinfo else value.replace(tzinfo=zone)
+        else:
+            first = datetime.datetime.combine(value, datetime.time.min, zone)
+            last = datetime.datetime.combine(value, datetime.time.max, zone)
+        return _in_utc(first), _in_utc(last)
+
+
+def _in_utc(moment: datetime.datetime) -> datetime.datetime:
+    try:
+        return moment.astimezone(datetime.UTC)
+    except OverflowError as error:
+        if moment.tzinfo is timezone.get_default_timezone():  # the first or last day that there is
+            return moment.replace(tzinfo=datetime.UTC)
+        raise ValueError(f"{moment!r} has no date in UTC") from error
+
+
+def _from_iso(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        return datetime.datetime.fromisoformat(text)

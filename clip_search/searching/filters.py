@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, Final
 
 from django.db.models import Model
 
 from ..documents.binding import BoundDocument
-from ..documents.fields import Bool, FilterField
+from ..documents.fields import Bool, Date, FilterField
 from ..exceptions import BadFilterValue, UnknownFilter
 from ..stores.base import Condition, Operator
 
@@ -85,15 +84,28 @@ def _condition(document: BoundDocument, name: str, value: Any) -> Condition:
     try:
         if lookup == "isnull":
             wanted = Bool(field.path).coerce(value)
+        elif isinstance(field, Date) and lookup != "in":
+            return _date_condition(key, field, lookup, value)
         elif lookup != "in":
             wanted = _scalar(field, value)
         elif isinstance(value, str | bytes) or not isinstance(value, Iterable):
             raise TypeError("give a list of values")
+        elif isinstance(field, Date):
+            days = [_date_condition(key, field, "exact", item) for item in value]
+            return Condition(key=key, operator="any", value=days)
         else:
             wanted = [_scalar(field, item) for item in value]
         return Condition(key=key, operator=OPERATORS[lookup], value=wanted)
     except (TypeError, ValueError, OverflowError) as error:
         raise BadFilterValue(f"{name!r} cannot be filtered by {value!r:.200}: {error}") from error
+
+
+def _date_condition(key: str, field: Date, lookup: str, value: Any) -> Condition:
+    """Return the condition for a date, which may be a whole day. Raises TypeError, ValueError."""
+    first, last = _scalar(field, value)
+    if lookup == "exact":
+        return Condition(key=key, operator="range", value=(first, last))
+    return Condition(key=key, operator=OPERATORS[lookup], value=last if lookup in ("lte", "gt") else first)
 
 
 def _scalar(field: FilterField, value: Any) -> Any:
@@ -104,9 +116,9 @@ def _scalar(field: FilterField, value: Any) -> Any:
         raise TypeError("for several values, use the lookup in")
     if isinstance(value, Model):
         raise TypeError(f"give the value that {field.path!r} has, not the object")
+    if isinstance(field, Date):
+        return field.bounds(value)
     coerced = field.coerce(value)
-    if field.kind == "date":
-        return datetime.fromisoformat(coerced)  # a string would be compared as a keyword
     if isinstance(coerced, str):
         coerced.encode()  # half a surrogate pair cannot be sent in a request
     return coerced

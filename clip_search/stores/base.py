@@ -29,7 +29,7 @@ w adds 1 / (k - 1 + (rank + 1) / w).
 """
 
 Kind = Literal["keyword", "number", "bool", "date"]
-Operator = Literal["eq", "in", "gt", "gte", "lt", "lte", "isnull", "has_vector", "all"]
+Operator = Literal["eq", "in", "gt", "gte", "lt", "lte", "isnull", "has_vector", "range", "all", "any"]
 
 INDEXED: Mapping[str, Literal["keyword", "integer", "bool"]] = {
     f"{CLIP}.revision": "integer",

@@ -84,6 +84,11 @@ def _test(dialect: Dialect, condition: Condition) -> Any:
     key, operator, value = condition.key, condition.operator, condition.value
     if operator == "all":
         return matching(dialect, value) or dialect.models.Filter()
+    if operator == "any":  # an empty `should` would match everything
+        tests = [matching(dialect, [one]) for one in value]
+        return dialect.models.Filter(should=tests) if tests else dialect.has_id([])
+    if operator == "range":
+        return _range(dialect, key, gte=value[0], lte=value[1])
     if operator == "isnull":
         return dialect.models.FieldCondition(key=key, is_empty=True)
     if operator == "has_vector":
