@@ -68,10 +68,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     data = tmp_path_factory.mktemp("shop")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "example_project")
-        from shop.management.commands.demo import open_shop
-        from shop.processes import Crew, free_port
-        from shop.rendering import Pose, render
-        from shop.steps import Steps
+        from demo.management.commands.demo import open_shop
+        from demo.processes import Crew, free_port
+        from demo.steps import Steps
+        from demo_model_training.rendering import Pose, render
 
         def photo(kind: str, colour: str, pattern: str = "plain", size: int = 480) -> bytes:
             """Return a JPEG of a product in a pose that no picture of the shop has."""

@@ -109,7 +109,7 @@ def test_the_folder_stays_small() -> None:
 
 def test_the_held_out_sentences_are_not_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER.parent))
-    import train_demo_model as training
+    from demo_model_training import train as training
 
     rng = random.Random(1)
     looks = [

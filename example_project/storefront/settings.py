@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "django_rq",
     "clip_search",
     "shop",
+    "demo",  # `manage.py demo` and its catalogue: a shop of your own does without
 ]
 
 MIDDLEWARE = [

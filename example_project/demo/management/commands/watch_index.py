@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Count
 
 from clip_search.models import IndexEntry
-from shop.steps import START_OVER
+from demo.steps import START_OVER
 
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_BETWEEN_LINES = 2.0

@@ -7,10 +7,11 @@ import re
 import time
 from collections.abc import Callable
 
-from .browser import Answer, Browser
+from demo_model_training.rendering import render
+
 from .catalogue import CatalogueProduct, products
+from .http_client import Answer, Browser
 from .processes import DemoFailed
-from .rendering import render
 from .steps import Steps
 
 SECONDS_TO_INDEX = 20.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 
-from shop.rendering import COLOURS, KINDS
+from demo_model_training.rendering import COLOURS, KINDS
 
 PATTERN_WORDS = {"plain": "", "striped": "striped", "dotted": "dotted", "checked": "checked"}
 PATTERN_PHRASES = {

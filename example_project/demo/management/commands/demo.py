@@ -15,10 +15,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from shop.browser import Browser
-from shop.processes import MANAGE, REDIS, Crew, DemoFailed, free_port
-from shop.steps import Steps
-from shop.story import Story
+from demo.http_client import Browser
+from demo.processes import MANAGE, REDIS, Crew, DemoFailed, free_port
+from demo.scenario import Story
+from demo.steps import Steps
 
 from .demo_admin import PASSWORD, USER
 

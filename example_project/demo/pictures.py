@@ -10,8 +10,9 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
+from demo_model_training.rendering import render
+
 from .catalogue import CatalogueProduct
-from .rendering import render
 
 SIZE = 512
 

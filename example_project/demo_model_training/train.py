@@ -1,4 +1,4 @@
-"""Train the demo's small CLIP from scratch, on pictures drawn by ``shop.rendering``.
+"""Train the demo's small CLIP from scratch, on pictures drawn by ``demo_model_training.rendering``.
 
 The result is a folder that ``SentenceTransformer(folder)`` loads like any published CLIP, but of at most
 4 MB: a vision tower for 72×72 pictures and a text tower that reads English and French, under a million
@@ -31,8 +31,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sentence_transformers import SentenceTransformer
-from shop.catalogue import product_texts
-from shop.rendering import BACKDROPS, COLOURS, KINDS, PATTERNS, RGB, Pose, Style, render
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from torch.nn import functional
 from transformers import (
@@ -43,7 +41,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-OUTPUT = Path(__file__).resolve().parent / "demo_model"
+from demo.catalogue import product_texts
+from demo_model_training.rendering import BACKDROPS, COLOURS, KINDS, PATTERNS, RGB, Pose, Style, render
+
+OUTPUT = Path(__file__).resolve().parent.parent / "demo_model"
 MAX_BYTES = 4_000_000
 SIDE = 72
 PATCH = 12

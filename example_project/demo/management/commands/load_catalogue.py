@@ -8,7 +8,7 @@ from django.core.files.base import ContentFile
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
-from shop import catalogue, pictures
+from demo import catalogue, pictures
 from shop.clip_documents import ProductDocument
 from shop.models import Category, Product, ProductImage
 
