@@ -78,7 +78,7 @@ def set_up(seed: int, folder: str, precision: str = "float32") -> Bench:
     django.setup()
     from clip_search.encoders import get_encoder
     from clip_search.stores import get_store
-    from demo.catalogue import product_texts
+    from demo_model_training.product_texts import product_texts
     from tests import heldout_captions, second_renderer
 
     rng, encoder = random.Random(seed), get_encoder()
