@@ -69,7 +69,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "example_project")
         from demo.management.commands.demo import open_shop
-        from demo.processes import Crew, free_port
+        from demo.processes import Supervisor, free_port
         from demo.steps import Steps
         from demo_model_training.rendering import Pose, render
 
@@ -81,9 +81,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
             picture.resize((size, size)).save(file, "JPEG", quality=98)
             return file.getvalue()
 
-        with Crew(data) as crew:
-            crew.environment["DJANGO_SETTINGS_MODULE"] = "storefront.settings"
-            base = open_shop(crew, Steps(OutputWrapper(io.StringIO())), free_port(), "--strict")
+        with Supervisor(data) as supervisor:
+            supervisor.environment["DJANGO_SETTINGS_MODULE"] = "storefront.settings"
+            base = open_shop(supervisor, Steps(OutputWrapper(io.StringIO())), free_port(), strict=True)
             yield Shop(base=base, index=data / "qdrant", photo=photo)
 
 

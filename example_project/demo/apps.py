@@ -1,4 +1,4 @@
-"""The demo: a catalogue to fill the shop with, and one command that starts everything."""
+"""The app of the demo's management commands."""
 
 from django.apps import AppConfig
 

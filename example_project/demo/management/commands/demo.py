@@ -1,4 +1,4 @@
-"""The whole shop with one command, and the whole story without a person."""
+"""Start the whole example shop with one command, or check it from end to end."""
 
 from __future__ import annotations
 
@@ -15,130 +15,139 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from demo.http_client import Browser
-from demo.processes import MANAGE, REDIS, Crew, DemoFailed, free_port
-from demo.scenario import Story
+from demo.http_client import HttpClient
+from demo.processes import MANAGE_PY, REDIS_URL, DemoFailed, Supervisor, free_port
+from demo.scenario import Scenario
 from demo.steps import Steps
 
 from .demo_admin import PASSWORD, USER
 
 SECONDS_FOR_CHECK = 175
-SECONDS_TO_OPEN = 120.0
+SECONDS_PER_STEP = 120.0
 
 
 class Command(BaseCommand):
     help = (
-        "Runs the example shop: a Valkey, a worker and the web server, with the demo catalogue in it. "
-        "Ctrl-C stops them all."
+        "Starts the example shop: Valkey, a worker and the web server, with the demo's catalogue. "
+        "Ctrl-C stops everything."
     )
-    requires_system_checks = ()  # the commands that this one starts make theirs
+    requires_system_checks = ()  # the commands that this one starts run them
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--port", type=int, default=8000, help="of the web server on 127.0.0.1")
+        parser.add_argument("--port", type=int, default=8000, help="port of the web server on 127.0.0.1")
         parser.add_argument(
             "--check",
             action="store_true",
-            help="play the story without a person, in a fresh data folder, and exit; 0 if it ends well",
+            help="check a new shop from end to end, in a temporary folder, and exit; 0 if all steps succeed",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         steps = Steps(self.stdout)
-        end_like_ctrl_c(signal.SIGTERM, signal.SIGHUP)
+        interrupt_on(signal.SIGTERM, signal.SIGHUP)
         try:
             if options["check"]:
-                self.check_story(steps)
+                self.check_shop(steps)
             else:
                 self.serve(steps, options["port"])
         except KeyboardInterrupt:
             self.stdout.write("\nStopped.")
             raise SystemExit(128 + signal.SIGINT) from None
 
-    def check_story(self, steps: Steps) -> None:
-        """Play the story in a folder that is gone afterwards."""
-        with tempfile.TemporaryDirectory(prefix="clip-search-demo-") as folder, Crew(Path(folder)) as crew:
+    def check_shop(self, steps: Steps) -> None:
+        """Run the scenario on a new shop, in a temporary folder."""
+        with (
+            tempfile.TemporaryDirectory(prefix="clip-search-demo-") as folder,
+            Supervisor(Path(folder)) as supervisor,
+        ):
             try:
                 with time_limit(SECONDS_FOR_CHECK):
-                    base = open_shop(crew, steps, free_port(), "--strict")
-                    Story(base, steps, user=USER, password=PASSWORD).play()
+                    base = open_shop(supervisor, steps, free_port(), strict=True)
+                    Scenario(base, steps, user=USER, password=PASSWORD).run()
             except (DemoFailed, OSError, LookupError, ValueError) as error:
-                # The others: an answer without a field, a server that hangs up.
+                # LookupError and ValueError: a response lacks a field, or is not JSON.
                 reason = str(error) if isinstance(error, DemoFailed) else repr(error)
-                raise CommandError(f"{reason}\n{crew.tails()}") from error
+                raise CommandError(f"{reason}\n{supervisor.logs_of_services()}") from error
         self.stdout.write(f"All {steps.done} steps succeeded in {steps.seconds:.0f} s.")
 
-    def serve(self, steps: Steps, wanted: int) -> None:
-        """Open the shop and keep it open."""
-        with Crew(settings.DATA) as crew:
+    def serve(self, steps: Steps, wanted_port: int) -> None:
+        """Start the shop and keep it running until Ctrl-C."""
+        with Supervisor(settings.DATA) as supervisor:
             try:
-                port = free_port(wanted)
-                if port != wanted:
-                    self.stdout.write(f"Port {wanted} is taken, using {port}.")
-                base = open_shop(crew, steps, port)
-                self.stdout.write(welcome(base, crew))
+                port = free_port(wanted_port)
+                if port != wanted_port:
+                    self.stdout.write(f"Port {wanted_port} is in use. Using {port} instead.")
+                base = open_shop(supervisor, steps, port)
+                self.stdout.write(welcome(base, supervisor))
                 self.stdout.flush()
                 with contextlib.suppress(KeyboardInterrupt):
-                    crew.watch()
+                    supervisor.watch()
             except DemoFailed as error:
-                raise CommandError(f"{error}\n{crew.tails()}") from error
+                raise CommandError(f"{error}\n{supervisor.logs_of_services()}") from error
             self.stdout.write("\nStopping …")
             self.stdout.flush()
 
 
-def open_shop(crew: Crew, steps: Steps, port: int, *watching: str) -> str:
-    """Start everything, in the order in which each needs the one before. Returns the shop's address."""
+def open_shop(supervisor: Supervisor, steps: Steps, port: int, *, strict: bool = False) -> str:
+    """Start everything and wait until the shop can be searched. Return its address.
+
+    `strict` requires that all products can be indexed.
+    """
     with steps.step("queue started"):
-        crew.start_valkey()
+        supervisor.start_valkey()
     with steps.step("database migrated"):
-        crew.run("migrate", "--verbosity=0", seconds=SECONDS_TO_OPEN)
-        crew.run("demo_admin", seconds=SECONDS_TO_OPEN)
-    crew.start("worker", "rqworker", "default")  # it loads the model while the pictures are drawn
+        supervisor.run("migrate", "--verbosity=0", seconds=SECONDS_PER_STEP)
+        supervisor.run("demo_admin", seconds=SECONDS_PER_STEP)
+    supervisor.start("worker", "rqworker", "default")  # it loads the model while the pictures are drawn
     with steps.step("catalogue loaded"):
-        crew.run("load_catalogue", seconds=SECONDS_TO_OPEN)
+        supervisor.run("load_catalogue", seconds=SECONDS_PER_STEP)
     base = f"http://127.0.0.1:{port}"
-    crew.start("web", "runserver", "--noreload", f"127.0.0.1:{port}")
+    supervisor.start("web", "runserver", "--noreload", f"127.0.0.1:{port}")
     with steps.step("catalogue indexed by the worker"):
-        crew.run("watch_index", *watching, seconds=SECONDS_TO_OPEN, visible=True)
+        options = ["--strict"] if strict else []
+        supervisor.run("watch_index", *options, seconds=SECONDS_PER_STEP, visible=True)
     with steps.step("shop opened, its model loaded"):
-        crew.wait_for(lambda: answers(base), SECONDS_TO_OPEN, "the web server's first answer")
+        supervisor.wait_for(
+            lambda: can_be_searched(base), SECONDS_PER_STEP, "The first search of the web server"
+        )
     return base
 
 
-def answers(base: str) -> bool:
-    """Say whether the shop answers a search. The first one loads the model: no shopper waits for it."""
+def can_be_searched(base: str) -> bool:
+    """Return True if the shop answers a search. This first search loads the model."""
     try:
-        return Browser(base).get("/search/", q="mug").status == 200
+        return HttpClient(base).get("/search/", q="mug").status == 200
     except OSError:
         return False
 
 
-def welcome(base: str, crew: Crew) -> str:
-    """Say where everything is, and how a command in another terminal finds this shop's queue."""
-    command = shlex.join([sys.executable, str(MANAGE), "clip_status"])
+def welcome(base: str, supervisor: Supervisor) -> str:
+    """Return the addresses, and how to run a command in another terminal with the same queue."""
+    command = shlex.join([sys.executable, str(MANAGE_PY), "clip_status"])
     return f"""
 The shop      {base}/
 Back office   {base}/admin/   log in as {USER} / {PASSWORD} (for development only)
 Endpoints     {base}/api/v1/search?q=red+mug
-Logs          {crew.logs}
-Commands      {REDIS}={crew.environment[REDIS]} {command}
+Logs          {supervisor.logs}
+Commands      {REDIS_URL}={supervisor.environment[REDIS_URL]} {command}
 
 Ctrl-C stops everything.
 """
 
 
-def end_like_ctrl_c(*numbers: signal.Signals) -> None:
-    """Let `kill` and a closed terminal end the demo the way Ctrl-C does: through every `finally`."""
+def interrupt_on(*numbers: signal.Signals) -> None:
+    """Raise KeyboardInterrupt on these signals, as on Ctrl-C, so that every `finally` block runs."""
     for number in numbers:
         signal.signal(number, signal.default_int_handler)
 
 
 @contextlib.contextmanager
 def time_limit(seconds: int) -> Iterator[None]:
-    """Raise DemoFailed if the block takes longer, whatever it waits for."""
+    """Raise DemoFailed if the block takes longer."""
 
-    def ring(*_: object) -> None:
-        raise DemoFailed(f"The story took longer than {seconds} s")
+    def on_alarm(*_: object) -> None:
+        raise DemoFailed(f"The check took longer than {seconds} s")
 
-    signal.signal(signal.SIGALRM, ring)
+    signal.signal(signal.SIGALRM, on_alarm)
     signal.alarm(seconds)
     try:
         yield

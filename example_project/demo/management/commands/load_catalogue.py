@@ -1,7 +1,8 @@
-"""Fill the shop with the demo catalogue."""
+"""Fill the shop with the demo's catalogue."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.files.base import ContentFile
@@ -14,47 +15,47 @@ from shop.models import Category, Product, ProductImage
 
 
 class Command(BaseCommand):
-    help = "Fills an empty shop with the demo catalogue. A shop that has products is left as it is."
+    help = "Fills an empty shop with the demo's catalogue. Does nothing if the shop has products."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if Product.objects.exists():  # the shopkeeper's now: what was deleted does not come back
-            self.stdout.write("The shop has products already.")
+        if Product.objects.exists():  # do not bring back products that staff deleted
+            self.stdout.write("The shop already has products.")
             return
-        wanted = catalogue.products()
-        add(wanted)
-        self.stdout.write(f"{len(wanted)} products added.")
+        entries = catalogue.products()
+        add(entries)
+        self.stdout.write(f"{len(entries)} products added.")
 
 
-def add(wanted: list[catalogue.CatalogueProduct]) -> None:
-    """Create products and pictures in few statements, and have them indexed."""
-    files = list(pictures.draw(wanted))  # before the transaction: it holds SQLite's only write lock
+def add(entries: Sequence[catalogue.CatalogueProduct]) -> None:
+    """Create the products with their pictures, and schedule them for indexing."""
+    files = list(pictures.draw(entries))  # before the transaction, which locks SQLite for all other writers
     with transaction.atomic():
-        categories = {product.category.slug: shelf(product.category) for product in wanted}
+        categories = {entry.category.slug: get_category(entry.category) for entry in entries}
         products = Product.objects.bulk_create(
-            row(product, categories[product.category.slug]) for product in wanted
+            unsaved_product(entry, categories[entry.category.slug]) for entry in entries
         )
         ProductImage.objects.bulk_create(
             ProductImage(product=product, original=ContentFile(file, name=f"{product.sku.lower()}.jpg"))
             for product, file in zip(products, files, strict=True)
         )
-        # Signals do not see bulk_create, so this says it: still inside the transaction, so that
-        # products and the promise to index them are committed together.
+        # bulk_create() sends no signals, so indexing must be scheduled explicitly. In the same transaction,
+        # so that no product can be committed without it.
         ProductDocument.reindex(Product.objects.filter(pk__in=[product.pk for product in products]))
 
 
-def shelf(category: catalogue.Category) -> Category:
-    """Return the shop's category, made if need be."""
+def get_category(category: catalogue.Category) -> Category:
+    """Return the shop's category. Create it if it does not exist."""
     return Category.objects.get_or_create(slug=category.slug, defaults={"name": category.name})[0]
 
 
-def row(product: catalogue.CatalogueProduct, category: Category) -> Product:
-    """Return a product of the catalogue as a row that is not saved yet."""
+def unsaved_product(entry: catalogue.CatalogueProduct, category: Category) -> Product:
+    """Return the catalogue's product as a model instance."""
     return Product(
-        name=product.name,
-        sku=product.sku,
-        description=product.description,
+        name=entry.name,
+        sku=entry.sku,
+        description=entry.description,
         category=category,
-        colour=product.colour,
-        price=product.price,
-        stock=product.stock,
+        colour=entry.colour,
+        price=entry.price,
+        stock=entry.stock,
     )
