@@ -121,14 +121,16 @@ def can_be_searched(base: str) -> bool:
 
 
 def welcome(base: str, supervisor: Supervisor) -> str:
-    """Return the addresses, and how to run a command in another terminal with the same queue."""
-    command = shlex.join([sys.executable, str(MANAGE_PY), "clip_status"])
+    """Return the addresses, and how to run a command for this shop in another terminal."""
+    names = ("CLIP_SEARCH_DEMO_DATA", "CLIP_SEARCH_DEMO_MODEL", REDIS_URL)
+    variables = [f"{name}={supervisor.environment[name]}" for name in names if name in supervisor.environment]
+    command = shlex.join(["env", *variables, sys.executable, str(MANAGE_PY), "clip_status"])
     return f"""
 The shop      {base}/
 Back office   {base}/admin/   log in as {USER} / {PASSWORD} (for development only)
 Endpoints     {base}/api/v1/search?q=red+mug
 Logs          {supervisor.logs}
-Commands      {REDIS_URL}={supervisor.environment[REDIS_URL]} {command}
+Commands      {command}
 
 Ctrl-C stops everything.
 """
