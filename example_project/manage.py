@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Run the example storefront's commands."""
+"""Django's command-line utility for the example shop."""
 
 import os
 import sys

@@ -68,10 +68,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     data = tmp_path_factory.mktemp("shop")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "example_project")
-        from shop.management.commands.demo import open_shop
-        from shop.processes import Crew, free_port
-        from shop.rendering import Pose, render
-        from shop.steps import Steps
+        from demo.management.commands.demo import open_shop
+        from demo.processes import Supervisor, free_port
+        from demo.steps import Steps
+        from demo_model_training.rendering import Pose, render
 
         def photo(kind: str, colour: str, pattern: str = "plain", size: int = 480) -> bytes:
             """Return a JPEG of a product in a pose that no picture of the shop has."""
@@ -81,9 +81,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
             picture.resize((size, size)).save(file, "JPEG", quality=98)
             return file.getvalue()
 
-        with Crew(data) as crew:
-            crew.environment["DJANGO_SETTINGS_MODULE"] = "storefront.settings"
-            base = open_shop(crew, Steps(OutputWrapper(io.StringIO())), free_port(), "--strict")
+        with Supervisor(data) as supervisor:
+            supervisor.environment["DJANGO_SETTINGS_MODULE"] = "storefront.settings"
+            base = open_shop(supervisor, Steps(OutputWrapper(io.StringIO())), free_port(), strict=True)
             yield Shop(base=base, index=data / "qdrant", photo=photo)
 
 
@@ -157,7 +157,7 @@ def files(content: bytes, name: str = "photo.jpg") -> dict[str, Any]:
 def send_photo(page: Page, content: bytes) -> None:
     """Choose a photo in the head of the page, which sends it."""
     page.get_by_text("Search by photo").click()
-    page.get_by_label("A photo of something like it").set_input_files(files(content))
+    page.get_by_label("Upload a photo").set_input_files(files(content))
     page.wait_for_url("**/search/photo/*/")
 
 
@@ -195,7 +195,7 @@ def test_filters_say_how_many_products_one_will_see(open_page: Callable[..., Pag
     in_kitchen = total(page)
     assert choose(page, "Under €25") == total(page) < in_kitchen
     assert choose(page, "In stock") == total(page)
-    assert set(page.locator(".card__shelf").all_inner_texts()) == {"Kitchen & table"}
+    assert set(page.locator(".card__category").all_inner_texts()) == {"Kitchen & table"}
     prices = page.locator(".card__price").all_inner_texts()
     assert all(float(price.removeprefix("€")) < 25 for price in prices)
     assert page.get_by_label("Search the shop").input_value() == "mug"
@@ -293,7 +293,7 @@ def test_a_photo_too_large_for_the_server_is_shrunk_first(open_page: Callable[..
 
 def test_what_is_no_photo_is_refused_in_the_page(open_page: Callable[..., Page]) -> None:
     page = open_page("/search/photo/")
-    page.get_by_label("A photo of something like it").set_input_files(files(b"These are words."))
+    page.get_by_label("Upload a photo").set_input_files(files(b"These are words."))
     said = page.locator("#photo-error")
     assert "not a readable image" in said.inner_text()
     assert "photo-error" in str(page.locator("#photo").get_attribute("aria-describedby"))
@@ -303,7 +303,7 @@ def test_photos_of_others_are_not_shown(open_page: Callable[..., Page], shop: Sh
     page = open_page()
     send_photo(page, shop.photo("mug", "red"))
     somebody = open_page(page.url)
-    assert somebody.get_by_role("heading", name="That photo is not kept any more").is_visible()
+    assert somebody.get_by_role("heading", name="This photo is no longer available").is_visible()
 
 
 # Without a script, without a mouse, on a phone, for a screen reader.
@@ -316,7 +316,7 @@ def test_without_scripts_everything_is_found_as_well(open_page: Callable[..., Pa
     assert names(page) == names(open_page("/search/?q=red+mug"))
     assert choose(page, "Under €25") == total(page)
     page.get_by_text("Search by photo").click()
-    page.get_by_label("A photo of something like it").set_input_files(files(shop.photo("clock", "blue")))
+    page.get_by_label("Upload a photo").set_input_files(files(shop.photo("clock", "blue")))
     page.get_by_role("button", name="Search by this photo").click()
     assert is_near_the_top(page, "blue", "clock")
 

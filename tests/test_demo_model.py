@@ -109,13 +109,13 @@ def test_the_folder_stays_small() -> None:
 
 def test_the_held_out_sentences_are_not_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER.parent))
-    import train_demo_model as training
+    from demo_model_training import captions
 
     rng = random.Random(1)
-    looks = [
-        training.Look(rng.choice(training.KINDS), rng.choice(list(training.COLOURS)), None)
+    shown = [
+        captions.Attributes(rng.choice(captions.KINDS), rng.choice(list(captions.COLOURS)), None)
         for _ in range(9_000)
     ]
-    seen = {training.query(look, rng).lower() for look in looks}
+    seen = {captions.query(attributes, rng).lower() for attributes in shown}
     held_out = [*heldout_captions.english(), *heldout_captions.french()]
     assert not seen & {query.text.lower() for query in held_out}

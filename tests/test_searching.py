@@ -487,7 +487,7 @@ def odd(text: str) -> list[str]:
 
 def test_every_sku_and_name_of_the_demo_is_first(document, monkeypatch, asked):
     monkeypatch.syspath_prepend(ROOT / "example_project")
-    from shop.catalogue import products
+    from demo.catalogue import products
 
     demo = products()
     made = Product.objects.bulk_create(

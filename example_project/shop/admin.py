@@ -1,4 +1,8 @@
-"""The shop's back office: `ClipSearchAdminMixin` adds the index status and the action to index again."""
+"""The back office.
+
+`ClipSearchAdminMixin` adds the column with the index status, the action that indexes again, and search by
+meaning.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ admin.site.site_header = admin.site.site_title = "Palette, back office"
 
 
 def thumbnail(picture: ProductImage | None, size: int) -> str:
-    """Return an <img> of the picture; the name beside it says what it shows, so its alt text is empty."""
+    """Return an <img>. Its alt text is empty because the product's name stands beside it."""
     if picture is None or not picture.original:
         return "–"
     style = "object-fit: cover; border-radius: 6px"

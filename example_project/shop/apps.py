@@ -1,4 +1,4 @@
-"""The shop itself."""
+"""The app of the example shop."""
 
 from django.apps import AppConfig
 

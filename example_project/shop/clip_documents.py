@@ -1,4 +1,4 @@
-"""All that the shop says to clip_search: what a product is made of, and whose change concerns it."""
+"""How products are indexed. Beside the settings, a shop needs only this file to be searchable."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .models import Category, Product, ProductImage
 @register(Product)
 class ProductDocument(Document):
     text_fields = ["name", "description"]  # in this order; CLIP reads the first 77 tokens
-    image_field = "images.original"  # the first picture, by the pictures' own order
-    exact_fields = ["sku", "name"]  # what a shopper may type exactly
+    image_field = "images.original"  # the first picture, in the order of ProductImage.Meta
+    exact_fields = ["sku", "name"]  # products that match these exactly come first
     filter_fields = {
         "category": Keyword("category.slug"),
         "colour": Keyword("colour"),
         "price": Number("price"),
-        "in_stock": Bool("in_stock"),  # a property: any attribute will do
+        "in_stock": Bool("in_stock"),  # a property: any attribute works
     }
-    related = {ProductImage: "product", Category: "products"}  # their changes concern these products
+    related = {ProductImage: "product", Category: "products"}  # changes of these re-index their products
 
     def get_queryset(self) -> QuerySet[Product]:
-        """Unpublish a product, and it leaves the index with that very save."""
+        """Return the products to index. A product that is unpublished leaves the index when it is saved."""
         return Product.objects.published().select_related("category")

@@ -1,4 +1,4 @@
-"""What a shopper may ask for, by words, filters and photo."""
+"""The forms of the search pages: text, filters and photo."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from clip_search.exceptions import BadImage
 
 from . import photos
 
-MOST_CHARACTERS = 200
-MOST_VALUES = 30
+MAX_LENGTH = 200
+MAX_VALUES = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceBand:
-    """Prices from `low` to below `high`, in euros. None: no bound."""
+    """The prices in euros from `low` up to, but not including, `high`. None means no limit."""
 
     label: str
     low: int | None = None
     high: int | None = None
 
-    def filters(self) -> dict[str, int]:
-        bounds = {"price__gte": self.low, "price__lt": self.high}
-        return {name: bound for name, bound in bounds.items() if bound is not None}
+    def lookups(self) -> dict[str, int]:
+        """Return the band as arguments of `SearchResults.filter()`."""
+        limits = {"price__gte": self.low, "price__lt": self.high}
+        return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 PRICE_BANDS = {
@@ -39,64 +40,65 @@ PRICE_BANDS = {
 }
 
 
-class Words(forms.CharField):
-    """A line of text. What is too long is cut off, not refused: a link is followed, not corrected."""
+class QueryField(forms.CharField):
+    """A line of text. It is cut at `MAX_LENGTH` instead of refused: a link should always lead to a page."""
 
     def to_python(self, value: Any) -> str:
-        return " ".join((value or "").replace("\0", " ").split())[:MOST_CHARACTERS]
+        return " ".join((value or "").replace("\0", " ").split())[:MAX_LENGTH]
 
 
-class Values(forms.MultipleChoiceField):
-    """Any values. One that no product has finds nothing, and can be taken away like every other."""
+class ValuesField(forms.MultipleChoiceField):
+    """Several values of a filter. A value that no product has is valid: it finds nothing."""
 
     def to_python(self, value: Any) -> list[str]:
-        words = Words()
-        return sorted({words.to_python(one) for one in value or ()} - {""})[:MOST_VALUES]
+        clean = QueryField().to_python
+        return sorted({clean(one) for one in value or ()} - {""})[:MAX_VALUES]
 
     def valid_value(self, value: Any) -> bool:
         return True
 
 
 class SearchForm(forms.Form):
-    """The parameters of a search. What is not valid is left out: `cleaned_data` has only what is."""
+    """The parameters of a search. `cleaned_data` has the valid ones; the others are ignored."""
 
-    q = Words(required=False)
-    category = Values(required=False)
-    colour = Values(required=False)
+    q = QueryField(required=False)
+    category = ValuesField(required=False)
+    colour = ValuesField(required=False)
     price = forms.ChoiceField(
         required=False, choices=[(key, band.label) for key, band in PRICE_BANDS.items()]
     )
     in_stock = forms.BooleanField(required=False)
 
     @property
-    def words(self) -> str:
+    def query(self) -> str:
         return str(self.cleaned_data["q"])
 
-    def chosen(self, name: str) -> Any:
-        """Return a field's value, falsy where there is none."""
+    def value(self, name: str) -> Any:
+        """Return a field's value. It is falsy if the parameter is missing or invalid."""
         return self.cleaned_data.get(name)
 
-    def filters(self, *, without: str = "") -> dict[str, Any]:
-        """Return the filters as clip_search takes them, those of one field left out."""
-        values = {name: value for name, value in self.cleaned_data.items() if value and name != without}
-        found = {f"{name}__in": values[name] for name in ("category", "colour") if name in values}
+    def lookups(self, *, leave_out: str = "") -> dict[str, Any]:
+        """Return the filters as arguments of `SearchResults.filter()`, without those of one field."""
+        values = {name: value for name, value in self.cleaned_data.items() if value and name != leave_out}
+        lookups = {f"{name}__in": values[name] for name in ("category", "colour") if name in values}
         if "price" in values:
-            found |= PRICE_BANDS[values["price"]].filters()
+            lookups |= PRICE_BANDS[values["price"]].lookups()
         if "in_stock" in values:
-            found["in_stock"] = True
-        return found
+            lookups["in_stock"] = True
+        return lookups
 
-    def link(self, **changes: Any) -> str:
-        """Return the link to the first page of this search, with some fields changed."""
+    def url(self, **changes: Any) -> str:
+        """Return the query string for the first page of this search, with some fields changed."""
         values = {name: value for name, value in (self.cleaned_data | changes).items() if value}
         return "?" + urlencode({k: "yes" if v is True else v for k, v in values.items()}, doseq=True)
 
-    def link_without_filters(self) -> str:
-        return self.link(category=[], colour=[], price="", in_stock=False)
+    def url_without_filters(self) -> str:
+        """Return the query string for this search without any filter."""
+        return self.url(category=[], colour=[], price="", in_stock=False)
 
 
 class PhotoForm(forms.Form):
-    """A photo to search by. `cleaned_data["photo"]` is a small JPEG of it, which is safe to keep."""
+    """A photo to search by. `cleaned_data["photo"]` is a small JPEG file that is safe to store."""
 
     photo = forms.FileField(
         error_messages={"required": "Choose a photo first.", "empty": "The photo is empty. Choose another."}
@@ -105,6 +107,6 @@ class PhotoForm(forms.Form):
     def clean_photo(self) -> bytes:
         upload: UploadedFile = self.cleaned_data["photo"]
         try:
-            return photos.shrunk(upload)
+            return photos.small_jpeg(upload)
         except BadImage as error:
             raise forms.ValidationError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Categories, products and their pictures."""
+"""The models of the shop: categories, products and pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.urls import reverse
 
 
 class Category(models.Model):
-    """A shelf of the shop."""
+    """A category; each product belongs to one."""
 
     name = models.CharField(max_length=100, unique=True)
     slug = models.SlugField(max_length=100, unique=True)
@@ -26,16 +26,16 @@ class Category(models.Model):
 
 class ProductQuerySet(models.QuerySet["Product"]):
     def published(self) -> ProductQuerySet:
-        """Return what shoppers may see."""
+        """Return the products that shoppers may see."""
         return self.filter(is_published=True)
 
     def for_cards(self) -> ProductQuerySet:
-        """Return the rows with all that a product card shows, in three queries."""
+        """Return the products with category and pictures, so that product cards need no further queries."""
         return self.select_related("category").prefetch_related("images")
 
 
 class Product(models.Model):
-    """Something to buy."""
+    """A product."""
 
     name = models.CharField(max_length=200)
     sku = models.CharField("SKU", max_length=64, unique=True, validators=[validate_slug])
@@ -65,12 +65,12 @@ class Product(models.Model):
 
     @property
     def picture(self) -> ProductImage | None:
-        """The first picture. Reads `images.all()`, which is there already when it was prefetched."""
+        """Return the first picture. Makes no query if `images` was prefetched."""
         return next(iter(self.images.all()), None)
 
 
 class ProductImage(models.Model):
-    """A picture of a product; the lowest position comes first."""
+    """A picture of a product. The one with the lowest position comes first."""
 
     product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="images")
     original = models.ImageField(upload_to="products/")

@@ -1,7 +1,7 @@
-"""The photos that a shopper searches by: small, and kept in the shopper's own session.
+"""The photos that shoppers search by, stored as small JPEG files in their sessions.
 
-So results have an address, pages and filters without the photo being sent again, and it goes when the
-session goes.
+So the results have an address, pages and filters, and the photo need not be sent again. A photo is deleted
+with the session.
 """
 
 from __future__ import annotations
@@ -17,40 +17,44 @@ from django.contrib.sessions.backends.base import SessionBase
 from clip_search import images
 
 SESSION_KEY = "photos"
-MOST_KEPT = 4  # a session is one row of the database
-SIDE = 384
-"""Pixels: more than most CLIP models look at. It is the same middle square that they would cut out."""
+MAX_PHOTOS = 4
+"""Photos in one session, which is one row of the database."""
+SIZE = 384
+"""Width and height in pixels: more than most CLIP models use."""
 
 
-def shrunk(upload: IO[bytes]) -> bytes:
-    """Return the part of a photo that is searched by, as a small JPEG file. Raises BadImage."""
-    upright = images.picture(images.shrink(images.read(upload), SIDE))
+def small_jpeg(upload: IO[bytes]) -> bytes:
+    """Return the middle square of a photo, the part that CLIP uses, as a small JPEG file.
+
+    Raise BadImage if it is not a readable image.
+    """
+    picture = images.picture(images.shrink(images.read(upload), SIZE))
     file = io.BytesIO()
-    upright.save(file, "JPEG", quality=88)
+    picture.save(file, "JPEG", quality=88)
     return file.getvalue()
 
 
-def keep(session: SessionBase, photo: bytes) -> str:
-    """Keep a photo, and no more than the last few before it. Returns its key."""
+def store(session: SessionBase, photo: bytes) -> str:
+    """Store a photo in the session and drop the oldest if there are too many. Return its key."""
     key = hashlib.blake2b(photo, digest_size=8).hexdigest()
-    before = {k: v for k, v in _kept(session).items() if k != key}
-    latest = list(before.items())[-(MOST_KEPT - 1) :]
+    others = {k: v for k, v in _photos(session).items() if k != key}
+    latest = list(others.items())[-(MAX_PHOTOS - 1) :]
     session[SESSION_KEY] = dict(latest) | {key: base64.b64encode(photo).decode()}
     return key
 
 
-def kept(session: SessionBase, key: str) -> bytes | None:
-    """Return a photo, or None where it is not kept any more."""
+def load(session: SessionBase, key: str) -> bytes | None:
+    """Return a photo of the session, or None if there is none with this key."""
     try:
-        return base64.b64decode(_kept(session)[key], validate=True)
+        return base64.b64decode(_photos(session)[key], validate=True)
     except (KeyError, binascii.Error):
         return None
 
 
-def as_url(photo: bytes) -> str:
-    """Return a photo as something that an <img> shows, without a request of its own."""
+def data_url(photo: bytes) -> str:
+    """Return a photo as a `data:` URL for an <img>."""
     return f"data:image/jpeg;base64,{base64.b64encode(photo).decode()}"
 
 
-def _kept(session: SessionBase) -> dict[str, str]:
+def _photos(session: SessionBase) -> dict[str, str]:
     return dict(session.get(SESSION_KEY, {}))

@@ -1,4 +1,4 @@
-"""The pages of the shop: a catalogue, a product, a search by words and one by photo."""
+"""The pages of the shop: the catalogue, a product, search by text and search by photo."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ from django.views.generic.base import ContextMixin
 from clip_search import SearchUnavailable
 from clip_search.searching import SearchResults
 
-from . import facets, photos
+from . import photos
 from .clip_documents import ProductDocument
+from .facets import facet_groups, selected_options
 from .forms import PhotoForm, SearchForm
 from .models import Category, Product
 
 logger = logging.getLogger(__name__)
 
 PAGE_SIZE = 24
-SIMILAR_SIZE = 8
+SIMILAR_PRODUCTS = 8
 SUGGESTIONS = ["red mug", "striped dress", "green backpack", "tasse rouge", "parapluie jaune"]
 
 
 class ShopMixin(ContextMixin):
-    """What every page shows: the categories that have something in them."""
+    """Adds the categories that have published products, for the navigation of every page."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        shown = Count("products", filter=Q(products__is_published=True))
-        categories = Category.objects.annotate(shown=shown).filter(shown__gt=0)
+        published = Count("products", filter=Q(products__is_published=True))
+        categories = Category.objects.annotate(published=published).filter(published__gt=0).order_by("name")
         return super().get_context_data(categories=categories, **kwargs)
 
 
 class CatalogueView(ShopMixin, ListView):
-    """All products, or those of a category, in pages."""
+    """All products, or those of one category, in pages."""
 
     template_name = "shop/catalogue.html"
     context_object_name = "products"
@@ -53,14 +54,17 @@ class CatalogueView(ShopMixin, ListView):
         return products.filter(category=self.category)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        context = super().get_context_data(category=self.category, everything=not self.category, **kwargs)
+        is_whole_catalogue = self.category is None
+        context = super().get_context_data(
+            category=self.category, is_whole_catalogue=is_whole_catalogue, **kwargs
+        )
         page = context["page_obj"]
         context["page_range"] = page.paginator.get_elided_page_range(page.number, on_each_side=2, on_ends=1)
         return context
 
 
 class ProductView(ShopMixin, DetailView):
-    """One product, and others like it."""
+    """One product and similar ones."""
 
     template_name = "shop/product.html"
     context_object_name = "product"
@@ -72,93 +76,93 @@ class ProductView(ShopMixin, DetailView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)
         try:
-            context["similar"] = list(ProductDocument.similar_to(self.object)[:SIMILAR_SIZE])
+            context["similar"] = list(ProductDocument.similar_to(self.object)[:SIMILAR_PRODUCTS])
         except SearchUnavailable as error:
             logger.warning("Similar products unavailable sku=%s reason=%s", self.object.sku, error)
             context["search_unavailable"] = True
         return context
 
 
-class FindView(ShopMixin, TemplateView):
-    """The products in the order of how near they come to something, filtered and in pages."""
+class ResultsView(ShopMixin, TemplateView):
+    """A page of search results, with filters. Subclasses say what is searched for."""
 
     template_name = "shop/search.html"
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         form = SearchForm(request.GET)
         form.full_clean()
-        context = self.get_context_data(form=form, query=form.words, suggestions=SUGGESTIONS)
-        shelves = {category.slug: category.name for category in context["categories"]}
+        context = self.get_context_data(form=form, query=form.query, suggestions=SUGGESTIONS)
+        category_names = {category.slug: category.name for category in context["categories"]}
         try:
-            context |= self.answer(form, shelves)
-        except SearchUnavailable:  # clip_search has logged why
+            context |= self.results_context(form, category_names)
+        except SearchUnavailable:  # clip_search has logged the reason
             context["search_unavailable"] = True
             context["products"] = Product.objects.published().for_cards()[:PAGE_SIZE]
             return self.render_to_response(context, status=503)
         return self.render_to_response(context)
 
-    def answer(self, form: SearchForm, shelves: Mapping[str, str]) -> dict[str, Any]:
-        """Return a page of products and the filters beside it. Raises SearchUnavailable."""
-        results = self.results(form)
+    def results_context(self, form: SearchForm, category_names: Mapping[str, str]) -> dict[str, Any]:
+        """Return a page of products, and the filters. Raise SearchUnavailable."""
+        results = self.search(form).filter(**form.lookups())
         with results.session():
-            # A page that does not exist is the last one, so that no page is too deep.
+            # get_page() returns the last page if the number is too high, so no page is too deep to search.
             page = Paginator(results, PAGE_SIZE).get_page(self.request.GET.get("page"))
-            products, groups = list(page), facets.groups(form, shelves)
-        pages = page.paginator.get_elided_page_range(page.number, on_each_side=2, on_ends=1)
-        chosen = facets.chosen(groups)
+            products, groups = list(page), facet_groups(form, category_names)
         return {
             "products": products,
             "groups": groups,
-            "chosen": chosen,
+            "selected_options": selected_options(groups),
             "page_obj": page,
-            "page_range": pages,
+            "page_range": page.paginator.get_elided_page_range(page.number, on_each_side=2, on_ends=1),
         }
 
-    def results(self, form: SearchForm) -> SearchResults:
-        """Return what was found."""
+    def search(self, form: SearchForm) -> SearchResults[Product]:
+        """Return the results without filters."""
         raise NotImplementedError
 
 
-class SearchView(FindView):
-    """What the shop has that is nearest to a shopper's words; without words, all that meets the filters."""
+class SearchView(ResultsView):
+    """Search by text. Without text, the products that meet the filters; without both, suggestions."""
 
-    def results(self, form: SearchForm) -> SearchResults:
-        return ProductDocument.search(form.words, filters=form.filters())
+    def search(self, form: SearchForm) -> SearchResults[Product]:
+        return ProductDocument.search(form.query)
 
-    def answer(self, form: SearchForm, shelves: Mapping[str, str]) -> dict[str, Any]:
-        return super().answer(form, shelves) if form.words or form.filters() else {"nothing_asked": True}
+    def results_context(self, form: SearchForm, category_names: Mapping[str, str]) -> dict[str, Any]:
+        if not form.query and not form.lookups():
+            return {"is_start_page": True}
+        return super().results_context(form, category_names)
 
 
 class PhotoView(ShopMixin, FormView):
-    """Takes a photo to search by, and shows what it found at an address of its own."""
+    """The form for a photo. It stores the photo and redirects to its results."""
 
     template_name = "shop/photo.html"
     form_class = PhotoForm
 
     def form_valid(self, form: PhotoForm) -> HttpResponse:
-        key = photos.keep(self.request.session, form.cleaned_data["photo"])
+        key = photos.store(self.request.session, form.cleaned_data["photo"])
         return redirect("shop:photo_results", key=key)
 
     def form_invalid(self, form: PhotoForm) -> HttpResponse:
         return self.render_to_response(self.get_context_data(form=form), status=400)
 
 
-class PhotoResultsView(FindView):
-    """What the shop has that looks most like a shopper's photo."""
+class PhotoResultsView(ResultsView):
+    """The products that look most like a photo of the shopper's session."""
 
     photo = b""
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        photo = photos.kept(request.session, kwargs["key"])
+        photo = photos.load(request.session, kwargs["key"])
         if photo is None:
-            context = self.get_context_data(photo_is_gone=True, form=PhotoForm())
+            context = self.get_context_data(photo_is_unavailable=True, form=PhotoForm())
             return render(request, PhotoView.template_name, context, status=404)
         self.photo = photo
         return super().get(request, *args, **kwargs)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        photo = photos.as_url(self.photo) if self.photo else ""
+        photo = photos.data_url(self.photo) if self.photo else ""
         return super().get_context_data(**kwargs, photo=photo)
 
-    def results(self, form: SearchForm) -> SearchResults:
-        return ProductDocument.search_by_image(self.photo, filters=form.filters())
+    def search(self, form: SearchForm) -> SearchResults[Product]:
+        return ProductDocument.search_by_image(self.photo)

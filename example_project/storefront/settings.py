@@ -1,4 +1,8 @@
-"""Settings of the example storefront: development by default, production by environment (compose.yaml)."""
+"""Settings of the example shop: for development by default, for production by environment variables.
+
+django-clip-search needs its apps in `INSTALLED_APPS`, and `RQ_QUEUES`, `RQ` and `CLIP_SEARCH`. compose.yaml
+sets the environment variables of production.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +14,22 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 def env(name: str, default: str = "") -> str:
-    """Read CLIP_SEARCH_DEMO_<name>. Set but empty counts as not set: compose passes variables that way."""
+    """Return the variable CLIP_SEARCH_DEMO_<name>, or the default if it is unset or empty.
+
+    compose.yaml sets variables to "" if the user does not set them.
+    """
     return os.environ.get(f"CLIP_SEARCH_DEMO_{name}") or default
 
 
-# The one variable that runs the same shop on another model:
-# CLIP_SEARCH_DEMO_MODEL=sentence-transformers/clip-ViT-B-32
+# The demo's small model. CLIP_SEARCH_DEMO_MODEL=sentence-transformers/clip-ViT-B-32 uses the real one.
 MODEL = env("MODEL", str(BASE_DIR / "demo_model"))
 
-# Everything that the shop writes lies here, in a folder for each model: an index belongs to its model.
+# All files that the shop writes. One folder for each model, because an index works only with its own model.
 DATA = Path(env("DATA", str(BASE_DIR / "var" / Path(MODEL).name))).resolve()
-DATA.mkdir(parents=True, exist_ok=True)  # neither SQLite nor the embedded Qdrant makes it
+DATA.mkdir(parents=True, exist_ok=True)  # SQLite and the embedded Qdrant do not create it
 
 DEBUG = env("DEBUG", "yes") == "yes"
-SECRET_KEY = env("SECRET_KEY", "for-development-only-and-known-to-everybody")
+SECRET_KEY = env("SECRET_KEY", "for-development-only-because-it-is-public")
 ALLOWED_HOSTS = env("ALLOWED_HOSTS", "localhost,127.0.0.1").split(",")
 CSRF_TRUSTED_ORIGINS = [origin for origin in env("TRUSTED_ORIGINS").split(",") if origin]
 
@@ -38,6 +44,7 @@ INSTALLED_APPS = [
     "django_rq",
     "clip_search",
     "shop",
+    "demo",  # the command `manage.py demo` and its catalogue; your shop does not need it
 ]
 
 MIDDLEWARE = [
@@ -69,7 +76,7 @@ TEMPLATES = [
 
 
 def database() -> dict[str, Any]:
-    """Return PostgreSQL where there is one, else a SQLite that bears several writers."""
+    """Return the settings of PostgreSQL if its host is set, else of an SQLite for several processes."""
     if env("POSTGRES_HOST"):
         return {
             "ENGINE": "django.db.backends.postgresql",
@@ -85,8 +92,9 @@ def database() -> dict[str, Any]:
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": DATA / "storefront.sqlite3",
         "OPTIONS": {
-            # A transaction that begins by reading and then writes fails at once, without waiting, when
-            # somebody else wrote meanwhile. IMMEDIATE takes the lock first, WAL lets readers go on.
+            # By default, a transaction that reads first and then writes fails if another process has written
+            # in between, whatever the timeout. IMMEDIATE locks at the start of the transaction, and WAL lets
+            # other processes read meanwhile.
             "transaction_mode": "IMMEDIATE",
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
             "timeout": 20,
@@ -109,7 +117,7 @@ MEDIA_ROOT = DATA / "media"
 RQ_QUEUES = {
     "default": {
         "URL": env("REDIS_URL", "redis://127.0.0.1:6379/0"),
-        # rq's own default is pickle: whoever could write to Redis could run code here.
+        # RQ's default, pickle, would let anyone with write access to Redis run code in the workers.
         "SERIALIZER": "rq.serializers.JSONSerializer",
     },
 }
@@ -117,7 +125,7 @@ RQ = {"WORKER_CLASS": "clip_search.worker.EmbeddingWorker"}
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        # First, so that who does not authenticate is told how: 401 with a challenge instead of a bare 403.
+        # First, so that a client without credentials gets 401 with a challenge instead of 403.
         "rest_framework.authentication.BasicAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
@@ -125,7 +133,7 @@ REST_FRAMEWORK = {
 
 
 def qdrant() -> dict[str, Any]:
-    """Return the Qdrant server where there is one, else the embedded store."""
+    """Return the Qdrant server if its URL is set, else the embedded store."""
     if env("QDRANT_URL"):
         return {"url": env("QDRANT_URL"), "api_key": env("QDRANT_API_KEY") or None}
     return {"path": DATA / "qdrant"}
@@ -134,7 +142,7 @@ def qdrant() -> dict[str, Any]:
 CLIP_SEARCH = {
     "QDRANT": qdrant(),
     "MODEL": MODEL,
-    "API_SEARCH_THROTTLE_RATE": "600/min",  # of one client: the demo's story polls
+    "API_SEARCH_THROTTLE_RATE": "600/min",  # for each client; `manage.py demo --check` polls
 }
 
 LOGGING = {
@@ -144,7 +152,7 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
-        # Django's own handlers here would write each of its lines a second time.
+        # Without Django's own handlers, which would write each line a second time.
         "django": {"handlers": [], "level": "INFO"},
         "clip_search": {"level": env("LOG_LEVEL", "INFO")},
         "rq.worker": {"level": env("LOG_LEVEL", "INFO")},

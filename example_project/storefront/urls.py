@@ -1,4 +1,4 @@
-"""The shop, its admin, and the endpoints of clip_search. django-rq adds its dashboard to the admin itself."""
+"""The shop, the back office and the endpoints of clip_search. django-rq adds its dashboard to the admin."""
 
 from django.conf import settings
 from django.conf.urls.static import static
@@ -9,5 +9,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("clip_search.api.urls")),
     path("", include("shop.urls")),
-    *static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT),  # with DEBUG only
+    *static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT),  # only if DEBUG is True
 ]

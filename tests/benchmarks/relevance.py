@@ -76,10 +76,9 @@ def set_up(seed: int, folder: str, precision: str = "float32") -> Bench:
         "PRECISION": precision,
     }
     django.setup()
-    from shop.catalogue import product_texts
-
     from clip_search.encoders import get_encoder
     from clip_search.stores import get_store
+    from demo_model_training.product_texts import product_texts
     from tests import heldout_captions, second_renderer
 
     rng, encoder = random.Random(seed), get_encoder()

@@ -1,9 +1,9 @@
-/* What the pages gain where scripts run. Everything works without: the photo form is a plain form. */
+/* Enhancements of the pages. All pages work without scripts, too: the photo form is a plain form. */
 
 "use strict";
 
-const LARGE = 500_000; // bytes from which a photo is made smaller before it is sent
-const SIDE = 1024; // pixels: more than any model looks at, and a phone's photo is sent in a second
+const MAX_BYTES = 500_000; // a larger photo is resized before it is uploaded
+const SHORT_SIDE = 1024; // pixels of a resized photo: more than any model uses
 
 const form = document.querySelector(".photo-form");
 const input = form?.querySelector("input[type=file]");
@@ -11,17 +11,18 @@ const progress = form?.querySelector("[role=status]");
 
 document.documentElement.classList.add("scripted");
 
-/* Returns a photo that is quick to send, or the file as it is: the server says what is wrong with it. */
-async function lighter(file) {
-  if (file.size < LARGE) return file;
+/* Return a resized copy of a large photo. Return the file itself if the browser cannot read it: the server
+   reports what is wrong with it. */
+async function resized(file) {
+  if (file.size < MAX_BYTES) return file;
   try {
     const bitmap = await createImageBitmap(file);
-    const scale = Math.min(1, SIDE / Math.min(bitmap.width, bitmap.height));
+    const scale = Math.min(1, SHORT_SIDE / Math.min(bitmap.width, bitmap.height));
     const canvas = document.createElement("canvas");
     canvas.width = Math.round(bitmap.width * scale);
     canvas.height = Math.round(bitmap.height * scale);
     const context = canvas.getContext("2d");
-    context.fillStyle = "white"; // what is transparent would become black
+    context.fillStyle = "white"; // without this, transparent areas would become black
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9));
@@ -31,10 +32,11 @@ async function lighter(file) {
   }
 }
 
+/* Submit the form with this file. */
 async function search(file) {
-  progress.textContent = "Looking at your photo …";
+  progress.textContent = "Searching …";
   const files = new DataTransfer();
-  files.items.add(await lighter(file));
+  files.items.add(await resized(file));
   input.files = files.files;
   form.requestSubmit();
 }
@@ -42,30 +44,30 @@ async function search(file) {
 if (form) {
   input.addEventListener("change", () => input.files.length && search(input.files[0]));
 
-  /* Drop a photo anywhere. Only files count: words and links are dragged as ever. */
+  /* A photo can be dropped anywhere on the page. Dragged text and links are left to the browser. */
   const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
-  const mark = (on) => document.body.classList.toggle("dropping", on);
+  const highlight = (on) => document.body.classList.toggle("dropping", on);
   addEventListener("dragover", (event) => {
     if (!carriesFiles(event)) return;
     event.preventDefault();
-    mark(true);
+    highlight(true);
   });
-  addEventListener("dragleave", (event) => event.relatedTarget === null && mark(false));
+  addEventListener("dragleave", (event) => event.relatedTarget === null && highlight(false));
   addEventListener("drop", (event) => {
     if (!carriesFiles(event)) return;
     event.preventDefault();
-    mark(false);
+    highlight(false);
     form.closest("details")?.setAttribute("open", "");
     if (event.dataTransfer.files.length) search(event.dataTransfer.files[0]);
   });
 
-  /* The browser's “back” may show this page as it was left. */
+  /* The browser's back button may restore this page with the old message. */
   addEventListener("pageshow", (event) => {
     if (event.persisted) progress.textContent = "";
   });
 }
 
-/* The photo's panel lies over the page: Escape and a click beside it put it away. */
+/* Escape, or a click beside it, closes the panel with the photo form. */
 const panel = document.querySelector(".photobox");
 if (panel) {
   addEventListener("keydown", (event) => {
@@ -78,11 +80,11 @@ if (panel) {
   });
 }
 
-/* On a phone, the filters start folded: what was found comes first. */
-const fold = document.querySelector(".filters__fold");
-if (fold) {
+/* On narrow screens the filters start folded, so that the products come first. */
+const filters = document.querySelector(".filters__fold");
+if (filters) {
   const narrow = matchMedia("(max-width: 60rem)");
-  const follow = () => (fold.open = !narrow.matches);
-  narrow.addEventListener("change", follow);
-  follow();
+  const update = () => (filters.open = !narrow.matches);
+  narrow.addEventListener("change", update);
+  update();
 }

@@ -1,4 +1,4 @@
-"""A small HTTP client that keeps cookies and fills in forms, as a browser does."""
+"""A small HTTP client that keeps cookies and submits the forms of a page, as a browser does."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
 
-SECONDS_TO_ANSWER = 60.0
+TIMEOUT_SECONDS = 60.0
 JPEG = "image/jpeg"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What the server said. `url` is where redirects led."""
+class Response:
+    """A response. `url` is the address after redirects."""
 
     status: int
     url: str
@@ -31,16 +31,16 @@ class Answer:
         return self.body.decode(errors="replace")
 
     def json(self) -> Any:
-        """Return the body as JSON. Raises ValueError."""
+        """Return the body as JSON. Raise ValueError if it is not JSON."""
         return json.loads(self.body)
 
 
-class Browser:
-    """Talks to one server. With `user` and `password` it sends basic authentication."""
+class HttpClient:
+    """A client of one server. With `user` and `password` it sends basic authentication."""
 
     def __init__(self, base: str, user: str = "", password: str = "") -> None:
         self.base = base
-        # No proxies: the server is on this machine, whatever the environment says about others.
+        # The server is on this machine: ignore the proxies that the environment names.
         handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(CookieJar())]
         self._opener = urllib.request.build_opener(*handlers)
         self._headers = {"Accept": "application/json, text/html"}
@@ -48,44 +48,46 @@ class Browser:
             credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
             self._headers["Authorization"] = f"Basic {credentials}"
 
-    def get(self, path: str, **query: str) -> Answer:
-        return self._ask("GET", f"{path}?{urlencode(query)}" if query else path)
+    def get(self, path: str, **query: str) -> Response:
+        return self._request("GET", f"{path}?{urlencode(query)}" if query else path)
 
-    def post(self, path: str, fields: Mapping[str, str], files: Mapping[str, bytes] | None = None) -> Answer:
-        """Post form data; `files` are JPEG files by the name of their field."""
+    def post(
+        self, path: str, fields: Mapping[str, str], files: Mapping[str, bytes] | None = None
+    ) -> Response:
+        """Post form data. `files` maps the names of fields to JPEG files."""
         boundary = uuid.uuid4().hex
         body = multipart(fields, files or {}, boundary)
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Referer": self.base + path}
-        return self._ask("POST", path, body, headers)
+        return self._request("POST", path, body, headers)
 
-    def delete(self, path: str) -> Answer:
-        return self._ask("DELETE", path)
+    def delete(self, path: str) -> Response:
+        return self._request("DELETE", path)
 
     def submit(
         self, path: str, form_id: str, changes: Mapping[str, str], files: Mapping[str, bytes] | None = None
-    ) -> Answer:
-        """Open a page, fill in its form and send it. The form without an id is the one of the id ""."""
+    ) -> Response:
+        """Open a page, change fields of a form and submit it. `form_id` is "" for a form without an id."""
         page = self.get(path)
-        form = Form(form_id)
+        form = FormParser(form_id)
         form.feed(page.text)
         return self.post(path, form.fields | dict(changes), files)
 
-    def _ask(
+    def _request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> Response:
         url = self.base + quote(path, safe="/?&=%+")
-        request = urllib.request.Request(  # noqa: S310  the server that we started ourselves
+        request = urllib.request.Request(  # noqa: S310  the URL is that of our own server
             url, data=body, method=method, headers=self._headers | dict(headers or {})
         )
         try:
-            with self._opener.open(request, timeout=SECONDS_TO_ANSWER) as response:
-                return Answer(status=response.status, url=response.url, body=response.read())
+            with self._opener.open(request, timeout=TIMEOUT_SECONDS) as response:
+                return Response(status=response.status, url=response.url, body=response.read())
         except HTTPError as error:
-            return Answer(status=error.code, url=url, body=error.read())
+            return Response(status=error.code, url=url, body=error.read())
 
 
 def multipart(fields: Mapping[str, str], files: Mapping[str, bytes], boundary: str) -> bytes:
-    """Encode as multipart/form-data."""
+    """Return the fields and files encoded as multipart/form-data."""
     lines: list[bytes] = []
     for name, value in fields.items():
         lines += [f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n'.encode()]
@@ -96,8 +98,8 @@ def multipart(fields: Mapping[str, str], files: Mapping[str, bytes], boundary: s
     return b"\r\n".join([*lines, f"--{boundary}--\r\n".encode()])
 
 
-class Form(HTMLParser):
-    """Reads what a browser would send of one form of a page."""
+class FormParser(HTMLParser):
+    """Collects the fields that a browser would send if one form of a page were submitted unchanged."""
 
     def __init__(self, form_id: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Make sure that the demo's back office can be entered."""
+"""Create the user that the demo's back office is entered with."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ USER = PASSWORD = "admin"
 
 
 class Command(BaseCommand):
-    help = f"Creates the development superuser {USER}/{PASSWORD}, if there is no user of that name."
+    help = f"Creates the superuser {USER} with the password {PASSWORD}, for development, unless it exists."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEBUG:
-            raise CommandError("This password is known to everybody: use `createsuperuser` in production.")
+            raise CommandError("This password is public. In production, use `createsuperuser`.")
         users = get_user_model().objects
         if not users.filter(username=USER).exists():
             users.create_superuser(USER, "admin@example.com", PASSWORD)

@@ -1,4 +1,4 @@
-"""What the demo says it is doing, and how long each step took."""
+"""The progress report of the demo: one line for each step, with the time that it took."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 from django.core.management.base import OutputWrapper
 
-START_OVER = "\r\033[K"
-"""Back to the start of a terminal's line, and what stood there is gone."""
+CLEAR_LINE = "\r\033[K"
+"""Terminal codes: move to the start of the line and clear it."""
 
 
 class Steps:
-    """Writes a line for each step; on a terminal already while it runs."""
+    """Writes a line when a step ends. On a terminal, the line appears when the step begins."""
 
     def __init__(self, out: OutputWrapper) -> None:
         self.out = out
@@ -22,12 +22,12 @@ class Steps:
 
     @property
     def seconds(self) -> float:
-        """How long it all has taken."""
+        """Return the seconds since this object was created."""
         return time.monotonic() - self.started
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """Write how the block ended, and after how long."""
+        """Write whether the block succeeded, and how long it took."""
         started = time.monotonic()
         if self.out.isatty():
             self._write(f"  …         {title}")
@@ -39,9 +39,9 @@ class Steps:
         self.done += 1
         self._end("ok", started, title)
 
-    def _end(self, word: str, started: float, title: str) -> None:
-        start = START_OVER if self.out.isatty() else ""
-        self._write(f"{start}{word:<4}{time.monotonic() - started:6.1f} s  {title}\n")
+    def _end(self, result: str, started: float, title: str) -> None:
+        start = CLEAR_LINE if self.out.isatty() else ""
+        self._write(f"{start}{result:<4}{time.monotonic() - started:6.1f} s  {title}\n")
 
     def _write(self, text: str) -> None:
         self.out.write(text, ending="")

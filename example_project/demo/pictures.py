@@ -1,7 +1,4 @@
-"""The catalogue's pictures as files, drawn by all cores.
-
-No Django here: the drawing processes import this module and nothing of the shop.
-"""
+"""Draw the pictures of the catalogue's products as JPEG files, in several processes."""
 
 from __future__ import annotations
 
@@ -10,8 +7,9 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
+from demo_model_training.rendering import render
+
 from .catalogue import CatalogueProduct
-from .rendering import render
 
 SIZE = 512
 
@@ -25,7 +23,8 @@ def jpeg(product: CatalogueProduct) -> bytes:
 
 
 def draw(products: Sequence[CatalogueProduct]) -> Iterator[bytes]:
-    """Yield the products' pictures, in their order."""
-    # Spawned, not forked: this may run where threads do.
+    """Yield the pictures of the products, in their order."""
+    # Spawned, because forking is not safe in a process that has threads. The new processes import only this
+    # module, without Django.
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(jpeg, products, chunksize=8)
