@@ -54,6 +54,8 @@ class Content:
     text: str
     images: tuple[ImageSource, ...] = ()
     payload: Mapping[str, Any] = field(default_factory=dict)
+    invalid: Mapping[str, str] = field(default_factory=dict)
+    """What is wrong with values that do not fit their filters, by filter. They are not in the payload."""
     exact: tuple[str, ...] = ()
 
 
@@ -78,13 +80,15 @@ class Stamp:
     payload_hash: str = ""
     images: tuple[ImageStamp, ...] = ()
     exact: tuple[str, ...] = ()
+    invalid: tuple[str, ...] = ()
+    """The filters whose value is invalid: the point meets no condition on them."""
     removed: bool = False
 
     def as_payload(self) -> dict[str, Any]:
         """Return this as plain JSON values."""
         values = {name: getattr(self, name) for name in self.__slots__}  # `asdict` takes ten times as long
         images = [{name: getattr(image, name) for name in image.__slots__} for image in self.images]
-        return values | {"images": images, "exact": list(self.exact)}
+        return values | {"images": images, "exact": list(self.exact), "invalid": list(self.invalid)}
 
     @classmethod
     def from_payload(cls, values: Mapping[str, Any]) -> Stamp:
@@ -92,6 +96,7 @@ class Stamp:
         known = {name: values[name] for name in cls.__slots__ if name in values}
         known["images"] = tuple(ImageStamp(**image) for image in values.get("images", ()))
         known["exact"] = tuple(values.get("exact", ()))
+        known["invalid"] = tuple(values.get("invalid", ()))
         return cls(**known)
 
 

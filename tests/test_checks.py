@@ -12,7 +12,7 @@ from django.core import checks as django_checks
 from django.db import OperationalError, models
 from PIL import Image
 
-from clip_search import Bool, Document, Keyword, checks
+from clip_search import Bool, Document, Keyword, Number, checks
 from clip_search.api import serializers
 from clip_search.checks import configuration
 from clip_search.checks.documents import check_document
@@ -494,6 +494,11 @@ def test_e112_weights(weights):
 @pytest.mark.parametrize("prompt", ["a photo of", "a photo of {}", "", None])
 def test_e113_query_prompt(prompt):
     assert said_of(query_prompt=prompt) == ["E113"]
+
+
+def test_e116_type_of_a_filter():
+    assert said_of(filter_fields={"price": Number("name")}) == ["E116"]
+    assert said_of(filter_fields={"price": Number("name")}, get_payload=lambda self, obj: {}) == []
 
 
 def test_e115_language():

@@ -38,6 +38,7 @@ E112 `weights` are not of "text" and "image"
 E113 `query_prompt` has no place for the words
 E114 the model has a primary key of several columns
 E115 `language` is unknown
+E116 the type of a filter cannot fit its column
 W101 a path crosses a relation whose changes are not noticed
 W102 `image_field` leads to no file
 W103 a document has neither text nor image to search by

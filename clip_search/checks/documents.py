@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from django.core.checks import CheckMessage
 from django.core.exceptions import FieldDoesNotExist
 from django.db import DatabaseError, connections, models
+from django.db.models.fields.reverse_related import ForeignObjectRel
 from django.db.models.query import ModelIterable
 from django.utils import translation
 
@@ -271,6 +274,54 @@ def _filter_keys(document: BoundDocument) -> Iterator[CheckMessage]:
             yield error("clip_search.E105", f"{label} cannot be used.", hint, document)
 
 
+SAMPLES: Final = (
+    (models.BooleanField, True),
+    (models.DateTimeField, datetime.datetime(2024, 5, 1, tzinfo=datetime.UTC)),
+    (models.DateField, datetime.date(2024, 5, 1)),
+    (models.DecimalField, Decimal(1)),
+    (models.FloatField, 1.0),
+    (models.IntegerField, 1),
+    (models.CharField, "text"),
+    (models.TextField, "text"),
+)
+"""A value that a column of each type may have."""
+
+
+def _filter_types(document: BoundDocument) -> Iterator[CheckMessage]:
+    """Report filters whose type cannot fit their column: every product would be indexed without them."""
+    if "get_payload" in document.overridden:
+        return
+    for key, field in document.declaration.filter_fields.items():
+        for path in field.paths:
+            if fault := _type_mistake(document.model, field, path):
+                label = _label(document, "filter_fields")
+                message = f"{label}: {key!r} is a {field.kind}, but {path!r} {fault}."
+                hint = 'Use the type of the column, Keyword("…") for any text, or from_= with a function.'
+                yield error("clip_search.E116", message, hint, document)
+
+
+def _type_mistake(model: type[models.Model], field: FilterField, path: str) -> str:
+    column = paths.field(model, path)
+    if isinstance(column, models.ForeignKey | ForeignObjectRel | models.ManyToManyField):
+        return "" if field.kind == "keyword" else f"is a relation: name its column, as in '{path}.pk'"
+    sample = next((value for kind, value in SAMPLES if isinstance(column, kind)), None)
+    if sample is None:  # no column, or one of another type
+        return ""
+    try:
+        row = column.model()
+        setattr(row, column.attname, sample)
+        value = getattr(
+            row, column.attname
+        )  # a package's field, such as a MoneyField, may return its own type
+    except Exception:  # the host's own __init__ or descriptor may raise anything
+        return ""
+    try:
+        field.coerce(value)
+    except (ValueError, TypeError):
+        return f"is a {type(column).__name__} with values such as {value!r}"
+    return ""
+
+
 # Relations.
 
 
@@ -319,4 +370,4 @@ def _kin(one: Any, other: Any) -> bool:
 
 
 PLAIN: Final = (_name, _using, _language, _max_images, _weights, _query_prompt, _queryset, _ids)
-DECLARED: Final = (_paths, _content, _filter_keys, _related, _unnoticed)
+DECLARED: Final = (_paths, _content, _filter_keys, _filter_types, _related, _unnoticed)

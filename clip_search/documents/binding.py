@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,11 @@ from django.db import Error as DatabaseError
 from django.db import models, router
 from django.utils import translation
 
+from ..exceptions import ProductError
 from ..types import Content, ImageSource, point_id
 from . import paths
 from .declaration import Declaration, overridden
+from .fields import InvalidValue
 from .ids import as_id, id_column, keys_of
 from .text import normalise
 from .watching import declared_paths, is_read_by_paths, watched_columns
@@ -107,11 +109,16 @@ class BoundDocument:
         """Read what a row says and shows now."""
         declared = self.declaration
         images = list(declared.get_images(row))[: declared.max_images]
+        payload = declared.get_payload(row)
+        if not isinstance(payload, Mapping):
+            raise ProductError(f"The payload is {payload!r:.99}. Make get_payload() return a dict.")
+        invalid = {key: value for key, value in payload.items() if isinstance(value, InvalidValue)}
         return Content(
             product_id=declared.product_id(row),
             text=declared.get_text(row),
             images=tuple(self.image_source(image) for image in images),
-            payload=declared.get_payload(row),
+            payload={key: value for key, value in payload.items() if key not in invalid},
+            invalid={key: value.message for key, value in invalid.items()},
             exact=tuple(dict.fromkeys(filter(None, map(normalise, declared.get_exact(row))))),
         )
 

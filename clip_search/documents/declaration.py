@@ -86,14 +86,8 @@ class Declaration(Generic[Row]):
 
     def get_payload(self, obj: Row) -> dict[str, Any]:
         """Return the JSON values to filter by and to return with a hit."""
-        payload = {}
-        for key, field in self.filter_fields.items():
-            found = [field.coerce(value) for value in paths.values(obj, field.path)]
-            if len(found) > 1 or paths.crosses_many(self.model, field.path):
-                payload[key] = found
-            elif found:
-                payload[key] = found[0]
-        return payload
+        values = {key: field.read(obj) for key, field in self.filter_fields.items()}
+        return {key: value for key, value in values.items() if value is not None}
 
     def get_exact(self, obj: Row) -> Iterable[str]:
         """Return what a shopper may type exactly: the values of `exact_fields`."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, Literal
 
 from django.utils import timezone
+
+from . import paths
 
 RESERVED_KEYS = frozenset(
     {"_clip", "metadata", "name", "description"}
@@ -17,20 +19,66 @@ RESERVED_KEYS = frozenset(
 """Keys that no filter can have: keys of payloads, and parameters of the endpoints and template tags."""
 
 
+class InvalidValue:
+    """Stands in a payload for a value that does not fit its filter: the product is indexed without it."""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+
+    def __repr__(self) -> str:
+        return f"InvalidValue({self.message!r})"
+
+
 class FilterField:
-    """A payload value to filter by, read from a path of attributes such as "category.slug"."""
+    """A payload value to filter by.
+
+    It is read from a path of attributes such as "category.slug", from several paths, or by a function:
+    `from_` gets the row and returns a value or a list of values. `reads` are the paths that this function
+    reads, beside those that are declared elsewhere: without it, a save of any column counts as a change.
+    """
 
     kind: ClassVar[Literal["keyword", "number", "bool", "date"]]
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(
+        self,
+        path: str | Sequence[str] = (),
+        *,
+        from_: Callable[[Any], Any] | None = None,
+        reads: Sequence[str] | None = None,
+    ) -> None:
+        self.paths = (path,) if isinstance(path, str) else tuple(path)
+        self.from_ = from_
+        self.reads = reads
+        if bool(self.paths) == (from_ is not None):
+            raise TypeError(f"{type(self).__name__} needs either a path, several paths, or from_.")
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.path!r})"
+        source = self.paths[0] if len(self.paths) == 1 else [*self.paths] or self.from_
+        return f"{type(self).__name__}({source!r})"
+
+    @property
+    def label(self) -> str:
+        """Where the values come from, for messages."""
+        return ", ".join(self.paths) or getattr(self.from_, "__name__", "from_")
 
     def coerce(self, value: Any) -> Any:
         """Return the value as it is stored in JSON. Raises ValueError if it does not fit."""
         raise NotImplementedError
+
+    def read(self, obj: Any) -> Any:
+        """Return a row's value, a list if there may be several, an InvalidValue, or None if there is none."""
+        model: Any = obj.__class__
+        many = len(self.paths) > 1 or any(paths.crosses_many(model, path) for path in self.paths)
+        found = [value for path in self.paths for value in paths.values(obj, path)]
+        if self.from_ is not None:
+            given = self.from_(obj)
+            many = isinstance(given, paths.LISTS)
+            found = [value for value in (given if many else [given]) if value is not None]
+        try:
+            values = [self.coerce(value) for value in found]
+        except (ValueError, TypeError, ArithmeticError) as error:
+            return InvalidValue(f"{self.label}: {error}")
+        return (values if many or len(values) > 1 else values[0]) if values else None
 
 
 class Keyword(FilterField):

@@ -15,15 +15,16 @@ def declared_paths(declaration: Declaration[Any]) -> Iterator[tuple[str, str]]:
     if declaration.image_field:
         yield "image_field", declaration.image_field
     yield from (("exact_fields", path) for path in declaration.exact_fields)
-    yield from (("filter_fields", field.path) for field in declaration.filter_fields.values())
+    for field in declaration.filter_fields.values():
+        yield from (("filter_fields", path) for path in (*field.paths, *(field.reads or ())))
     yield from (("reads", path) for path in declaration.reads or ())
 
 
 def is_read_by_paths(declaration: Declaration[Any]) -> bool:
     """Return whether rows are read by columns and relations alone. A host's own method may read anything."""
-    return not overridden(declaration) - {"get_queryset", "image_signature"} and None not in _columns(
-        declaration
-    )
+    methods = overridden(declaration) - {"get_queryset", "image_signature"}
+    functions = any(field.from_ for field in declaration.filter_fields.values())
+    return not methods and not functions and None not in _columns(declaration)
 
 
 def watched_columns(declaration: Declaration[Any]) -> frozenset[str] | None:
@@ -32,7 +33,9 @@ def watched_columns(declaration: Declaration[Any]) -> frozenset[str] | None:
     What the host's own methods and properties read is only known if it is declared in `reads`.
     """
     columns = _columns(declaration)
-    if declaration.reads is None and (None in columns or overridden(declaration) - {"image_signature"}):
+    methods = overridden(declaration) - {"image_signature"}
+    functions = any(field.from_ and field.reads is None for field in declaration.filter_fields.values())
+    if declaration.reads is None and (methods or functions or None in columns):
         return None
     return frozenset(name for names in columns for name in names or ())
 

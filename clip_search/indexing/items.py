@@ -82,6 +82,7 @@ class Item:
             payload_hash=payload_hash,
             images=self.stamps,
             exact=content.exact,
+            invalid=tuple(sorted(content.invalid)),
         )
 
     @cached_property

@@ -130,6 +130,8 @@ def state_of(item: Item) -> tuple[str, str]:
         if stamp.error:
             is_named = len(item.stamps) == 1 or source.name in stamp.error
             return IndexEntry.State.FAILED, stamp.error if is_named else f"{source.name}: {stamp.error}"
+    for key, message in item.content.invalid.items():
+        return IndexEntry.State.FAILED, f"The filter {key!r} is left out: {message}."
     if not item.content.text and not item.stamps:
         return IndexEntry.State.FAILED, "There is nothing to search by: neither text nor an image."
     return IndexEntry.State.INDEXED, ""

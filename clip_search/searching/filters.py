@@ -83,7 +83,7 @@ def _condition(document: BoundDocument, name: str, value: Any) -> Condition:
         raise UnknownFilter(f"{key!r} is a {field.kind} and has no lookup {lookup!r}. There are: {known}.")
     try:
         if lookup == "isnull":
-            wanted = Bool(field.path).coerce(value)
+            wanted = Bool(key).coerce(value)
         elif isinstance(field, Date) and lookup != "in":
             return _date_condition(key, field, lookup, value)
         elif lookup != "in":
@@ -115,7 +115,7 @@ def _scalar(field: FilterField, value: Any) -> Any:
     if isinstance(value, COLLECTIONS):
         raise TypeError("for several values, use the lookup in")
     if isinstance(value, Model):
-        raise TypeError(f"give the value that {field.path!r} has, not the object")
+        raise TypeError(f"give the value of {field.label!r}, not the object")
     if isinstance(field, Date):
         return field.bounds(value)
     coerced = field.coerce(value)

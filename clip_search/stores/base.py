@@ -34,6 +34,7 @@ Operator = Literal["eq", "in", "gt", "gte", "lt", "lte", "isnull", "has_vector",
 INDEXED: Mapping[str, Literal["keyword", "integer", "bool"]] = {
     f"{CLIP}.revision": "integer",
     f"{CLIP}.exact": "keyword",
+    f"{CLIP}.invalid": "keyword",
     f"{CLIP}.source": "keyword",
     f"{CLIP}.removed": "bool",
 }

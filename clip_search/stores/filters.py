@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -60,6 +60,11 @@ def matching(
         # "is not null" is tested as the opposite of "is null"
         negated = condition.negated != (condition.operator == "isnull" and not condition.value)
         (must_not if negated else must).append(_test(dialect, condition))
+        must_not += [
+            _equals(dialect, f"{CLIP}.invalid", key)
+            for key in _keys(condition)
+            if condition.negated or condition.operator == "isnull"
+        ]
     if exclude:
         must_not.append(dialect.has_id(exclude))
     if alive:
@@ -78,6 +83,15 @@ def older(dialect: Dialect, revision: int, *, or_equal: bool = False) -> Any:
 def tombstones(dialect: Dialect, ids: Sequence[uuid.UUID]) -> Any:
     """Return the filter of those of `ids` that are tombstones."""
     return dialect.models.Filter(must=[dialect.has_id(ids), _equals(dialect, f"{CLIP}.removed", True)])
+
+
+def _keys(condition: Condition) -> Iterator[str]:
+    """Yield the payload keys of a condition."""
+    if condition.operator in ("all", "any"):
+        for one in condition.value:
+            yield from _keys(one)
+    elif condition.operator != "has_vector":
+        yield condition.key
 
 
 def _test(dialect: Dialect, condition: Condition) -> Any:

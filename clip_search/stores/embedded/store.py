@@ -25,8 +25,8 @@ from .sharing import SharedHandle
 logger = logging.getLogger("clip_search")
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
-UNUSED_INDEXES = {f"{CLIP}.revision", f"{CLIP}.source"}
-"""No search is by these, and loading an index takes up to 10 ms at 20,000 points each time."""
+UNUSED_INDEXES = {f"{CLIP}.revision", f"{CLIP}.source", f"{CLIP}.invalid"}
+"""Hardly any search is by these, and loading an index takes up to 10 ms at 20,000 points each time."""
 
 
 class EmbeddedStore(QdrantStore):
