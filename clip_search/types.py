@@ -57,6 +57,8 @@ class Content:
     invalid: Mapping[str, str] = field(default_factory=dict)
     """What is wrong with values that do not fit their filters, by filter. They are not in the payload."""
     exact: tuple[str, ...] = ()
+    without_row: bool = False
+    """Whether the product was posted, and the shop has no row of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,8 @@ class Stamp:
     exact: tuple[str, ...] = ()
     invalid: tuple[str, ...] = ()
     """The filters whose value is invalid: the point meets no condition on them."""
+    without_row: bool = False
+    """Whether the shop had no row of the product. Results in Python leave it out."""
     removed: bool = False
 
     def as_payload(self) -> dict[str, Any]:

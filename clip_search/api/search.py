@@ -70,11 +70,11 @@ def page_of(results: SearchResults[Any], asked: Mapping[str, Any]) -> dict[str, 
     The shop's rows are read, but not returned: a product that has just been unpublished must not be found.
     """
     page, size = asked["page"], asked["page_size"]
-    with results.session():
-        hits = results[(page - 1) * size : page * size].hits(with_rows=True)
-        count = results.count()
-        facets = {key: results.facet(key) for key in asked.get("facets", ())}
-    shown = [shown_as(hit) for hit in hits]
+    hits = results.hits(with_rows=True)
+    with hits.session():
+        shown = [shown_as(hit) for hit in hits[(page - 1) * size : page * size]]
+        count = hits.count()
+        facets = {key: hits.facet(key) for key in asked.get("facets", ())}
     return {"count": count, "page": page, "page_size": size, "facets": facets, "results": shown}
 
 

@@ -14,7 +14,7 @@ from ..models import IndexEntry, PostedProduct
 from ..models.paging import pages
 from ..types import MODEL_SOURCE, POSTED_SOURCE, Content, ImageStamp, Report
 from .items import Item, is_same_content
-from .reading import read_content, read_points
+from .reading import read_content, read_points, read_posted
 from .targets import get_target
 from .writing import state_of
 
@@ -126,7 +126,7 @@ def compare_posted(
     """Compare posted products with their points, without those that were saved by the shop since."""
     entries = _entries(document, [product.uuid for product in products])
     own = [p for p in products if p.uuid in entries and entries[p.uuid].source == POSTED_SOURCE]
-    contents = {product.uuid: read_content(document, product) for product in own}
+    contents = read_posted(document, own)
     theirs = [entries[product.uuid] for product in own]
     return _compare(document, theirs, contents, source=POSTED_SOURCE, retry=retry)
 

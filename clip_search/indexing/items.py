@@ -83,6 +83,7 @@ class Item:
             images=self.stamps,
             exact=content.exact,
             invalid=tuple(sorted(content.invalid)),
+            without_row=content.without_row,
         )
 
     @cached_property

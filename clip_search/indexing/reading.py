@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -59,14 +59,26 @@ def _read_items(target: Target, entries: Sequence[IndexEntry], renew: Callable[[
                 renew()
                 found[entry.uuid] = read_content(document, by_id[entry.product_id])
     if posted := [entry.uuid for entry in entries if entry.source == POSTED_SOURCE]:
-        for product in PostedProduct.objects.of(document).filter(uuid__in=posted):
-            found[product.uuid] = read_content(document, product)
+        found |= read_posted(document, PostedProduct.objects.of(document).filter(uuid__in=posted))
     items = []
     for entry in entries:
         content = found.get(entry.uuid)  # None for a product that is to be removed
         error, content = (content, None) if isinstance(content, str) else ("", content)
         items.append(Item(entry=entry, fingerprint=target.encoder.fingerprint, content=content, error=error))
     return items
+
+
+def read_posted(document: BoundDocument, products: Iterable[PostedProduct]) -> dict[uuid.UUID, Content | str]:
+    """Return what posted products say and show, or what is wrong as text, by the ids of their points."""
+    posted = list(products)
+    rows = document.qualifying([product.product_id for product in posted])
+    found: dict[uuid.UUID, Content | str] = {}
+    for product in posted:
+        content = read_content(document, product)
+        if not isinstance(content, str):
+            content = replace(content, without_row=product.product_id not in rows)
+        found[product.uuid] = content
+    return found
 
 
 def read_content(document: BoundDocument, source: Any) -> Content | str:

@@ -11,12 +11,13 @@ from .engine import warm_up
 from .filters import LOOKUP_NOTES, Filters, keyword_fields, lookups, parse_filters
 from .queries import Weights, image_query, more_like_this, text_query
 from .ranking import DEPTH, Ranking
-from .results import SearchResults
+from .results import HitResults, SearchResults
 
 __all__ = [
     "DEPTH",
     "LOOKUP_NOTES",
     "Filters",
+    "HitResults",
     "SearchResults",
     "Weights",
     "keyword_fields",

@@ -22,19 +22,32 @@ with the page, 1,000 points in pages of 24 showed only 555 distinct ones. Result
 EXACT_SCORE: Final = 1.0
 """The score of an exact match: an upper bound on any fused score, so that exact matches sort first."""
 
+HAS_ROW: Final = Condition(key=f"{CLIP}.without_row", operator="eq", value=True, negated=True)
+
 Answer = TypeVar("Answer")
 
 
 class Ranking:
     """Exact names first, then by meaning. What every page needs is found out once and kept.
 
-    Every method raises SearchUnavailable.
+    Posted products without a row in the shop are left out, unless it is `with_posted`. Every method raises
+    SearchUnavailable.
     """
 
-    def __init__(self, document: BoundDocument, query: Query) -> None:
+    def __init__(self, document: BoundDocument, query: Query, *, with_posted: bool = False) -> None:
         self.document = document
         self.query = query
+        self.is_with_posted = with_posted
+        self._conditions = [*query.conditions, *(() if with_posted else [HAS_ROW])]
         self._reset(None)
+
+    def of(self, query: Query, *, with_posted: bool | None = None) -> Ranking:
+        """Return the ranking of a query that differs in its conditions: it is not embedded again."""
+        with_posted = self.is_with_posted if with_posted is None else with_posted
+        ranking = Ranking(self.document, query, with_posted=with_posted)
+        ranking._engine, ranking._retrievers = self._engine, self._retrievers
+        ranking._is_prepared = self._is_prepared
+        return ranking
 
     def _reset(self, engine: Engine | None) -> None:
         """Forget everything that depends on the collection."""
@@ -123,7 +136,7 @@ class Ranking:
                 return exact[start:end]
             near = base.Query(
                 retrievers=retrievers,
-                conditions=self.query.conditions,
+                conditions=self._conditions,
                 exclude=[*self.query.exclude, *(point.id for point in exact)],
                 offset=max(start - len(exact), 0),
                 limit=missing,
@@ -137,9 +150,7 @@ class Ranking:
         known, reach = self._exact
         if self.query.exact and reach < end and len(known) == reach:
             name = Condition(key=f"{CLIP}.exact", operator="eq", value=self.query.exact)
-            query = base.Query(
-                conditions=[*self.query.conditions, name], exclude=self.query.exclude, limit=end
-            )
+            query = base.Query(conditions=[*self._conditions, name], exclude=self.query.exclude, limit=end)
             found = engine.store.query(engine.collection.name, query)
             known = [replace(point, score=EXACT_SCORE) for point in found]
             self._exact = known, end
@@ -151,7 +162,7 @@ class Ranking:
             using = self._vectors_used(engine)
             if using is None:
                 return {}
-            conditions = [*self.query.conditions]
+            conditions = [*self._conditions]
             if len(using) == 1:
                 conditions.append(Condition(key=next(iter(using)), operator="has_vector", value=True))
             return engine.store.facet(
@@ -172,7 +183,7 @@ class Ranking:
             retrievers = self._prepare(engine)
             if retrievers is None:
                 return 0
-            most = min(engine.store.count(engine.collection.name, conditions=self.query.conditions), DEPTH)
+            most = min(engine.store.count(engine.collection.name, conditions=self._conditions), DEPTH)
             by_any = not retrievers or {retriever.using for retriever in retrievers} == {TEXT, IMAGE}
             finds_everything = by_any and self.query.min_score is None and not self.query.exclude
             # a search by picture alone does not find products without one

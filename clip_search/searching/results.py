@@ -1,12 +1,13 @@
-"""`SearchResults`: what a search returns, lazy and sliceable."""
+"""What a search returns, lazy and sliceable: `SearchResults` of rows, and `HitResults` of hits."""
 
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, Final, Generic, TypeVar, overload
+from typing import Any, Final, Generic, Self, TypeVar, overload
 
 from asgiref.sync import sync_to_async
 from django.db.models import Model
@@ -20,20 +21,17 @@ from .ranking import DEPTH, Ranking
 from .removal import schedule_removal
 
 Row = TypeVar("Row", bound=Model)
+Found = TypeVar("Found")
 
 SPARES: Final = (0, 100, DEPTH)
 """How many ranks beyond a page are read if rows of it are gone: three tries, then the page stays short."""
 
 
-class SearchResults(Generic[Row]):
-    """Products in rank order, lazy: nothing is asked until they are used.
+class Results(Generic[Found]):
+    """What the results of rows and of hits share: they are lazy, and their slices reach the store.
 
-    A slice is a SearchResults again, and its bounds reach the store. Iterating yields model instances, each
-    with `search_score`; `hits()` returns `Hit` values. Works with Django's Paginator and DRF's pagination.
-    Using it raises SearchUnavailable; slicing it at DEPTH or beyond raises SearchTooDeep.
-
-    A posted product without a row in the shop keeps its rank among the hits, and is skipped when instances
-    are iterated.
+    Works with Django's Paginator and DRF's pagination. Using it raises SearchUnavailable; slicing it at DEPTH or
+    beyond raises SearchTooDeep.
     """
 
     def __init__(self, ranking: Ranking, start: int = 0, stop: int | None = None) -> None:
@@ -43,25 +41,39 @@ class SearchResults(Generic[Row]):
         self._stop = stop
         self._end = DEPTH if stop is None else min(stop, DEPTH)
         self._points: list[ScoredPoint] | None = None
-        self._shown: list[Hit] | None = None
+        self._found: list[Found] | None = None
 
     def __repr__(self) -> str:
-        return f"<SearchResults of {self.document.name!r} from {self._start} to {self._end}>"
+        return f"<{type(self).__name__} of {self.document.name!r} from {self._start} to {self._end}>"
+
+    @abstractmethod
+    def _window(self, ranking: Ranking, start: int = 0, stop: int | None = None) -> Self:
+        """Return results of the same kind for some ranks."""
+
+    @abstractmethod
+    def _read(self) -> list[Found]:
+        """Return what is found at these ranks."""
 
     # What a list has.
 
-    def __iter__(self) -> Iterator[Row]:
-        return iter([hit.instance for hit in self._hits() if hit.instance is not None])
+    def __iter__(self) -> Iterator[Found]:
+        return iter(self._all())
 
     @overload
-    def __getitem__(self, key: int) -> Row: ...
+    def __getitem__(self, key: int) -> Found: ...
 
     @overload
-    def __getitem__(self, key: slice) -> SearchResults[Row]: ...
+    def __getitem__(self, key: slice) -> Self: ...
 
-    def __getitem__(self, key: int | slice) -> Row | SearchResults[Row]:
+    def __getitem__(self, key: int | slice) -> Found | Self:
         if not isinstance(key, slice):
-            return self._at(key)
+            if key < 0:
+                raise ValueError("Negative indexing is not supported: the end of a ranking is not known.")
+            page = slice(key, key + 1)
+            found = self[page]._all() if self._found is None else self._found[page]
+            if not found:
+                raise IndexError("No product is at this rank.")
+            return found[0]
         if key.step is not None or (key.start or 0) < 0 or (key.stop or 0) < 0:
             raise ValueError("Slice results forwards, without a step.")
         start = self._start + (key.start or 0)
@@ -73,43 +85,32 @@ class SearchResults(Generic[Row]):
         deep = start >= DEPTH if stop is None else stop > start > DEPTH
         if deep or (stop is not None and stop - start > DEPTH):
             raise SearchTooDeep(f"Results end at {DEPTH}: {start} to {stop} was asked for. Filter instead.")
-        return SearchResults(self._ranking, start, stop)
-
-    def _at(self, rank: int) -> Row:
-        if rank < 0:
-            raise ValueError("Negative indexing is not supported: the end of a ranking is not known.")
-        page = slice(rank, rank + 1)
-        hits = self[page]._hits() if self._shown is None else self._shown[page]
-        if not hits or hits[0].instance is None:
-            raise IndexError("No product is at this rank.")
-        return hits[0].instance  # type: ignore[no-any-return]
+        return self._window(self._ranking, start, stop)
 
     def __len__(self) -> int:
-        if self._shown is None:
-            return self.count()
-        return sum(hit.instance is not None for hit in self._shown)
+        return self.count() if self._found is None else len(self._found)
 
     def __bool__(self) -> bool:
-        if self._stop is None and self._points is None:
+        if self._stop is None and self._found is None:
             return bool(self[:1])
-        return bool(self._read() if self._shown is None else self._shown)
+        return bool(self._all())
 
     # What a queryset has.
 
-    def filter(self, **lookups: Any) -> SearchResults[Row]:
+    def filter(self, **lookups: Any) -> Self:
         """Return the results that meet these lookups too, such as `price__lte=20`. Raises UnknownFilter."""
         return self._narrowed(parse_filters(self.document, lookups))
 
-    def exclude(self, **lookups: Any) -> SearchResults[Row]:
+    def exclude(self, **lookups: Any) -> Self:
         """Return the results that do not meet these lookups (all of them together). Raises UnknownFilter."""
         return self._narrowed(parse_exclusion(self.document, lookups))
 
-    def _narrowed(self, conditions: list[Condition]) -> SearchResults[Row]:
+    def _narrowed(self, conditions: list[Condition]) -> Self:
         if self._start or self._stop is not None:
             raise TypeError("Cannot filter results once a slice has been taken.")
         query = self._ranking.query
         query = replace(query, conditions=[*query.conditions, *conditions])
-        return SearchResults(Ranking(self.document, query))
+        return self._window(self._ranking.of(query))
 
     def count(self) -> int:
         """Return how many there are to page through: at most DEPTH."""
@@ -119,26 +120,14 @@ class SearchResults(Generic[Row]):
         """Return whether anything is found."""
         return bool(self)
 
-    def first(self) -> Row | None:
-        """Return the first product, or None."""
-        for page in (self[:1], self):  # the first hits may be posted products without a row
-            for row in page:
-                return row
-        return None
+    def first(self) -> Found | None:
+        """Return what is found first, or None."""
+        return next(iter(self[:1]), None)
 
     # What only a search has.
 
-    def hits(self, *, with_rows: bool = False) -> list[Hit]:
-        """Return the hits, without reading the shop's rows.
-
-        `with_rows` sets each hit's row as `instance`, and leaves out hits whose row is gone.
-        """
-        if with_rows or self._shown is not None:
-            return list(self._hits())
-        return [_hit(point) for point in self._read()]
-
     def facet(self, key: str, *, limit: int = 100) -> dict[str, int]:
-        """Count the products that are found for each value of a keyword, the `limit` most frequent first.
+        """Count what is found for each value of a keyword, the `limit` most frequent first.
 
         Empty values are not counted. Raises UnknownFilter.
         """
@@ -153,9 +142,9 @@ class SearchResults(Generic[Row]):
 
     # The same for asynchronous code, in a thread.
 
-    async def __aiter__(self) -> AsyncIterator[Row]:
-        for row in await sync_to_async(lambda: list(self))():
-            yield row
+    async def __aiter__(self) -> AsyncIterator[Found]:
+        for found in await sync_to_async(self._all)():
+            yield found
 
     async def acount(self) -> int:
         """Like `count()`."""
@@ -165,18 +154,19 @@ class SearchResults(Generic[Row]):
         """Like `exists()`."""
         return await sync_to_async(self.exists)()
 
-    async def afirst(self) -> Row | None:
+    async def afirst(self) -> Found | None:
         """Like `first()`."""
         return await sync_to_async(self.first)()
 
-    async def ahits(self, *, with_rows: bool = False) -> list[Hit]:
-        """Like `hits()`."""
-        return await sync_to_async(self.hits)(with_rows=with_rows)
-
     # How it is read.
 
-    def _read(self) -> list[ScoredPoint]:
-        """Return the points of this page."""
+    def _all(self) -> list[Found]:
+        if self._found is None:
+            self._found = self._read()
+        return self._found
+
+    def _page(self) -> list[ScoredPoint]:
+        """Return the points at these ranks."""
         if self._points is None:
             started = time.monotonic()
             self._points = self._ranking.page(self._start, self._end)
@@ -190,29 +180,27 @@ class SearchResults(Generic[Row]):
             )
         return self._points
 
-    def _hits(self) -> list[Hit]:
+    def _hits_with_rows(self) -> list[Hit]:
         """Return the hits with their rows. If a row is gone, the hits behind it move up."""
-        if self._shown is None:
-            shown: list[Hit] = []
-            wanted = max(self._end - self._start, 0)
-            for spare in SPARES:
-                end = min(self._end + spare, DEPTH)
-                points = self._ranking.page(self._start, end) if spare else self._read()
-                shown = self._with_rows(points)
-                nothing_gone, nothing_more = len(shown) == len(points), len(points) < end - self._start
-                if len(shown) >= wanted or nothing_gone or nothing_more:
-                    break
-            self._shown = shown[:wanted]
-        return self._shown
+        shown: list[Hit] = []
+        wanted = max(self._end - self._start, 0)
+        for spare in SPARES:
+            end = min(self._end + spare, DEPTH)
+            points = self._ranking.page(self._start, end) if spare else self._page()
+            shown = self._with_rows(points)
+            nothing_gone, nothing_more = len(shown) == len(points), len(points) < end - self._start
+            if len(shown) >= wanted or nothing_gone or nothing_more:
+                break
+        return shown[:wanted]
 
     def _with_rows(self, points: list[ScoredPoint]) -> list[Hit]:
-        """Return the hits that may be shown. Products of the shop whose row is gone are to be removed."""
+        """Return the hits that may be shown. Products whose row is gone are to be removed."""
         document = self.document
         rows = document.find(document.queryset(), [point.stamp.product_id for point in points])
         shown, gone = [], {}
         for rank, point in enumerate(points, self._start):
             row = rows.get(point.stamp.product_id)
-            if row is None and point.stamp.source == MODEL_SOURCE:
+            if row is None and (point.stamp.source == MODEL_SOURCE or not self._ranking.is_with_posted):
                 gone[rank] = point
             else:
                 shown.append(_hit(point, row))
@@ -220,6 +208,47 @@ class SearchResults(Generic[Row]):
             schedule_removal(document, list(gone.values()))
             self._ranking.leave_out(gone)
         return shown
+
+
+class SearchResults(Results[Row]):
+    """The shop's rows in rank order, each with `search_score`.
+
+    Posted products without a row in the shop are left out; `hits()` has them.
+    """
+
+    def hits(self, *, with_rows: bool = False) -> HitResults:
+        """Return the same search as hits, lazy too, with posted products that have no row in the shop.
+
+        With `with_rows` each hit's row is read and set as `instance`, and hits whose row is gone are left out.
+        """
+        ranking = self._ranking.of(self._ranking.query, with_posted=True)
+        return HitResults(ranking, self._start, self._stop, with_rows=with_rows)
+
+    async def ahits(self, *, with_rows: bool = False) -> list[Hit]:
+        """Return the hits at these ranks: see `hits()`."""
+        return await sync_to_async(lambda: list(self.hits(with_rows=with_rows)))()
+
+    def _window(self, ranking: Ranking, start: int = 0, stop: int | None = None) -> Self:
+        return type(self)(ranking, start, stop)
+
+    def _read(self) -> list[Row]:
+        return [hit.instance for hit in self._hits_with_rows()]
+
+
+class HitResults(Results[Hit]):
+    """Hits in rank order: ids, scores and payloads."""
+
+    def __init__(
+        self, ranking: Ranking, start: int = 0, stop: int | None = None, *, with_rows: bool = False
+    ) -> None:
+        super().__init__(ranking, start, stop)
+        self._reads_rows = with_rows
+
+    def _window(self, ranking: Ranking, start: int = 0, stop: int | None = None) -> Self:
+        return type(self)(ranking, start, stop, with_rows=self._reads_rows)
+
+    def _read(self) -> list[Hit]:
+        return self._hits_with_rows() if self._reads_rows else [_hit(point) for point in self._page()]
 
 
 def _hit(point: ScoredPoint, instance: Any = None) -> Hit:

@@ -36,6 +36,7 @@ INDEXED: Mapping[str, Literal["keyword", "integer", "bool"]] = {
     f"{CLIP}.exact": "keyword",
     f"{CLIP}.invalid": "keyword",
     f"{CLIP}.source": "keyword",
+    f"{CLIP}.without_row": "bool",
     f"{CLIP}.removed": "bool",
 }
 """Payload indexes that every collection has, beside those of its filter fields."""

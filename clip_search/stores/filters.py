@@ -90,7 +90,7 @@ def _keys(condition: Condition) -> Iterator[str]:
     if condition.operator in ("all", "any"):
         for one in condition.value:
             yield from _keys(one)
-    elif condition.operator != "has_vector":
+    elif condition.operator != "has_vector" and not condition.key.startswith(CLIP):
         yield condition.key
 
 
