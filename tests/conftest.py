@@ -22,7 +22,7 @@ from clip_search.documents.binding import BoundDocument
 from clip_search.documents.registry import registry
 from clip_search.testing import reset
 
-pytest.register_assert_rewrite("tests.store_contract")
+pytest.register_assert_rewrite("tests.unit.store_contract")
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("clip_search.worker.SWEEP_SECONDS=1", "clip_search.worker.WAIT_SECONDS=1")
@@ -178,10 +178,20 @@ def start_worker(start_process, shared, counts) -> Callable[..., subprocess.Pope
         *arguments: str, command: str = "rqworker", constants: Sequence[str] = QUICK, **environment: str
     ) -> subprocess.Popen[str]:
         counting = {
-            "CLIP_SEARCH_TEST_ENCODER": "tests.doubles.CountingEncoder",
+            "CLIP_SEARCH_TEST_ENCODER": "tests.doubles.encoders.CountingEncoder",
             "CLIP_SEARCH_TEST_COUNTS": str(counts),
         }
-        line = ["tests/patched.py", *constants, "--", command, "default", "--verbosity", "0", *arguments]
+        line = [
+            "-m",
+            "tests.processes.patched",
+            *constants,
+            "--",
+            command,
+            "default",
+            "--verbosity",
+            "0",
+            *arguments,
+        ]
         return start_process(*line, **shared | counting | environment)
 
     return start

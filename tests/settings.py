@@ -75,8 +75,8 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "clip_search",
-    "tests.shop",
-    "tests.oscarshop",
+    "tests.shops.shop",
+    "tests.shops.oscarshop",
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",

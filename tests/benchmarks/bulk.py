@@ -76,7 +76,7 @@ def compared(bench: Bench, kind: str, count: int) -> tuple[list[float], list[flo
 
 def contents() -> tuple[list[str], list[Path]]:
     """Return the products' texts and the paths of their photos."""
-    from tests.shop.models import Product
+    from tests.shops.shop.models import Product
 
     found = Product.objects.prefetch_related("images").order_by("pk")
     pairs = [(f"{p.name}. {p.description}", [i.original.name for i in p.images.all()]) for p in found]

@@ -33,7 +33,7 @@ def reindex(*arguments: str) -> dict[str, Any]:
     from django.core.management import call_command
 
     if "warm" in arguments:
-        from tests.shop.models import Product
+        from tests.shops.shop.models import Product
 
         call_command("clip_reindex", "product", ids=[str(Product.objects.values_list("pk").first()[0])])
         gc.collect()  # of half a million objects that came with torch, which the run would else look through
@@ -93,7 +93,7 @@ def price(change: str) -> None:
     """Change every price, unseen by a signal."""
     from django.db.models import F
 
-    from tests.shop.models import Product
+    from tests.shops.shop.models import Product
 
     Product.objects.update(price=F("price") + int(change))
 

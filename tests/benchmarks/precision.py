@@ -53,13 +53,15 @@ def drafted(count: int) -> Row:
     """Compare JPEGs, which are drafted, with the same pixels as PNG, which cannot be."""
     from clip_search.encoders import get_encoder
     from clip_search.images import shrink
-    from tests import second_renderer
+    from tests.samples import heldout_drawings
 
     encoder: Any = get_encoder()
     found = []
-    looks = list(product(second_renderer.ICONS, second_renderer.PALETTE))[:count]
+    looks = list(product(heldout_drawings.ICONS, heldout_drawings.PALETTE))[:count]
     for number, (kind, colour) in enumerate(looks):
-        drawn = second_renderer.render(kind, colour, "plain", seed=number).convert("RGB").resize((1000, 1000))
+        drawn = (
+            heldout_drawings.render(kind, colour, "plain", seed=number).convert("RGB").resize((1000, 1000))
+        )
         data = saved(drawn, "JPEG", quality=85)
         whole = saved(Image.open(io.BytesIO(data)), "PNG", compress_level=1)
         found.append([shrink(file, encoder.image_size) for file in (data, whole)])

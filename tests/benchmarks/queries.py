@@ -37,7 +37,7 @@ def set_up(folder: str, products: int) -> Any:
     import django
     from django.conf import settings
 
-    from tests.clip_models import save_full_size
+    from tests.samples.clip_models import save_full_size
 
     model = save_full_size(Path(folder) / "model")
     settings.DEBUG = False  # or Django keeps every statement
@@ -57,7 +57,7 @@ def fill(document: Any, products: int) -> None:
     """Write rows, and points that say what indexing them would, but for their vectors."""
     from clip_search.indexing.targets import get_target
     from clip_search.types import IMAGE, TEXT, Point, Stamp
-    from tests.shop.models import Product
+    from tests.shops.shop.models import Product
 
     rng = np.random.default_rng(1)
     names = (f"{rng.choice(WORDS)} {rng.choice(WORDS)} {number}" for number in range(products))

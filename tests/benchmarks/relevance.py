@@ -79,16 +79,16 @@ def set_up(seed: int, folder: str, precision: str = "float32") -> Bench:
     from clip_search.encoders import get_encoder
     from clip_search.stores import get_store
     from demo_model_training.product_texts import product_texts
-    from tests import heldout_captions, second_renderer
+    from tests.samples import heldout_captions, heldout_drawings
 
     rng, encoder = random.Random(seed), get_encoder()
     products, pictures = [], []
-    for kind in second_renderer.ICONS:
-        for colour in second_renderer.PALETTE:
+    for kind in heldout_drawings.ICONS:
+        for colour in heldout_drawings.PALETTE:
             for pattern in PATTERNS:
                 text = ". ".join(product_texts(kind, colour, pattern, rng))
                 products.append(Shown(kind=kind, colour=colour, text=text))
-                picture = second_renderer.render(kind, colour, pattern, seed=rng.randrange(10**6))
+                picture = heldout_drawings.render(kind, colour, pattern, seed=rng.randrange(10**6))
                 pictures.append(np.asarray(picture.resize((encoder.image_size,) * 2).convert("RGB")))
     return Bench(
         products=products,

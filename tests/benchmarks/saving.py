@@ -27,7 +27,7 @@ def save_costs(bench: Bench) -> Iterator[Row]:
     from django.test.utils import CaptureQueriesContext
 
     from clip_search.testing import pause_indexing
-    from tests.shop.models import Product
+    from tests.shops.shop.models import Product
 
     todo = iter(list(Product.objects.all()) * 5)
 
@@ -112,7 +112,7 @@ def index_one(name: str, number: int) -> None:
     from django.db import transaction
 
     from clip_search.models import IndexEntry
-    from tests.shop.models import Category, ProductImage
+    from tests.shops.shop.models import Category, ProductImage
 
     category, _ = Category.objects.get_or_create(name="Kitchen", slug="kitchen")
     started = time.perf_counter()

@@ -26,7 +26,7 @@ BITS = 2.4
 
 def full_size_model() -> Path:
     """Return a folder with a ViT-B/32 of random weights: it costs exactly what the published one costs."""
-    from tests.clip_models import save_full_size
+    from tests.samples.clip_models import save_full_size
 
     folder, making = CACHE / "vit-b-32-words", CACHE / "making"
     if not folder.is_dir():
@@ -215,7 +215,7 @@ def stock(count: int, kind: str | None = "square", files: int | None = None) -> 
     """
     from django.conf import settings
 
-    from tests.shop.models import Category, Product, ProductImage
+    from tests.shops.shop.models import Category, Product, ProductImage
 
     category, _ = Category.objects.get_or_create(name="Kitchen", slug="kitchen")
     names = files_of(Path(settings.MEDIA_ROOT), kind, files or count) if kind else []
@@ -232,7 +232,7 @@ def stock(count: int, kind: str | None = "square", files: int | None = None) -> 
 
 
 def product(number: int, category: Any) -> Any:
-    from tests.shop.models import Product
+    from tests.shops.shop.models import Product
 
     name, description = text(number)
     return Product(
@@ -257,7 +257,7 @@ def empty() -> None:
     """Remove every product, entry and collection."""
     from clip_search.models import Collection, IndexEntry, PostedProduct
     from clip_search.stores import get_store
-    from tests.shop.models import Product, ProductImage
+    from tests.shops.shop.models import Product, ProductImage
 
     forget()
     for model in (ProductImage, Product, PostedProduct):

@@ -94,8 +94,8 @@ def ways() -> Iterator[tuple[str, Callable[[int], None]]]:
     """Yield what is counted: a name, and what does it when called with another number each time."""
     from django.test import Client
 
-    from tests.shop.clip_documents import ProductDocument
-    from tests.shop.models import Category, Product, ProductImage
+    from tests.shops.shop.clip_documents import ProductDocument
+    from tests.shops.shop.models import Category, Product, ProductImage
 
     category = Category.objects.create(name="Kitchen", slug="kitchen")
     products = [Product(name=f"red mug {n}", sku=f"M-{n}", price=n, category=category) for n in range(30)]

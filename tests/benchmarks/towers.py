@@ -63,7 +63,7 @@ def main() -> None:
     if options.model:
         search(options.model, options.precision, options.photo)
         return
-    from tests.clip_models import save_full_size
+    from tests.samples.clip_models import save_full_size
 
     with tempfile.TemporaryDirectory() as folder:
         model = save_full_size(Path(folder) / "model")

@@ -1,0 +1,1 @@
+"""Random faults in a busy shop, and the oracle that checks the index afterwards."""

@@ -1,0 +1,1 @@
+"""Test doubles: encoders, stores and a Qdrant server."""

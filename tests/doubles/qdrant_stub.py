@@ -1,0 +1,243 @@
+"""A stub of a Qdrant server: HTTP in front of qdrant-client's in-memory mode, with faults on demand.
+
+It really stores, fences and ranks, so what a client did and did not write can be read back; it is no
+Qdrant. `tests/unit/test_stores.py` runs the whole contract of a store against it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import socket
+import struct
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from qdrant_client import QdrantClient, models
+
+COLLECTION = re.compile(r"/collections/([^/]+)(?:/(.+))?")
+FAULTS = ("timeout", "reset", "500", "503", "429", "garbage", "bytes", "half", "proxy")
+HANG = 60.0
+"""Seconds that a request hangs for which no answer comes: far above any client's timeout here."""
+
+
+class StubQdrant(ThreadingHTTPServer):
+    """Answers as a Qdrant server would; `share` of the requests go wrong, half of those after their work."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, seed: int = 0, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.client = QdrantClient(":memory:")
+        self.working = threading.Lock()
+        self.over = threading.Event()
+        self.share = 0.0
+        self.kinds = FAULTS
+        self.rng = random.Random(seed)
+        self.met: Counter[str] = Counter()
+        """How many requests met which fault, "" for those that met none."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def requests(self) -> int:
+        return sum(self.met.values())
+
+    @property
+    def faults(self) -> int:
+        return self.requests - self.met[""]
+
+    def fault(self) -> tuple[str, bool]:
+        """Draw what goes wrong with a request, "" for nothing, and whether its work is done all the same."""
+        with self.working:
+            wrong = self.rng.random() < self.share
+            kind = self.rng.choice(self.kinds) if wrong else ""
+            self.met[kind] += 1
+            return kind, not kind or self.rng.random() < 0.5
+
+    def do(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        """Do what a request asks and return status and result, or the words of a refusal."""
+        if path == "/":
+            return 200, None
+        if path == "/collections":
+            return 200, plain(self.client.get_collections())
+        found = COLLECTION.fullmatch(path)
+        work = WORK.get((method, found[2] or "")) if found else None
+        if not found or not work:
+            return 404, "Not Found"
+        with self.working, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if (method, found[2]) not in FREE and not self.client.collection_exists(found[1]):
+                return 404, f"Not found: Collection `{found[1]}` doesn't exist!"
+            try:
+                return 200, plain(work(self.client, found[1], body))
+            except (ValueError, AssertionError) as error:
+                return 400, f"Wrong input: {error}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: StubQdrant
+    protocol_version = "HTTP/1.1"
+
+    def answer(self) -> None:
+        data = self.rfile.read(int(self.headers.get("content-length", 0)))
+        kind, works = self.server.fault()
+        body = json.loads(data) if data else {}
+        status, result = self.server.do(self.command, self.path.split("?")[0], body) if works else (500, "")
+        if kind:
+            getattr(self, f"fail_{kind}")()
+        elif self.path == "/":
+            self.say(200, {"title": "stub of a qdrant server", "version": "1.17.1"})
+        elif status == 200:
+            self.say(200, {"result": result, "status": "ok", "time": 0.0})
+        else:
+            self.say(status, {"status": {"error": result}, "time": 0.0})
+
+    do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815, the names http.server looks for
+
+    def say(self, status: int, content: Any, length: int | None = None, **headers: str) -> None:
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in {"Content-Length": str(length or len(data)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def fail_timeout(self) -> None:
+        self.server.over.wait(HANG)
+        self.close_connection = True
+
+    def fail_reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.shutdown(socket.SHUT_RD)
+        self.close_connection = True
+
+    def fail_500(self) -> None:
+        self.say(500, {"status": {"error": "Service internal error: disk on fire"}, "time": 0.0})
+
+    def fail_503(self) -> None:
+        self.say(503, b"<html>No healthy upstream</html>")
+
+    def fail_429(self) -> None:
+        self.say(429, {"status": {"error": "Rate limiting exceeded"}, "time": 0.0}, **{"Retry-After": "1"})
+
+    def fail_garbage(self) -> None:
+        self.say(200, b"<html>Welcome to the captive portal</html>")
+
+    def fail_bytes(self) -> None:
+        self.say(200, b"\xff\xfe\x00\x80 \x00\xd8 nothing that anybody could decode")
+
+    def fail_half(self) -> None:
+        self.say(200, b'{"result": [{"id": ', length=4096)
+        self.close_connection = True
+
+    def fail_proxy(self) -> None:
+        self.say(400, b"<html>Bad request</html>")
+
+    def log_message(self, *args: Any) -> None:
+        """Say nothing."""
+
+
+def plain(value: Any) -> Any:
+    """Return the client's answer as JSON values."""
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value.model_dump(mode="json", exclude_none=True) if hasattr(value, "model_dump") else value
+
+
+def create(client: QdrantClient, name: str, body: dict[str, Any]) -> bool:
+    asked = models.CreateCollection(**body)
+    return bool(client.create_collection(name, vectors_config=asked.vectors))
+
+
+def make_index(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
+    return client.create_payload_index(
+        name, body["field_name"], models.PayloadSchemaType(body["field_schema"])
+    )
+
+
+def retrieve(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
+    asked = models.PointRequest(**body)
+    vectors = bool(asked.with_vector)
+    return client.retrieve(name, asked.ids, with_payload=True, with_vectors=vectors)
+
+
+def scroll(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
+    asked = models.ScrollRequest(**body)
+    options = {"offset": asked.offset, "limit": asked.limit or 10, "with_vectors": bool(asked.with_vector)}
+    points, after = client.scroll(name, scroll_filter=asked.filter, with_payload=True, **options)
+    return {"points": plain(points), "next_page_offset": after}
+
+
+def update(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
+    client.batch_update_points(name, models.UpdateOperations(**body).operations)
+    return [{"operation_id": 1, "status": "completed"} for _ in body["operations"]]
+
+
+def delete(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
+    return client.delete(name, models.FilterSelector(**body))
+
+
+def query(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
+    asked = models.QueryRequest(**body)
+    return client.query_points(
+        name,
+        query=asked.query,
+        using=asked.using,
+        prefetch=asked.prefetch,
+        query_filter=asked.filter,
+        score_threshold=asked.score_threshold,
+        limit=asked.limit or 10,
+        offset=asked.offset,
+        with_payload=True,
+    )
+
+
+def facet(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
+    asked = models.FacetRequest(**body)
+    return client.facet(name, asked.key, facet_filter=asked.filter, limit=asked.limit or 10, exact=True)
+
+
+WORK: dict[tuple[str, str], Callable[[QdrantClient, str, dict[str, Any]], Any]] = {
+    ("GET", "exists"): lambda client, name, body: {"exists": client.collection_exists(name)},
+    ("GET", ""): lambda client, name, body: client.get_collection(name),
+    ("PUT", ""): create,
+    ("DELETE", ""): lambda client, name, body: client.delete_collection(name),
+    ("PUT", "index"): make_index,
+    ("POST", "points"): retrieve,
+    ("POST", "points/scroll"): scroll,
+    ("POST", "points/batch"): update,
+    ("POST", "points/delete"): delete,
+    ("POST", "points/query"): query,
+    ("POST", "points/count"): lambda client, name, body: client.count(
+        name, count_filter=models.CountRequest(**body).filter, exact=True
+    ),
+    ("POST", "facet"): facet,
+}
+FREE = {("GET", "exists"), ("PUT", None)}
+"""What may be asked of a collection that is not there."""
+
+
+@contextmanager
+def serving(seed: int = 0) -> Iterator[StubQdrant]:
+    """Run a stub meanwhile, in a thread."""
+    with StubQdrant(seed) as stub:
+        thread = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield stub
+        finally:
+            stub.over.set()
+            stub.shutdown()
+            thread.join()

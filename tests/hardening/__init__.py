@@ -1,0 +1,1 @@
+"""Tests against faults, attacks, load, full disks and many processes at once."""

@@ -1,0 +1,1 @@
+"""Tests of several modules together: indexing, searching, workers, endpoints, admin, commands, the demo."""

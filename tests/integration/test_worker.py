@@ -1,0 +1,289 @@
+"""Real workers in processes of their own: several at once, killed, stopped, without Redis, badly set up."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
+
+import django_rq
+import pytest
+from django.core.files.base import ContentFile
+from django.db import OperationalError, transaction
+from rq import SimpleWorker
+from rq.exceptions import StopRequested
+
+from clip_search import jobs
+from clip_search.documents.registry import registry
+from clip_search.models import Collection, IndexEntry
+from clip_search.stores import get_store
+from clip_search.testing import HashingEncoder
+from clip_search.types import IMAGE, TEXT
+from clip_search.worker import EmbeddingWorker
+from tests.conftest import picture_bytes, wait_until
+from tests.shops.shop.models import Product, ProductImage
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+
+DOCUMENT = registry.get("product")
+State = IndexEntry.State
+
+
+def save(number: int) -> Product:
+    """Save a product with a picture of its own, as two saves or as one transaction."""
+    with transaction.atomic() if number % 2 else nullcontext():
+        product = Product.objects.create(name=f"Product {number}", sku=f"P-{number}")
+        content = ContentFile(picture_bytes(f"rgb({number},90,{number // 2})"), name="picture.png")
+        ProductImage.objects.create(product=product, original=content)
+    return product
+
+
+def indexed() -> int:
+    return IndexEntry.objects.filter(state=State.INDEXED).count()
+
+
+def all_indexed(seconds: float = 45.0) -> bool:
+    return wait_until(lambda: not IndexEntry.objects.exclude(state=State.INDEXED).exists(), seconds)
+
+
+def embedded(counts: Path, kind: str) -> Counter[str]:
+    return Counter(line for line in counts.read_text().splitlines() if line.startswith(kind))
+
+
+def assert_in_step(count: int) -> None:
+    """Every product has a whole point that says what its row says, and there is no other point."""
+    (name,) = (collection.name for collection in Collection.objects.of(DOCUMENT).active())
+    rows = {DOCUMENT.point_id(str(product.pk)): product for product in Product.objects.all()}
+    points = get_store().get(name, list(rows), vectors=True)
+    assert get_store().count(name) == len(points) == len(rows) == count
+    encoder = HashingEncoder()
+    for key, point in points.items():
+        assert set(point.vectors) == {TEXT, IMAGE}
+        expected = encoder.embed_texts([rows[key].name])[0]
+        assert point.vectors[TEXT] == pytest.approx(expected, abs=1e-5)
+
+
+def ended(worker: subprocess.Popen[str], seconds: float = 10.0) -> tuple[int, str]:
+    output, _ = worker.communicate(timeout=seconds)
+    return worker.returncode, output
+
+
+@pytest.mark.sql
+def test_three_workers_and_240_saves_embed_each_product_once(start_worker, counts):
+    workers = [start_worker() for _ in range(3)]
+    for number in range(240):
+        save(number)
+    assert all_indexed(90)
+    assert_in_step(240)
+    for kind in ("text", "image"):
+        pieces = embedded(counts, kind)
+        assert len(pieces) == 240
+        assert set(pieces.values()) == {1}
+    assert all(worker.poll() is None for worker in workers)
+    for worker in workers:
+        worker.send_signal(signal.SIGTERM)
+    assert [ended(worker)[0] for worker in workers] == [0, 0, 0]
+
+
+@pytest.mark.sql
+def test_a_worker_that_is_asked_to_stop_gives_back_what_it_cannot_finish(start_worker, counts):
+    for number in range(130):
+        save(number)
+    worker = start_worker(CLIP_SEARCH_TEST_SECONDS_AN_IMAGE="0.08")
+    assert wait_until(lambda: bool(embedded(counts, "image")))
+    started = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    code, output = ended(worker, 20)
+    assert time.monotonic() - started < 10
+    assert code == 0, output
+    assert indexed() < 130
+    assert not IndexEntry.objects.exclude(claim=None).exists()
+    assert set(IndexEntry.objects.values_list("state", flat=True)) <= {State.PENDING, State.INDEXED}
+    start_worker()
+    assert all_indexed()
+    assert_in_step(130)
+
+
+# Redis.
+
+
+def is_idle() -> bool:
+    """Return whether no job waits or runs."""
+    queue = django_rq.get_queue("default")
+    return not queue.count and not queue.started_job_registry.count
+
+
+def test_a_worker_outlives_redis_and_finds_what_was_saved_meanwhile(own_valkey, start_worker):
+    server, restart = own_valkey
+    worker = start_worker()
+    save(0)
+    assert all_indexed()
+    assert wait_until(is_idle)  # or the job that runs may find what is saved next
+    server.terminate()
+    for number in range(1, 5):
+        save(number)
+    time.sleep(2)
+    assert worker.poll() is None
+    assert indexed() == 1
+    restart()
+    assert all_indexed()
+    assert_in_step(5)
+    assert worker.poll() is None
+
+
+def test_a_redis_that_dies_during_a_job_loses_nothing_and_no_worker(own_valkey, start_worker, counts):
+    server, restart = own_valkey
+    for number in range(40):
+        save(number)
+    worker = start_worker(CLIP_SEARCH_TEST_SECONDS_AN_IMAGE="0.05")
+    assert wait_until(lambda: bool(embedded(counts, "image")))
+    server.terminate()
+    assert all_indexed()
+    assert worker.poll() is None
+    restart()
+    save(40)
+    assert all_indexed()
+    assert worker.poll() is None
+
+
+def test_a_worker_stops_in_time_while_redis_is_away(own_valkey, start_worker, counts):
+    server, _ = own_valkey
+    for number in range(100):
+        save(number)
+    worker = start_worker(CLIP_SEARCH_TEST_SECONDS_AN_IMAGE="0.05")
+    assert wait_until(lambda: bool(embedded(counts, "image")))
+    server.terminate()
+    started = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    ended(worker, 20)
+    assert time.monotonic() - started < 10
+    assert not IndexEntry.objects.exclude(claim=None).exists()
+
+
+def test_an_idle_worker_sweeps_up_what_a_flushed_redis_forgot(start_worker, queue):
+    worker = start_worker()
+    save(0)
+    assert all_indexed()
+    for number in range(1, 20):
+        save(number)
+        queue.connection.flushall()
+    assert all_indexed()
+    assert_in_step(20)
+    assert worker.poll() is None
+    started = time.monotonic()
+    worker.send_signal(signal.SIGINT)
+    assert ended(worker)[0] == 0
+    assert time.monotonic() - started < 5
+
+
+def test_a_request_to_stop_is_not_lost_in_a_sweep(queue, monkeypatch, caplog):
+    worker = EmbeddingWorker([queue], connection=queue.connection)
+
+    def sweep(error):
+        raise error
+
+    monkeypatch.setattr(jobs, "sweep", lambda: sweep(StopRequested()))
+    with pytest.raises(StopRequested):
+        worker.run_maintenance_tasks()
+    monkeypatch.setattr(jobs, "sweep", lambda: sweep(OperationalError("no route to host")))
+    worker.run_maintenance_tasks()
+    assert "Cannot sweep" in caplog.text
+
+
+def test_an_idle_worker_looks_at_least_every_30_seconds(queue):
+    worker = EmbeddingWorker([queue], connection=queue.connection)
+    assert worker.maintenance_interval + worker.dequeue_timeout <= 30
+
+
+def test_workers_share_the_cores_of_their_machine_and_the_work_of_their_queue(queue, monkeypatch):
+    shares, sizes = [], []
+    monkeypatch.setattr("clip_search.worker.share_cores", shares.append)
+    monkeypatch.setattr(jobs.worker_state, "workers", 1)
+    workers = [EmbeddingWorker([queue], connection=queue.connection) for _ in range(3)]
+    workers[2].hostname = "elsewhere"
+    for worker in [*workers, SimpleWorker(["mail"], connection=queue.connection)]:
+        worker.register_birth()
+    for worker in workers:
+        worker.share()
+        sizes.append(jobs.worker_state.workers)
+        worker.share()  # the same ones are not counted again
+    assert shares == [3, 3, 1]
+    assert sizes == [3, 3, 3]
+
+
+def test_a_worker_notices_at_its_next_job_who_has_come_and_who_is_gone(queue, monkeypatch):
+    shares = []
+    monkeypatch.setattr("clip_search.worker.share_cores", shares.append)
+    monkeypatch.setattr(jobs.worker_state, "workers", 1)
+    first, second = (EmbeddingWorker([queue], connection=queue.connection) for _ in range(2))
+    first.register_birth()
+    first.share()
+    second.register_birth()
+    first.share()
+    second.register_death()
+    first.share()
+    assert shares == [1, 2, 1]
+    assert jobs.worker_state.workers == 1
+
+
+# Set-up.
+
+
+def test_a_missing_model_stops_the_worker_with_one_line_and_touches_nothing(start_worker):
+    save(0)
+    before = list(IndexEntry.objects.values())
+    worker = start_worker(CLIP_SEARCH_TEST_ENCODER="tests.doubles.encoders.MissingEncoder")
+    code, output = ended(worker, 30)
+    assert code == 1
+    (line,) = (line for line in output.splitlines() if "the settings are wrong" in line)
+    assert 'Set CLIP_SEARCH["MODEL"]' in line
+    assert "Traceback" not in output
+    assert list(IndexEntry.objects.values()) == before
+
+
+def test_a_model_that_was_changed_stops_the_worker_and_touches_nothing(start_worker):
+    save(0)
+    jobs.index_due("product")
+    save(1)
+    before = list(IndexEntry.objects.values())
+    worker = start_worker(CLIP_SEARCH_TEST_ENCODER="tests.doubles.encoders.OtherEncoder")
+    code, output = ended(worker, 30)
+    assert code == 1
+    assert "clip_rebuild product" in output.strip().splitlines()[-1]
+    assert list(IndexEntry.objects.values()) == before
+
+
+# Other ways to run one.
+
+
+def test_rq_s_own_forking_worker_is_right_too(start_worker, counts):
+    for number in range(10):
+        save(number)
+    json = "rq.serializers.JSONSerializer"
+    worker = start_worker("--burst", "--worker-class", "rq.Worker", "--serializer", json)
+    assert ended(worker, 40)[0] == 0
+    assert all_indexed(1)
+    assert_in_step(10)
+    assert set(embedded(counts, "image").values()) == {1}
+
+
+def test_jobs_that_are_pickled_are_read_too(start_worker, settings):
+    pickle = "rq.serializers.DefaultSerializer"
+    settings.RQ_QUEUES = {"default": settings.RQ_QUEUES["default"] | {"SERIALIZER": pickle}}
+    save(0)
+    worker = start_worker("--burst", CLIP_SEARCH_TEST_SERIALIZER=pickle)
+    assert ended(worker, 30)[0] == 0
+    assert all_indexed(1)
+
+
+def test_a_pool_of_workers_reads_json_jobs(start_worker, counts):
+    for number in range(10):
+        save(number)
+    pool = start_worker("--num-workers", "2", "--burst", command="rqworker-pool")
+    assert ended(pool, 60)[0] == 0
+    assert all_indexed(1)
+    assert_in_step(10)
+    assert set(embedded(counts, "image").values()) == {1}

@@ -1,0 +1,1 @@
+"""Sample data: models of random weights, images, drawings and captions."""
