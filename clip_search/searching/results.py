@@ -30,8 +30,8 @@ SPARES: Final = (0, 100, DEPTH)
 class Results(Generic[Found]):
     """What the results of rows and of hits share: they are lazy, and their slices reach the store.
 
-    Works with Django's Paginator and DRF's pagination. Using it raises SearchUnavailable; slicing it at DEPTH or
-    beyond raises SearchTooDeep.
+    They work with Django's Paginator and DRF's pagination. Using them raises SearchUnavailable; slicing them
+    at DEPTH or beyond raises SearchTooDeep.
     """
 
     def __init__(self, ranking: Ranking, start: int = 0, stop: int | None = None) -> None:
@@ -219,7 +219,7 @@ class SearchResults(Results[Row]):
     def hits(self, *, with_rows: bool = False) -> HitResults:
         """Return the same search as hits, lazy too, with posted products that have no row in the shop.
 
-        With `with_rows` each hit's row is read and set as `instance`, and hits whose row is gone are left out.
+        With `with_rows` each hit's row is read and set as `instance`; hits whose row is gone are left out.
         """
         ranking = self._ranking.of(self._ranking.query, with_posted=True)
         return HitResults(ranking, self._start, self._stop, with_rows=with_rows)

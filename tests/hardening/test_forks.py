@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.samples import clip_models
 
 pytestmark = pytest.mark.model
@@ -41,7 +42,7 @@ def test_a_forked_child_embeds_and_so_does_its_parent_afterwards(start_process, 
         f" 'MODEL': {str(clip_models.save_plain(tmp_path / 'model'))!r}, 'PRECISION': 'float32'}}\n"
     )
     process = start_process(
-        "-c", FORK, DJANGO_SETTINGS_MODULE="fork_settings", PYTHONPATH=f"{tmp_path}:{clip_models.ROOT}"
+        "-c", FORK, DJANGO_SETTINGS_MODULE="fork_settings", PYTHONPATH=f"{tmp_path}:{ROOT}"
     )
     output, _ = process.communicate(timeout=300)
     assert output.splitlines()[-2:] == ["child 0", "parent 0"], output

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
 DIMENSION = 24
 IMAGE_SIZE = 48
 LEGACY_TYPE = "sentence_transformers.models.CLIPModel"

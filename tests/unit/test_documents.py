@@ -203,7 +203,7 @@ def test_a_list_at_the_end_of_a_path_is_a_list_in_the_payload():
 
 def test_a_value_that_does_not_fit_its_filter_names_path_and_value():
     payload = declare(filter_fields={"price": Number("name")}).declaration.get_payload(Product(name="Mug"))
-    assert repr(payload["price"]) == 'InvalidValue("name: could not convert string to float: \'Mug\'")'
+    assert repr(payload["price"]) == "InvalidValue(\"name: could not convert string to float: 'Mug'\")"
 
 
 def test_exact_words_once_and_without_what_is_empty():
