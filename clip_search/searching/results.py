@@ -30,7 +30,8 @@ class SearchResults(Generic[Row]):
 
     A slice is a SearchResults again, and its bounds reach the store. Iterating yields model instances, each
     with `search_score`; `hits()` returns `Hit` values. Works with Django's Paginator and DRF's pagination.
-    Using it raises SearchUnavailable; slicing it at DEPTH or beyond raises SearchTooDeep.
+    Using it raises SearchUnavailable if search cannot answer. Slicing it beyond rank 1,000 raises
+    SearchTooDeep.
 
     A posted product without a row in the shop keeps its rank among the hits, and is skipped when instances
     are iterated.
@@ -101,7 +102,7 @@ class SearchResults(Generic[Row]):
         return self._narrowed(parse_filters(self.document, lookups))
 
     def exclude(self, **lookups: Any) -> SearchResults[Row]:
-        """Return the results that do not meet these lookups (all of them together). Raises UnknownFilter."""
+        """Return the results that do not meet all of these lookups. Raises UnknownFilter."""
         return self._narrowed(parse_exclusion(self.document, lookups))
 
     def _narrowed(self, conditions: list[Condition]) -> SearchResults[Row]:
@@ -112,7 +113,7 @@ class SearchResults(Generic[Row]):
         return SearchResults(Ranking(self.document, query))
 
     def count(self) -> int:
-        """Return how many there are to page through: at most DEPTH."""
+        """Return how many products there are to page through: at most 1,000."""
         return max(min(self._ranking.total(), self._end) - self._start, 0)
 
     def exists(self) -> bool:
