@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import http.server
+import io
 import json
 import re
 import sys
@@ -32,7 +33,7 @@ from clip_search.searching import SearchResults, filters
 from clip_search.stores.base import Store
 from clip_search.testing import HashingEncoder
 
-from .shop.models import Product
+from .shop.models import Category, Product
 from .store_contract import StoreContract
 
 ROOT = Path(__file__).parent.parent
@@ -303,3 +304,41 @@ def test_every_block_can_be_read_by_what_reads_it(path):
     engine = Engine(libraries={"clip_search": "clip_search.templatetags.clip_search"})
     for block in blocks(text, "html+django"):
         engine.from_string(block)
+
+
+@pytest.fixture
+def shop_views(monkeypatch) -> dict[str, Any]:
+    """The views of the guide to a search page, in the tests' shop; what they render is their context."""
+    first, photo = blocks(page("how-to/search-page"), "python")[:2]
+    source = f"{first}\n{photo}".replace("from .", "from tests.shop.")
+    namespace: dict[str, Any] = {}
+    exec(source, namespace)  # noqa: S102 -- our own page
+    namespace["render"] = lambda request, template, context: (template, context)
+    return namespace
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_views_of_the_guide_search_filter_count_and_survive(settings, shop_views, picture, rf):
+    kitchen = Category.objects.create(name="Kitchen", slug="kitchen")
+    mug = Product.objects.create(sku="A", name="Red mug", price=8, category=kitchen)
+    mug.images.create(original=picture("red"))
+    Product.objects.create(sku="B", name="Blue chair", price=80)
+    template, context = shop_views["search"](rf.get("/?q=mug"))
+    assert [product.name for product in context["products"]] == ["Red mug", "Blue chair"]
+    assert (template, context["categories"]) == ("shop/search.html", {"kitchen": 1})
+    _, context = shop_views["search"](rf.get("/?q=mug&category=kitchen&max=10&page=999"))
+    assert [product.name for product in context["products"]] == ["Red mug"]
+    _, context = shop_views["search"](rf.get("/?q=mug&max=much"))
+    assert len(context["products"]) == 2
+
+    template, context = shop_views["by_photo"](rf.post("/", {"photo": picture("red")}))
+    assert template == "shop/search.html"
+    assert context["products"][0].name == "Red mug"
+    template, context = shop_views["by_photo"](rf.post("/", {"photo": io.BytesIO(b"text")}))
+    assert template == "shop/photo.html"
+    assert "not a readable image" in context["form"].errors["photo"][0]
+
+    settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"ENCODER": "nowhere.Encoder"}
+    template, context = shop_views["search"](rf.get("/?q=chair"))
+    assert template == "shop/no_search.html"
+    assert len(context["products"]) == 2
