@@ -1,6 +1,6 @@
-"""Products that other systems post: save them, index them, delete them, and tell how that stands.
+"""Products that other systems post: save them, index them, delete them, and report the state of their jobs.
 
-The index endpoints use this, and so can Python code: `post_product("P-1", name="Red mug")`.
+The index endpoints use these functions, and so can Python code: `post_product("P-1", name="Red mug")`.
 """
 
 from __future__ import annotations

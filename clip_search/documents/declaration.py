@@ -38,24 +38,24 @@ class Declaration(Generic[Row]):
     id_field: str = "pk"
     """The unique field that `product_id()` reads. Change both or neither."""
     text_fields: Sequence[str] = ()
-    """Paths of what the product says, in this order, such as ["name", "description"]."""
+    """Paths of what the product says, in this order, such as `["name", "description"]`."""
     image_field: str | None = None
-    """Path of what the product shows, such as "images.original"."""
+    """Path of what the product shows, such as `"images.original"`."""
     max_images: int = 1
     """How many images of a product are indexed."""
     exact_fields: Sequence[str] = ()
-    """Paths of what a shopper may type exactly, such as ["sku", "name"]."""
+    """Paths of what a shopper may type exactly, such as `["sku", "name"]`."""
     filter_fields: Mapping[str, FilterField] = {}
-    """What results can be filtered by, such as {"price": Number("price")}."""
+    """What results can be filtered by, such as `{"price": Number("price")}`."""
     weights: Mapping[str, float] = {"text": 1.0, "image": 1.0}
-    """How much the ranks by text and by image count in a search by words."""
+    """How much the ranks by text and by image count in a search by words. Only their ratio counts."""
     query_prompt: str = "a photo of {query}"
     """The text that the model embeds for a query. CLIP was trained on captions (Radford et al., "Learning
     transferable visual models from natural language supervision", 2021, section 3.1.4)."""
     related: Mapping[type[models.Model], str | Sequence[str]] = {}
-    """Models whose changes concern products, and the path from each to them: {ProductImage: "product"}."""
+    """Models whose changes concern products, and the path from each to them: `{ProductImage: "product"}`."""
     reads: Sequence[str] | None = None
-    """Paths that `get_queryset()` and the host's own methods read, beside the declared ones: ["is_public"].
+    """Paths that `get_queryset()` and the host's own methods read, beside the declared ones: `["is_public"]`.
 
     By default they may read anything, so that a save of any column counts as a change. If this is set,
     `save(update_fields=["views"])` of another column schedules nothing."""

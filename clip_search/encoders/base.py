@@ -19,7 +19,8 @@ class Encoder(Protocol):
     """What the package asks of an encoder; `clip_search.testing.HashingEncoder` is one without a model.
 
     An instance is created without arguments, reads its settings from `clip_search.conf.conf`, and is cheap
-    until it is first used. Every method may be called from any thread and may raise ModelUnavailable.
+    until it is first used. Every method may be called from any thread. It may raise ModelUnavailable, or
+    BackendUnavailable if trying again helps.
     """
 
     @property

@@ -40,9 +40,9 @@ def search(
     """Find products by words: by what they say and what they show, fused by rank.
 
     Products whose SKU, name or other exact field equals the words come first. `weights` of "text" and "image"
-    default to the document's; only their ratio counts. No words find everything that meets the filters.
-    Nothing is asked before the results are used; using them raises SearchUnavailable if they cannot be had.
-    Raises UnknownFilter, and ValueError if the weights are invalid.
+    default to the document's; only their ratio counts. Without words, everything that meets the filters is
+    found. Nothing is asked before the results are used; using them raises SearchUnavailable if search cannot
+    answer. Raises UnknownFilter, and ValueError if the weights are invalid.
     """
     query = text_query(document, text, parse_filters(document, filters), weights or {})
     return SearchResults(Ranking(document, query))
@@ -57,9 +57,9 @@ def search_by_image(
 ) -> SearchResults[Any]:
     """Find products by a photo: an open file, an upload, bytes or a Pillow image, but never a path.
 
-    `min_score` is the lowest cosine of a product's picture, from -1 to 1. Raises UnknownFilter, ValueError
-    for another `min_score`, and BadImage: at once for a file that is no image, on use for one whose body is
-    damaged.
+    `min_score` is the lowest cosine of a product's picture, from -1 to 1. Raises UnknownFilter,
+    BadFilterValue for another `min_score`, and BadImage: at once if the file is no image, and when the
+    results are used if its body is damaged.
     """
     query = image_query(image, parse_filters(document, filters), min_score)
     return SearchResults(Ranking(document, query))
@@ -72,11 +72,12 @@ def similar_to(
     filters: Filters | None = None,
     min_score: float | None = None,
 ) -> SearchResults[Any]:
-    """Find products like this one, by the vectors that are stored: no model is used. It never finds itself.
+    """Find products like this one, by the vectors that are stored: no model is used.
 
-    A variant is like its parent. A product that is not in the index has no similar ones. `min_score` is the
-    lowest cosine that a product must have by its picture, or by its text. Raises UnknownFilter, ValueError
-    for a `min_score` that is no cosine, and TypeError for an object of another model.
+    The product itself is not found. For a variant, products like its parent are found. If the product is not
+    in the index, nothing is found. `min_score` is the lowest cosine that a product must have by its picture,
+    or by its text. Raises UnknownFilter, BadFilterValue for a `min_score` that is no cosine, and TypeError
+    for an object of another model.
     """
     query = more_like_this(document, product, parse_filters(document, filters), min_score)
     return SearchResults(Ranking(document, query))

@@ -78,10 +78,10 @@ def model_errors() -> Iterator[None]:
 
 
 def warm_up() -> bool:
-    """Load what a search by words needs, the text tower, so that no shopper waits for it.
+    """Load the model's text part, which a search by words needs, so that no shopper waits for it.
 
-    For gunicorn's `post_worker_init` and its like. A shop starts without search rather than not at all: an
-    error is logged, and False returned.
+    For gunicorn's `post_worker_init` and the like. Return whether it could be loaded. An error is logged and
+    not raised, so that the shop starts in any case.
     """
     try:
         with answering(), model_errors():

@@ -31,7 +31,7 @@ class Results(Generic[Found]):
     """What the results of rows and of hits share: they are lazy, and their slices reach the store.
 
     They work with Django's Paginator and DRF's pagination. Using them raises SearchUnavailable; slicing them
-    at DEPTH or beyond raises SearchTooDeep.
+    beyond rank 1,000 raises SearchTooDeep.
     """
 
     def __init__(self, ranking: Ranking, start: int = 0, stop: int | None = None) -> None:
@@ -102,7 +102,7 @@ class Results(Generic[Found]):
         return self._narrowed(parse_filters(self.document, lookups))
 
     def exclude(self, **lookups: Any) -> Self:
-        """Return the results that do not meet these lookups (all of them together). Raises UnknownFilter."""
+        """Return the results that do not meet all of these lookups. Raises UnknownFilter."""
         return self._narrowed(parse_exclusion(self.document, lookups))
 
     def _narrowed(self, conditions: list[Condition]) -> Self:
@@ -113,7 +113,7 @@ class Results(Generic[Found]):
         return self._window(self._ranking.of(query))
 
     def count(self) -> int:
-        """Return how many there are to page through: at most DEPTH."""
+        """Return how many products there are to page through: at most 1,000."""
         return max(min(self._ranking.total(), self._end) - self._start, 0)
 
     def exists(self) -> bool:

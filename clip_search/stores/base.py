@@ -126,8 +126,8 @@ class Store(ABC):
     writer that stalled cannot bring a deleted product back. Tombstones are returned by `get` and `scroll`,
     but not by queries, facets and counts.
 
-    To bring a store of your own, implement these methods, set CLIP_SEARCH["QDRANT"] to {"backend":
-    "dotted.path"} with the options of its constructor beside it, and run the contract tests of this package
+    To bring a store of your own, implement these methods, set `CLIP_SEARCH["QDRANT"]` to `{"backend":
+    "dotted.path"}` with the options of its constructor beside it, and run the contract tests of this package
     against it.
     """
 
@@ -141,7 +141,7 @@ class Store(ABC):
 
     @abstractmethod
     def destroy(self, collection: str) -> None:
-        """Delete a collection and all its points; a missing one is no error."""
+        """Delete a collection and all its points. Nothing happens if there is none."""
 
     @abstractmethod
     def get(
@@ -165,11 +165,14 @@ class Store(ABC):
 
     @abstractmethod
     def purge(self, collection: str, ids: Sequence[uuid.UUID]) -> None:
-        """Delete tombstones for good; living points are left alone."""
+        """Delete those of the points that are tombstones."""
 
     @abstractmethod
     def scroll(self, collection: str, *, after: uuid.UUID | None = None, limit: int = 1000) -> list[Point]:
-        """Return the next points in the order of ids, tombstones included, without vectors."""
+        """Return the points after an id, in the order of ids, tombstones included, without vectors.
+
+        Raises CollectionMissing.
+        """
 
     @abstractmethod
     def query(self, collection: str, query: Query) -> list[ScoredPoint]:
@@ -185,11 +188,17 @@ class Store(ABC):
         exclude: Sequence[uuid.UUID] = (),
         limit: int = 100,
     ) -> dict[str, int]:
-        """Return the number of points for each value of a keyword, the most frequent first."""
+        """Return the number of points for each value of a keyword, the most frequent first.
+
+        Raises CollectionMissing.
+        """
 
     @abstractmethod
     def count(self, collection: str, *, conditions: Sequence[Condition] = ()) -> int:
-        """Return the number of points, without tombstones."""
+        """Return the number of points that meet the conditions, without tombstones.
+
+        Raises CollectionMissing.
+        """
 
     def session(self, collection: str) -> AbstractContextManager[Any]:
         """Return a context manager in which the collection stays open, if opening it costs something."""

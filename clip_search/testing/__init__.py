@@ -1,6 +1,6 @@
-"""For tests, the host's and our own: an encoder without a model and a store without a server.
+"""For tests of a shop and of this package: an encoder without a model and a store without a server.
 
-Both are honest: what they answer depends on the content, and what they rank first really is nearest. ::
+What they answer depends on the content, and what they rank first is nearest. ::
 
     CLIP_SEARCH = {
         "ENCODER": "clip_search.testing.HashingEncoder",

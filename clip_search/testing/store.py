@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class MemoryStore(ServerStore):
-    """The server store on qdrant-client's in-memory engine. `options` only tell stores apart."""
+    """The server store on qdrant-client's in-memory engine.
+
+    The options have no effect, but each combination of them is a store of its own.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(location=":memory:")

@@ -2,7 +2,8 @@
 
 It imports nothing of clip_search: the hashing embedding, the point ids, the payload and the reading of
 points are written here a second time, so that a fault over there is not repeated here. Tombstones are
-allowed, as docs/design.rst describes them: a point without vectors whose `_clip` says that it is removed.
+allowed, as docs/explanation/glossary.rst describes them: a point without vectors whose `_clip` says that it
+is removed.
 """
 
 from __future__ import annotations

@@ -1,62 +1,74 @@
-"""README and CHANGELOG say what is there, and nothing else."""
+"""README and CHANGELOG say what is there, and nothing else. What test_docs.py checks is in docs/ alone."""
 
 from __future__ import annotations
 
+import ast
 import re
+import tomllib
 
-import pytest
 from django.core.management import get_commands
-from django.urls import Resolver404, resolve
 
 import clip_search
 from clip_search import Document
-from clip_search.conf import DEFAULTS
-from clip_search.documents.declaration import HOOKS
+from clip_search.document import DECLARED
+from clip_search.searching import SearchResults
 from tests.conftest import ROOT
 
 README = (ROOT / "README.rst").read_text()
-SETTINGS = README.split("\nSettings\n")[1].split("\nCommands\n")[0]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def test_every_setting_is_in_the_table_and_the_other_way_round():
-    assert set(re.findall(r"^``([A-Z_]+)``", SETTINGS, re.M)) == set(DEFAULTS)
-
-
-DEFAULTS_SHOWN = ["MODEL", "ENCODER", "QUEUE", "API_THROTTLE_RATE", "API_SEARCH_THROTTLE_RATE"]
-
-
-@pytest.mark.parametrize("key", DEFAULTS_SHOWN)
-def test_defaults_are_what_the_table_says(key):
-    said = re.search(rf'^``{key}`` +``"([^"]+)"``', SETTINGS, re.M)
-    assert said and said[1] == DEFAULTS[key]
-
-
-def test_every_command_is_named_and_exists():
-    ours = {name for name, app in get_commands().items() if app == "clip_search"}
-    assert set(re.findall(r"^``(clip_\w+)``", README, re.M)) == ours
-
-
-def test_every_attribute_and_hook_of_a_document_exists():
-    table = README.split("The declaration\n---")[1].split("Settings\n")[0]
-    for name in re.findall(r"^``(\w+)``", table, re.M):
-        assert hasattr(Document, name), name
-    assert set(HOOKS) <= set(re.findall(r"``(\w+)\(\w*\)``", table))
-
-
-def test_every_endpoint_that_curl_is_shown_with_resolves():
-    paths = [path.split("?")[0] for path in re.findall(r"http://127.0.0.1:8000(/api/v1/[^\s\"\\]+)", README)]
-    assert len(paths) >= 5
-    for path in paths:
-        try:
-            resolve(path)
-        except Resolver404:
-            pytest.fail(f"{path} is in README, and nowhere else")
+def python_blocks() -> list[str]:
+    found = re.findall(r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)", README, re.M)
+    return [re.sub(r"^    ", "", text, flags=re.M) for text in found]
 
 
 def test_both_commands_have_their_line():
     assert "\n    tox run -e demo\n" in README
     assert "\n    tox run\n" in README
     assert "python3 -m tox run\n" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_command_exists():
+    named = set(re.findall(r"manage\.py (clip_\w+)", README))
+    assert named <= {name for name, app in get_commands().items() if app == "clip_search"}
+    assert "clip_reindex" in named
+
+
+def test_the_declaration_declares_what_exists():
+    (tree,) = (ast.parse(text) for text in python_blocks() if "@register" in text)
+    (declared,) = (node for node in tree.body if isinstance(node, ast.ClassDef))
+    names = {node.targets[0].id for node in declared.body if isinstance(node, ast.Assign)}
+    assert len(names) >= 5
+    assert names <= DECLARED
+
+
+def test_every_method_that_is_used_exists():
+    used = {name for text in python_blocks() for name in re.findall(r"ProductDocument\.(\w+)\(", text)}
+    assert used >= {"search", "search_by_image", "similar_to"}
+    assert all(hasattr(Document, name) for name in used)
+    assert hasattr(SearchResults, "filter")
+
+
+def test_every_link_into_the_repository_leads_somewhere():
+    home = PROJECT["urls"]["Homepage"]
+    raw = home.replace("https://github.com", "https://raw.githubusercontent.com")
+    links = re.findall(rf"{home}/(?:blob|tree)/main/([\w/.-]+)", README)
+    links += re.findall(rf"{raw}/main/([\w/.-]+)", README)
+    assert len(links) >= 8
+    for path in links:
+        assert (ROOT / path).exists(), path
+    for address in PROJECT["urls"].values():
+        assert address.startswith(home)
+
+
+def test_the_screenshot_is_small():
+    (path,) = re.findall(r"image:: \S+/main/(\S+)", README)
+    assert (ROOT / path).stat().st_size < 150_000
+
+
+def test_readme_is_short():
+    assert len(README.splitlines()) <= 125
 
 
 def test_changelog_is_of_this_version():
