@@ -44,7 +44,7 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
     clip_search_limit = 100
     """How many products a search by meaning adds to those that match by `search_fields`."""
 
-    def get_search_fields(self, request: HttpRequest) -> Sequence[str]:
+    def get_search_fields(self, request: HttpRequest) -> list[str] | tuple[str, ...]:
         """Return the host's `search_fields`, else the exact fields: without any there is no search box."""
         key = ["pk"] if documents_of(self.model) else []
         return super().get_search_fields(request) or exact_columns(self.model) or key
@@ -75,7 +75,7 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
             message = _("Search by meaning is unavailable, so these match by words alone. %(reason)s")
             self.message_user(request, message % {"reason": error}, messages.WARNING, fail_silently=True)
 
-    def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
+    def get_list_display(self, request: HttpRequest) -> list[Any] | tuple[Any, ...]:
         columns = super().get_list_display(request)
         return columns if "index_status" in columns else [*columns, "index_status"]
 
