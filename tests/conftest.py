@@ -22,13 +22,23 @@ from clip_search.documents.binding import BoundDocument
 from clip_search.documents.registry import registry
 from clip_search.testing import reset
 
-pytest.register_assert_rewrite("tests.unit.store_contract")
+pytest.register_assert_rewrite("tests.unit.store_contract", "tests.processes.workers")
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("clip_search.worker.SWEEP_SECONDS=1", "clip_search.worker.WAIT_SECONDS=1")
 """What makes a worker notice in a second what takes half a minute otherwise."""
 SHORT_LEASE = "clip_search.indexing.pipeline.LEASE=3"
 """For where workers are killed; on a busy machine a worker may take longer than this for a batch."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """Escape lone surrogates in captured output: pytest-xdist cannot send them between processes."""
+    report = yield
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
 
 
 def forget_declarations() -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import random
 import signal
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -26,9 +24,9 @@ from clip_search.models import IndexEntry
 from clip_search.worker import SECONDS_TO_DROP
 from tests.chaos import oracle
 from tests.chaos.shopkeepers import RolledBack
-from tests.conftest import QUICK, ROOT, SHORT_LEASE, picture_bytes, wait_until
+from tests.conftest import QUICK, SHORT_LEASE, picture_bytes, wait_until
 from tests.doubles.qdrant_stub import FAULTS, StubQdrant, serving
-from tests.integration.test_worker import all_indexed, embedded, ended, indexed, save
+from tests.processes.workers import all_indexed, embedded, ended, indexed, save
 from tests.shops.shop.clip_documents import ProductDocument
 from tests.shops.shop.models import Product, ProductImage
 
@@ -302,27 +300,3 @@ def test_a_broken_image_is_what_the_oracle_says_it_is(shared, points):
     jobs.index_due("product")
     assert indexed() == 0
     assert differences(points()) == []
-
-
-# Everything at once.
-
-
-@pytest.mark.parametrize(
-    ("store", "minutes", "seed"),
-    [("server", 0.1, 1), long("server", 2, 11), long("embedded", 2, 12)],
-)
-def test_chaos(store, minutes, seed):
-    command = [
-        sys.executable,
-        "-m",
-        "tests.chaos",
-        "--minutes",
-        str(minutes),
-        "--seed",
-        str(seed),
-        "--store",
-        store,
-    ]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60 * minutes + 240)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "index as the rows" in ran.stdout

@@ -3,72 +3,21 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
-from collections import Counter
-from contextlib import nullcontext
-from pathlib import Path
 
 import django_rq
 import pytest
-from django.core.files.base import ContentFile
-from django.db import OperationalError, transaction
+from django.db import OperationalError
 from rq import SimpleWorker
 from rq.exceptions import StopRequested
 
 from clip_search import jobs
-from clip_search.documents.registry import registry
-from clip_search.models import Collection, IndexEntry
-from clip_search.stores import get_store
-from clip_search.testing import HashingEncoder
-from clip_search.types import IMAGE, TEXT
+from clip_search.models import IndexEntry
 from clip_search.worker import EmbeddingWorker
-from tests.conftest import picture_bytes, wait_until
-from tests.shops.shop.models import Product, ProductImage
+from tests.conftest import wait_until
+from tests.processes.workers import State, all_indexed, assert_in_step, embedded, ended, indexed, save
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
-
-DOCUMENT = registry.get("product")
-State = IndexEntry.State
-
-
-def save(number: int) -> Product:
-    """Save a product with a picture of its own, as two saves or as one transaction."""
-    with transaction.atomic() if number % 2 else nullcontext():
-        product = Product.objects.create(name=f"Product {number}", sku=f"P-{number}")
-        content = ContentFile(picture_bytes(f"rgb({number},90,{number // 2})"), name="picture.png")
-        ProductImage.objects.create(product=product, original=content)
-    return product
-
-
-def indexed() -> int:
-    return IndexEntry.objects.filter(state=State.INDEXED).count()
-
-
-def all_indexed(seconds: float = 45.0) -> bool:
-    return wait_until(lambda: not IndexEntry.objects.exclude(state=State.INDEXED).exists(), seconds)
-
-
-def embedded(counts: Path, kind: str) -> Counter[str]:
-    return Counter(line for line in counts.read_text().splitlines() if line.startswith(kind))
-
-
-def assert_in_step(count: int) -> None:
-    """Every product has a whole point that says what its row says, and there is no other point."""
-    (name,) = (collection.name for collection in Collection.objects.of(DOCUMENT).active())
-    rows = {DOCUMENT.point_id(str(product.pk)): product for product in Product.objects.all()}
-    points = get_store().get(name, list(rows), vectors=True)
-    assert get_store().count(name) == len(points) == len(rows) == count
-    encoder = HashingEncoder()
-    for key, point in points.items():
-        assert set(point.vectors) == {TEXT, IMAGE}
-        expected = encoder.embed_texts([rows[key].name])[0]
-        assert point.vectors[TEXT] == pytest.approx(expected, abs=1e-5)
-
-
-def ended(worker: subprocess.Popen[str], seconds: float = 10.0) -> tuple[int, str]:
-    output, _ = worker.communicate(timeout=seconds)
-    return worker.returncode, output
 
 
 @pytest.mark.sql

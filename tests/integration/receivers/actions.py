@@ -1,0 +1,44 @@
+"""What tests of the signal receivers use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from clip_search import Document, receivers
+from clip_search.documents.binding import BoundDocument
+from clip_search.documents.registry import registry
+from clip_search.indexing import related
+from clip_search.models import IndexEntry
+
+Raised = Callable[[], set[str]]
+
+
+class Watch:
+    def __init__(self, document: BoundDocument) -> None:
+        self.document = document
+
+    def __call__(self, *, follow: bool = True) -> set[str]:
+        if follow:
+            related.expand_related(self.document)
+        waiting = IndexEntry.objects.of(self.document).filter(state="pending")
+        found = set(waiting.values_list("product_id", flat=True))
+        waiting.update(state="indexed")
+        return found
+
+
+@contextmanager
+def connected(model, **attributes) -> Iterator[Watch]:
+    """Register a document and listen for it, meanwhile."""
+    document = BoundDocument(type("Declared", (Document,), {"name": "declared", **attributes})(model))
+    registry.add(document)
+    receivers.connect(document)
+    try:
+        yield Watch(document)
+    finally:
+        receivers.disconnect(document)
+        registry.remove(document)
+
+
+def ids(*rows) -> set[str]:
+    return {str(row.pk) for row in rows}
