@@ -410,6 +410,8 @@ def test_create_passes_the_options_on(stub: Stub, store: ServerStore) -> None:
         "_clip.revision": "integer",
         "_clip.exact": "keyword",
         "_clip.source": "keyword",
+        "_clip.invalid": "keyword",
+        "_clip.without_row": "bool",
         "_clip.removed": "bool",
     }
 
@@ -434,7 +436,7 @@ def test_two_processes_make_the_same_collection(stub: Stub, store: ServerStore) 
     stub.answers["GET", "/collections/shop"] = result(collection_info())
     stub.answers["PUT", "/collections/shop/index"] = result({"operation_id": 1, "status": "completed"})
     store.create("shop", Schema(dimension=4))
-    assert len(stub.bodies("PUT", "/collections/shop/index")) == 4
+    assert len(stub.bodies("PUT", "/collections/shop/index")) == 6
 
 
 # gRPC
