@@ -19,7 +19,7 @@ from ..documents import paths
 from ..documents.binding import BoundDocument
 from ..documents.fields import RESERVED_KEYS, FilterField
 from ..documents.registry import registry
-from ..documents.watching import declared_paths
+from ..documents.watching import declared_paths, related_paths
 from ..types import IMAGE, TEXT
 from .messages import error, warning
 
@@ -163,7 +163,7 @@ def _queryset(document: BoundDocument) -> Iterator[CheckMessage]:
         hint = "Return a QuerySet of the document's model."
         yield error("clip_search.E107", f"{label} raises {type(fault).__name__}: {fault}", hint, document)
         return
-    if not isinstance(queryset, models.QuerySet) or not _kin(queryset.model, document.model):
+    if not isinstance(queryset, models.QuerySet) or not paths.kin(queryset.model, document.model):
         hint = f"Return {document.model.__name__}.objects.filter(…)."
         yield error(
             "clip_search.E107", f"{label} is no QuerySet of {document.model.__name__}.", hint, document
@@ -326,15 +326,14 @@ def _type_mistake(model: type[models.Model], field: FilterField, path: str) -> s
 
 
 def _related(document: BoundDocument) -> Iterator[CheckMessage]:
-    for model, declared in document.declaration.related.items():
-        for path in [declared] if isinstance(declared, str) else declared:
-            if mistake := _related_mistake(document, model, path):
-                yield error(
-                    "clip_search.E106",
-                    f"{_label(document, 'related')}: {path!r}: {mistake}.",
-                    f"Name the relations that lead from there to {document.model.__name__}.",
-                    document,
-                )
+    for model, path in related_paths(document.declaration):
+        if mistake := _related_mistake(document, model, path):
+            yield error(
+                "clip_search.E106",
+                f"{_label(document, 'related')}: {path!r}: {mistake}.",
+                f"Name the relations that lead from there to {document.model.__name__}.",
+                document,
+            )
 
 
 def _related_mistake(document: BoundDocument, model: Any, path: str) -> str:
@@ -344,7 +343,7 @@ def _related_mistake(document: BoundDocument, model: Any, path: str) -> str:
         end = paths.follow(model, path.replace("__", ".").split("."))
     except FieldDoesNotExist as fault:
         return str(fault)
-    return "" if _kin(end, document.model) else f"it leads from {model.__name__} to {end.__name__}"
+    return "" if paths.kin(end, document.model) else f"it leads from {model.__name__} to {end.__name__}"
 
 
 def _unnoticed(document: BoundDocument) -> Iterator[CheckMessage]:
@@ -352,21 +351,13 @@ def _unnoticed(document: BoundDocument) -> Iterator[CheckMessage]:
     missing: dict[type[models.Model], str] = {}
     for attribute, path in declared_paths(document.declaration):
         for model in list(_crossed(document, path))[1:]:
-            if not any(_kin(model, watched) for watched in document.declaration.related):
+            if not any(paths.kin(model, watched) for watched in document.declaration.related):
                 missing.setdefault(model, f"{_label(document, attribute)} reads {path!r}")
     for model, reads in missing.items():
         name = model.__name__
         message = f"{reads}, and changes of a {name} are not noticed."
         hint = f'Add {name}: "<relations that lead to {document.model.__name__}>" to related.'
         yield warning("clip_search.W101", message, hint, document)
-
-
-def _kin(one: Any, other: Any) -> bool:
-    """Return whether two models are the same, or one inherits from the other."""
-    if not all(isinstance(model, type) and issubclass(model, models.Model) for model in (one, other)):
-        return False
-    first, second = (model._meta.concrete_model or model for model in (one, other))
-    return issubclass(first, second) or issubclass(second, first)
 
 
 PLAIN: Final = (_name, _using, _language, _max_images, _weights, _query_prompt, _queryset, _ids)

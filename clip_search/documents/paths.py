@@ -46,7 +46,7 @@ def _step(obj: Any, name: str) -> Iterable[Any]:
 
 def relations(model: type[models.Model], path: str) -> str:
     """Return the relations at the start of a path as a lookup for `prefetch_related`, or ""."""
-    return "__".join(name for name, _ in _crossed(model, path))
+    return "__".join(name for name, _ in crossed(model, path))
 
 
 def prefetches(
@@ -58,7 +58,7 @@ def prefetches(
     """
     prefetch: Callable[..., models.Prefetch[Any]] = _Prefetch  # django-stubs fails at a call of a subclass
     before, pin = "", using if router.routers else None
-    for name, field in _crossed(model, path):
+    for name, field in crossed(model, path):
         many, related = _is_many(field), _related(field)
         queryset: Any = None
         if pin and _takes_a_queryset(model, name) and router.allow_migrate_model(pin, related):
@@ -87,10 +87,10 @@ class _Prefetch(models.Prefetch):  # type: ignore[type-arg]
 @lru_cache(maxsize=1024)
 def crosses_many(model: type[models.Model], path: str) -> bool:
     """Return whether a path may lead to several values."""
-    return any(_is_many(field) for _, field in _crossed(model, path))
+    return any(_is_many(field) for _, field in crossed(model, path))
 
 
-def _crossed(model: type[models.Model], path: str) -> Iterator[tuple[str, Any]]:
+def crossed(model: type[models.Model], path: str) -> Iterator[tuple[str, Any]]:
     """Yield the relations at the start of a path: name and field."""
     for name in path.split("."):
         field = _field(model, name)
@@ -156,6 +156,20 @@ def follow(model: type[models.Model], names: Iterable[str]) -> type[models.Model
     for name in names:
         model = _related(relation(model, name))
     return model
+
+
+def links(through: type[models.Model], model: type[models.Model]) -> list[Any]:
+    """Return the foreign keys, and the generic ones, that may lead from a `through` model to this model."""
+    concrete = [f for f in through._meta.concrete_fields if f.is_relation and kin(f.related_model, model)]
+    return concrete + [f for f in through._meta.private_fields if hasattr(f, "ct_field")]
+
+
+def kin(one: Any, other: Any) -> bool:
+    """Return whether two models are the same, or one inherits from the other."""
+    if not all(isinstance(model, type) and issubclass(model, models.Model) for model in (one, other)):
+        return False
+    first, second = (model._meta.concrete_model or model for model in (one, other))
+    return issubclass(first, second) or issubclass(second, first)
 
 
 def _related(field: Any) -> type[models.Model]:

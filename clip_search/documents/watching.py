@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.db import models
+
 from . import paths
 from .declaration import Declaration, overridden
 
@@ -18,6 +20,29 @@ def declared_paths(declaration: Declaration[Any]) -> Iterator[tuple[str, str]]:
     for field in declaration.filter_fields.values():
         yield from (("filter_fields", path) for path in (*field.paths, *(field.reads or ())))
     yield from (("reads", path) for path in declaration.reads or ())
+
+
+def related_paths(declaration: Declaration[Any]) -> Iterator[tuple[type[models.Model], str]]:
+    """Yield each model of `related` with each of its paths."""
+    for model, declared in declaration.related.items():
+        yield from ((model, path) for path in ([declared] if isinstance(declared, str) else declared))
+
+
+def many_to_many(declaration: Declaration[Any]) -> Iterator[tuple[str, type[models.Model], Any]]:
+    """Yield the many-to-many relations that the index may depend on: those of the model, and those on paths.
+
+    Each comes with the model that has it, and with the start of a lookup that leads to that model, "" or
+    "category__".
+    """
+    for field in declaration.model._meta.get_fields():
+        if field.many_to_many:
+            yield "", declaration.model, field
+    for _, path in declared_paths(declaration):
+        start, model = "", declaration.model
+        for _, step in paths.crossed(model, path):
+            if start and step.many_to_many:
+                yield start, model, step
+            start, model = f"{start}{step.name}__", step.related_model
 
 
 def is_read_by_paths(declaration: Declaration[Any]) -> bool:

@@ -1,0 +1,122 @@
+"""Changes of many-to-many relations, and of the rows that make them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.db import models
+from django.db.models import signals
+
+from .. import outbox
+from ..documents import paths
+from ..documents.binding import BoundDocument
+from ..models.paging import ROWS_PER_STATEMENT
+from .base import Receiver, family, may_exist
+
+
+class ManyToManyReceiver(Receiver):
+    """Changes of a many-to-many relation, from either side.
+
+    The relation is one of the document's model, or of another model that the lookup `start` leads to.
+    """
+
+    def __init__(self, document: BoundDocument, field: Any, model: type[models.Model], start: str) -> None:
+        super().__init__(document)
+        self.model = model
+        self.start = start
+        self.lookup = start + field.name
+        self.reverse = bool(field.auto_created)
+        # taggit's relation says that it is symmetrical, though it does not lead to the same model
+        to_itself = field.related_model._meta.concrete_model is model._meta.concrete_model
+        self.symmetrical = to_itself and bool(getattr(field.remote_field, "symmetrical", False))
+        self.accessor = field.get_accessor_name() if field.auto_created else field.name
+        self.through = getattr(field if field.auto_created else field.remote_field, "through", None)
+
+    def handlers(self) -> Iterable[tuple[signals.ModelSignal, Any, Any]]:
+        if self.through is not None:
+            yield signals.m2m_changed, self.changed, self.through
+
+    def is_read(self) -> bool:
+        """Return whether the index may depend on the relation."""
+        return bool(self.start) or self.document.depends_on(self.accessor)
+
+    def changed(
+        self,
+        instance: Any,
+        action: str,
+        reverse: bool,
+        using: str,
+        pk_set: set[Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if action not in ("post_add", "post_remove", "pre_clear") or not self.listens(using):
+            return
+        nothing_new = action != "pre_clear" and not pk_set
+        is_near = reverse == self.reverse
+        if nothing_new or not self.is_read():
+            return
+        if is_near and not paths.kin(instance.__class__, self.model):
+            return  # several models may share a `through` model with a generic relation, as taggit's
+        near = models.Q(**{f"{self.start}pk": instance.pk})
+        far = models.Q(**{f"{self.start}pk__in": pk_set or ()})
+        if action == "pre_clear":
+            far = models.Q(**{self.lookup: instance.pk})
+        self.schedule(near | far if self.symmetrical else near if is_near else far, using)
+
+    def schedule(self, which: models.Q, using: str) -> None:
+        """Schedule the products that meet a condition."""
+        products = self.document.model._base_manager.using(using).filter(which)
+        outbox.schedule(self.document, self.document.product_ids(products))
+
+
+class ThroughReceiver(Receiver):
+    """Rows of a many-to-many relation's own `through` model that are saved and deleted directly.
+
+    `link` is what leads from such a row to the model that has the relation: a foreign key, or a generic one.
+    """
+
+    def __init__(self, relation: ManyToManyReceiver, link: Any) -> None:
+        super().__init__(relation.document)
+        self.relation = relation
+        self.link = link
+        self.is_generic = hasattr(link, "ct_field")
+        key = "pk" if self.is_generic else link.target_field.name
+        self.lookup = f"{relation.start}{key}__in"
+        names = (link.fk_field, link.ct_field) if self.is_generic else (link.name,)
+        self.columns = [link.model._meta.get_field(name).attname for name in names]
+
+    def handlers(self) -> Iterable[tuple[signals.ModelSignal, Any, Any]]:
+        for model in family(self.link.model):
+            yield signals.pre_save, self.saving, model
+            yield signals.post_save, self.saved, model
+            yield signals.pre_delete, self.deleting, model
+
+    def saving(self, instance: Any, using: str, raw: bool = False, **kwargs: Any) -> None:
+        """Remember where the row leads so far: if it moves, both sides change."""
+        if self.listens(using, raw) and self.relation.is_read() and may_exist(instance):
+            rows = self.link.model._base_manager.using(using).filter(pk=instance.pk)
+            self.remembered(instance)[id(self)] = list(rows.values_list(*self.columns))
+
+    def saved(self, instance: Any, using: str, raw: bool = False, **kwargs: Any) -> None:
+        before = self.remembered(instance).pop(id(self), [])
+        if self.listens(using, raw) and self.relation.is_read():
+            self._schedule([*before, tuple(getattr(instance, name) for name in self.columns)], using)
+
+    def deleting(self, instance: Any, using: str, origin: Any = None, **kwargs: Any) -> None:
+        if self.listens(using) and self.relation.is_read():
+            rows = self.rows_to_delete(self.link.model, instance, using, origin)
+            self._schedule(rows.values_list(*self.columns), using)
+
+    def _schedule(self, rows: Iterable[Sequence[Any]], using: str) -> None:
+        keys = list(dict.fromkeys(row[0] for row in rows if None not in row and self._leads_here(row, using)))
+        for start in range(0, len(keys), ROWS_PER_STATEMENT):
+            which = models.Q(**{self.lookup: keys[start : start + ROWS_PER_STATEMENT]})
+            self.relation.schedule(which, using)
+
+    def _leads_here(self, row: Sequence[Any], using: str) -> bool:
+        """Return whether a generic key leads to the model that has the relation, not to another one."""
+        if not self.is_generic:
+            return True
+        kind = self.link.get_content_type(id=row[1], using=using)
+        return paths.kin(kind.model_class(), self.relation.model)
