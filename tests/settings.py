@@ -107,6 +107,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.BasicAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
+    "NUM_PROXIES": 0,
 }
 RQ_QUEUES = {
     "default": {

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.core.checks import CheckMessage
-from django.urls import NoReverseMatch, reverse
+from django.urls import URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
 from .. import images
@@ -32,6 +32,11 @@ OPEN: Final = {
     for name in ("AllowAny", "IsAuthenticated", "IsAuthenticatedOrReadOnly")
 }
 """Permission classes that admit anybody, or every customer with an account."""
+OPEN_TO_READERS: Final = {
+    f"rest_framework.permissions.{name}"
+    for name in ("AllowAny", "IsAuthenticatedOrReadOnly", "DjangoModelPermissionsOrAnonReadOnly")
+}
+"""Permission classes that let clients search who are not logged in."""
 PASSWORD: Final = re.compile(r"//[^/@]*:[^/@]+@")
 
 
@@ -233,11 +238,16 @@ def _api_document() -> Iterator[CheckMessage]:
 def _endpoints_mounted() -> bool:
     if not getattr(settings, "ROOT_URLCONF", None):
         return False
-    try:
-        reverse("clip_search:index-product")
-    except NoReverseMatch:
-        return False
-    return True
+    waiting = list(
+        get_resolver().url_patterns
+    )  # not reverse(): the host may include them without a namespace
+    while waiting:
+        pattern = waiting.pop()
+        if isinstance(pattern, URLResolver):
+            waiting += pattern.url_patterns
+        elif pattern.callback.__module__ == "clip_search.api.views":
+            return True
+    return False
 
 
 def _api_rules() -> Iterator[CheckMessage]:
@@ -252,6 +262,23 @@ def _api_rules() -> Iterator[CheckMessage]:
         if rate is not None and not RATE.fullmatch(rate):
             hint = 'Write a number and s, min, hour or day, such as "60/min", or None for no limit.'
             yield error("clip_search.E013", f'CLIP_SEARCH["{key}"] is no rate: {rate!r}', hint)
+    yield from _proxies()
+
+
+def _proxies() -> Iterator[CheckMessage]:
+    is_open = OPEN_TO_READERS.issuperset(usable("API_SEARCH_PERMISSION_CLASSES"))
+    is_counted = usable("API_SEARCH_THROTTLE_RATE") is not None
+    proxies = getattr(settings, "REST_FRAMEWORK", {}).get("NUM_PROXIES")
+    is_set = isinstance(proxies, int) and proxies >= 0
+    if is_open and is_counted and not is_set and _endpoints_mounted():
+        message = (
+            'REST_FRAMEWORK["NUM_PROXIES"] is no number: a forged X-Forwarded-For passes the search limit.'
+        )
+        hint = (
+            'Write REST_FRAMEWORK = {"NUM_PROXIES": 1} if one proxy is in front of Django, and 0 if clients '
+            "connect to it directly. The first proxy must replace X-Forwarded-For."
+        )
+        yield warning("clip_search.W010", message, hint)
 
 
 def _permission_classes(key: str, paths: Sequence[str]) -> Iterator[CheckMessage]:

@@ -129,6 +129,8 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.BasicAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
+    # Proxies in front of this server. Unset, a client could forge X-Forwarded-For, and no limit would hold.
+    "NUM_PROXIES": int(env("PROXIES", "0")),
 }
 
 

@@ -256,6 +256,30 @@ def test_e013_rate(said, key):
         assert said(**{key: right}) == []
 
 
+@pytest.mark.parametrize("number", [None, "1", -1, 1.5])
+def test_w010_whose_address_is_counted(said, settings, number):
+    unset = {k: v for k, v in settings.REST_FRAMEWORK.items() if k != "NUM_PROXIES"}
+    settings.REST_FRAMEWORK = unset if number is None else unset | {"NUM_PROXIES": number}
+    assert said() == ["W010"]
+    for opened in ([], ["rest_framework.permissions.IsAuthenticatedOrReadOnly"]):
+        assert said(API_SEARCH_PERMISSION_CLASSES=opened) == ["W010"]
+    assert said(API_SEARCH_PERMISSION_CLASSES=["rest_framework.permissions.IsAuthenticated"]) == []
+    assert said(API_SEARCH_THROTTLE_RATE=None) == []
+    settings.ROOT_URLCONF = "tests.unit.test_checks"  # where nothing is mounted
+    assert said() == []
+
+
+urlpatterns: list[object] = []
+
+
+def test_w010_is_silent_where_the_number_of_proxies_is_set(said, settings):
+    for number in (0, 1, 2):
+        settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"NUM_PROXIES": number}
+        assert said() == []
+    del settings.REST_FRAMEWORK
+    assert said() == ["W010"]
+
+
 # The queue
 
 
