@@ -19,9 +19,10 @@ from ..documents import paths
 from ..documents.binding import BoundDocument
 from ..documents.fields import RESERVED_KEYS, FilterField
 from ..documents.registry import registry
-from ..documents.watching import declared_paths, related_paths
+from ..documents.watching import declared_paths
 from ..types import IMAGE, TEXT
-from .messages import error, warning
+from .messages import error, label_of, warning
+from .relations import check_noticed, check_related
 
 NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 KEY: Final = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*")
@@ -38,10 +39,6 @@ def check_document(document: BoundDocument) -> list[CheckMessage]:
     found = list(_types(document))
     checks = PLAIN if found else PLAIN + DECLARED
     return found + [message for check in checks for message in check(document)]
-
-
-def _label(document: BoundDocument, attribute: str) -> str:
-    return f"{type(document.declaration).__name__}.{attribute}"
 
 
 # Plain attributes.
@@ -75,7 +72,7 @@ def _types(document: BoundDocument) -> Iterator[CheckMessage]:
         if not fits:
             yield error(
                 "clip_search.E111",
-                f"{_label(document, attribute)} cannot be used.",
+                f"{label_of(document, attribute)} cannot be used.",
                 f"Make it {wanted}.",
                 document,
             )
@@ -96,7 +93,7 @@ def _name(document: BoundDocument) -> Iterator[CheckMessage]:
         hint = "Use at most 100 letters, digits, dots, hyphens and underscores."
         yield error(
             "clip_search.E101",
-            f"{_label(document, 'name')} cannot be used: {document.name!r}",
+            f"{label_of(document, 'name')} cannot be used: {document.name!r}",
             hint,
             document,
         )
@@ -107,7 +104,7 @@ def _using(document: BoundDocument) -> Iterator[CheckMessage]:
         hint = f"Name a database of DATABASES. There are: {', '.join(connections)}."
         yield error(
             "clip_search.E102",
-            f"{_label(document, 'using')} names no database: {document.using!r}",
+            f"{label_of(document, 'using')} names no database: {document.using!r}",
             hint,
             document,
         )
@@ -118,14 +115,14 @@ def _language(document: BoundDocument) -> Iterator[CheckMessage]:
     if language and not (isinstance(language, str) and translation.check_for_language(language)):
         hint = 'Use a Django language code, such as "en" or "pt-br", or leave it out for LANGUAGE_CODE.'
         yield error(
-            "clip_search.E115", f"{_label(document, 'language')} is unknown: {language!r}", hint, document
+            "clip_search.E115", f"{label_of(document, 'language')} is unknown: {language!r}", hint, document
         )
 
 
 def _max_images(document: BoundDocument) -> Iterator[CheckMessage]:
     if not isinstance(document.declaration.max_images, int) or document.declaration.max_images < 1:
         hint = "Set it to 1 or more. For no images, leave out image_field."
-        yield error("clip_search.E108", f"{_label(document, 'max_images')} is less than 1.", hint, document)
+        yield error("clip_search.E108", f"{label_of(document, 'max_images')} is less than 1.", hint, document)
 
 
 def _weights(document: BoundDocument) -> Iterator[CheckMessage]:
@@ -138,7 +135,7 @@ def _weights(document: BoundDocument) -> Iterator[CheckMessage]:
     )
     if not fits:
         hint = 'Write two numbers, not both zero: {"text": 1.0, "image": 1.0}.'
-        yield error("clip_search.E112", f"{_label(document, 'weights')} cannot be used.", hint, document)
+        yield error("clip_search.E112", f"{label_of(document, 'weights')} cannot be used.", hint, document)
 
 
 def _query_prompt(document: BoundDocument) -> Iterator[CheckMessage]:
@@ -146,7 +143,7 @@ def _query_prompt(document: BoundDocument) -> Iterator[CheckMessage]:
     if not isinstance(prompt, str) or "{query}" not in prompt:
         hint = 'Say where the words go, as in "a photo of {query}"; "{query}" is no prompt at all.'
         yield error(
-            "clip_search.E113", f"{_label(document, 'query_prompt')} has no {{query}}.", hint, document
+            "clip_search.E113", f"{label_of(document, 'query_prompt')} has no {{query}}.", hint, document
         )
 
 
@@ -154,7 +151,7 @@ def _query_prompt(document: BoundDocument) -> Iterator[CheckMessage]:
 
 
 def _queryset(document: BoundDocument) -> Iterator[CheckMessage]:
-    label = _label(document, "get_queryset()")
+    label = label_of(document, "get_queryset()")
     try:
         queryset = document.declaration.get_queryset()
     except DatabaseError:
@@ -195,12 +192,12 @@ def _ids(document: BoundDocument) -> Iterator[CheckMessage]:
     if "product_id" in document.overridden and document.declaration.id_field == "pk":
         hint = "Set id_field to the unique field that it reads, so that rows can be found by their ids."
         yield error(
-            "clip_search.E109", f"{_label(document, 'product_id()')} is overridden alone.", hint, document
+            "clip_search.E109", f"{label_of(document, 'product_id()')} is overridden alone.", hint, document
         )
     if document.declaration.id_field != "pk" and not _is_unique(
         document.model, document.declaration.id_field
     ):
-        message = f"{_label(document, 'id_field')} is no unique field: {document.declaration.id_field!r}"
+        message = f"{label_of(document, 'id_field')} is no unique field: {document.declaration.id_field!r}"
         yield error("clip_search.E110", message, "Name a field with unique=True, and index it.", document)
 
 
@@ -217,7 +214,7 @@ def _is_unique(model: type[models.Model], name: str) -> bool:
 def _paths(document: BoundDocument) -> Iterator[CheckMessage]:
     for attribute, path in declared_paths(document.declaration):
         if mistake := paths.mistake(document.model, path):
-            message = f"{_label(document, attribute)}: {path!r}: {mistake}."
+            message = f"{label_of(document, attribute)}: {path!r}: {mistake}."
             yield error("clip_search.E103", message, _fields(list(_crossed(document, path))[-1]), document)
     end = (
         paths.field(document.model, document.declaration.image_field)
@@ -225,7 +222,7 @@ def _paths(document: BoundDocument) -> Iterator[CheckMessage]:
         else None
     )
     if end and not isinstance(end, models.FileField) and "get_images" not in document.overridden:
-        message = f"{_label(document, 'image_field')}: {document.declaration.image_field!r} is no file."
+        message = f"{label_of(document, 'image_field')}: {document.declaration.image_field!r} is no file."
         hint = 'Name the ImageField itself, across relations as in "images.original".'
         yield warning("clip_search.W102", message, hint, document)
 
@@ -265,7 +262,7 @@ def _content(document: BoundDocument) -> Iterator[CheckMessage]:
 
 def _filter_keys(document: BoundDocument) -> Iterator[CheckMessage]:
     for key in document.declaration.filter_fields:
-        label = f"{_label(document, 'filter_fields')}: the key {key!r}"
+        label = f"{label_of(document, 'filter_fields')}: the key {key!r}"
         if key in RESERVED_KEYS:
             hint = f"Give it another name; {', '.join(sorted(RESERVED_KEYS))} are taken."
             yield error("clip_search.E105", f"{label} is reserved.", hint, document)
@@ -294,7 +291,7 @@ def _filter_types(document: BoundDocument) -> Iterator[CheckMessage]:
     for key, field in document.declaration.filter_fields.items():
         for path in field.paths:
             if fault := _type_mistake(document.model, field, path):
-                label = _label(document, "filter_fields")
+                label = label_of(document, "filter_fields")
                 message = f"{label}: {key!r} is a {field.kind}, but {path!r} {fault}."
                 hint = 'Use the type of the column, Keyword("…") for any text, or from_= with a function.'
                 yield error("clip_search.E116", message, hint, document)
@@ -322,43 +319,5 @@ def _type_mistake(model: type[models.Model], field: FilterField, path: str) -> s
     return ""
 
 
-# Relations.
-
-
-def _related(document: BoundDocument) -> Iterator[CheckMessage]:
-    for model, path in related_paths(document.declaration):
-        if mistake := _related_mistake(document, model, path):
-            yield error(
-                "clip_search.E106",
-                f"{_label(document, 'related')}: {path!r}: {mistake}.",
-                f"Name the relations that lead from there to {document.model.__name__}.",
-                document,
-            )
-
-
-def _related_mistake(document: BoundDocument, model: Any, path: str) -> str:
-    if not (isinstance(model, type) and issubclass(model, models.Model)):
-        return f"{model!r} is no model"
-    try:
-        end = paths.follow(model, path.replace("__", ".").split("."))
-    except FieldDoesNotExist as fault:
-        return str(fault)
-    return "" if paths.kin(end, document.model) else f"it leads from {model.__name__} to {end.__name__}"
-
-
-def _unnoticed(document: BoundDocument) -> Iterator[CheckMessage]:
-    """Warn about models that a path reads and `related` does not name."""
-    missing: dict[type[models.Model], str] = {}
-    for attribute, path in declared_paths(document.declaration):
-        for model in list(_crossed(document, path))[1:]:
-            if not any(paths.kin(model, watched) for watched in document.declaration.related):
-                missing.setdefault(model, f"{_label(document, attribute)} reads {path!r}")
-    for model, reads in missing.items():
-        name = model.__name__
-        message = f"{reads}, and changes of a {name} are not noticed."
-        hint = f'Add {name}: "<relations that lead to {document.model.__name__}>" to related.'
-        yield warning("clip_search.W101", message, hint, document)
-
-
 PLAIN: Final = (_name, _using, _language, _max_images, _weights, _query_prompt, _queryset, _ids)
-DECLARED: Final = (_paths, _content, _filter_keys, _filter_types, _related, _unnoticed)
+DECLARED: Final = (_paths, _content, _filter_keys, _filter_types, check_related, check_noticed)

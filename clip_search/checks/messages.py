@@ -6,6 +6,8 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning
 
+from ..documents.binding import BoundDocument
+
 
 def error(number: str, message: str, hint: str, document: Any = None) -> CheckMessage:
     """Return an error; `number` is its whole id."""
@@ -15,3 +17,8 @@ def error(number: str, message: str, hint: str, document: Any = None) -> CheckMe
 def warning(number: str, message: str, hint: str, document: Any = None) -> CheckMessage:
     """Return a warning; `number` is its whole id."""
     return Warning(message, hint=hint, obj=document, id=number)
+
+
+def label_of(document: BoundDocument, attribute: str) -> str:
+    """Return an attribute of a document's class as messages name it."""
+    return f"{type(document.declaration).__name__}.{attribute}"

@@ -172,6 +172,39 @@ def kin(one: Any, other: Any) -> bool:
     return issubclass(first, second) or issubclass(second, first)
 
 
+def back(steps: Sequence[Any]) -> str:
+    """Return the path that leads back along relations, or "" if one of them has no name in that direction."""
+    names: list[str] = []
+    reached = steps[-1].related_model
+    for step in reversed(steps):
+        if step.related_model is not reached and issubclass(step.related_model, reached):
+            if getattr(step, "parent_link", False):
+                continue  # the way has reached the parent already: the last relation is inherited from it
+            names += _down(reached, step.related_model)
+        if isinstance(step, ForeignObjectRel):
+            names.append(step.field.name)
+        elif getattr(step.remote_field, "symmetrical", False) and kin(step.model, step.related_model):
+            names.append(step.name)
+        elif step.remote_field.hidden:
+            return ""
+        else:
+            accessor = step.remote_field.get_accessor_name()
+            names.append(accessor if hasattr(step.related_model, accessor) else step.remote_field.name)
+        reached = step.model
+    return ".".join(names)
+
+
+def _down(parent: type[models.Model], child: type[models.Model]) -> list[str]:
+    """Return the relations that lead from a row of a parent to that of a subclass with a table of its own."""
+    names: list[str] = []
+    model: Any = child._meta.concrete_model
+    while model is not parent._meta.concrete_model:
+        link = model._meta.get_ancestor_link(parent._meta.concrete_model)
+        names.insert(0, link.remote_field.name)
+        model = link.remote_field.model
+    return names
+
+
 def _related(field: Any) -> type[models.Model]:
     model: type[models.Model] = field.related_model
     return model
