@@ -1,1 +1,1 @@
-"""What a shop declares, and how a row of its model becomes searchable content."""
+"""The documents that a shop declares, and how they turn rows into content to index."""

@@ -1,4 +1,4 @@
-"""A declaration bound to its model: what the rest of the package asks of a document."""
+"""`BoundDocument`: a registered document, with the methods that indexing and searching call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class BoundDocument:
-    """One registered document. The host's attributes and methods are reached through `declaration` alone."""
+    """A registered document. `declaration` holds the attributes and methods that the shop wrote."""
 
     def __init__(self, declaration: Declaration[Any]) -> None:
         self.declaration = declaration
@@ -42,35 +42,41 @@ class BoundDocument:
     # Rows.
 
     def in_its_language(self) -> AbstractContextManager[None]:
-        """Return a context manager that activates the language in which content is read."""
+        """Return a context manager that activates the document's language, for reading content."""
         return translation.override(self.declaration.language or settings.LANGUAGE_CODE)
 
     def queryset(self) -> models.QuerySet[Any]:
-        """Return the host's `get_queryset()` on the database that is written to."""
+        """Return the shop's `get_queryset()`, on the database `using`."""
         return self.declaration.get_queryset().using(self.using)
 
     def rows(self) -> models.QuerySet[Any]:
-        """Return `queryset()` with the declared relations prefetched from the same database.
+        """Return `queryset()` and prefetch the relations of all declared paths from the same database.
 
-        If the host prefetches relations itself, or a manager of the host does, a database router decides
-        where they are read: Django accepts no second queryset for a relation.
+        If the shop's queryset already prefetches something, the database router chooses the database of these
+        relations instead, because Django raises ValueError for a relation with two different querysets.
         """
         rows: Any = self.queryset()
         alone = not rows._prefetch_related_lookups
         return rows.prefetch_related(*_prefetches(self, alone, tuple(router.routers)))  # type: ignore[no-any-return]
 
     def find(self, rows: models.QuerySet[Any], product_ids: Sequence[str]) -> dict[str, Any]:
-        """Return the rows that qualify now, by product id, in the order of the ids. Others are missing."""
+        """Return {product id: row} for the rows to index now, in the order of `product_ids`.
+
+        Ids that have no such row are left out.
+        """
         keys = keys_of(product_ids, self.id_column, self.using)
         rows = rows.filter(**{f"{self.declaration.id_field}__in": keys})
         if not self.rows_are_products:
             rows = [row for row in rows if self.may_qualify(row)]  # type: ignore[assignment]
         found = {self.declaration.product_id(row): row for row in rows}
-        # only what was asked for: an integer column reads " 1" as 1, and a collation "a" as "A"
+        # An integer field finds the row 1 for " 1", and some collations find "A" for "a": leave these out.
         return {product_id: found[product_id] for product_id in product_ids if product_id in found}
 
     def qualifying(self, product_ids: Sequence[str]) -> set[str]:
-        """Return the ids whose rows qualify now, reading as little as possible."""
+        """Return those of `product_ids` that have a row to index now.
+
+        Only primary keys are read, unless an overridden method must see the rows.
+        """
         if not self.rows_are_products:
             return set(self.find(self.rows(), product_ids))
         keys = keys_of(product_ids, self.id_column, self.using)
@@ -78,40 +84,55 @@ class BoundDocument:
         return {str(pk) for pk in rows.values_list("pk", flat=True)} & set(product_ids)
 
     def qualifies(self, row: Any) -> bool:
-        """Return whether a row of `get_queryset()` has a point of its own."""
+        """Return whether this row of `get_queryset()` is indexed as a product of its own.
+
+        It is if `should_index()` returns True and `index_as()` returns the row itself.
+        """
         if not self.declaration.should_index(row):
             return False
         return "index_as" not in self.overridden or self.declaration.index_as(row) == row
 
     def may_qualify(self, row: Any) -> bool:
-        """Like `qualifies()`, but True if a host method raises: reading the row then reports the error."""
+        """Like `qualifies()`, but return True if the shop's method raises.
+
+        Indexing then reads the row, and records the error in its entry.
+        """
         try:
             return self.qualifies(row)
         except DatabaseError:
             raise
-        except Exception:  # the host's code may raise anything
+        except Exception:  # the shop's own methods may raise any exception
             return True
 
     def check_model(self, model: type[Any]) -> None:
-        """Raise TypeError if rows of a model are no products. If `index_as` is overridden, any may be."""
+        """Raise TypeError unless `model` is the document's model or a subclass of it.
+
+        If `index_as()` is overridden, every model is accepted.
+        """
         concrete = self.model._meta.concrete_model or self.model
         if "index_as" not in self.overridden and not issubclass(model, concrete):
-            raise TypeError(f"{self.name!r} holds {concrete.__name__}, not {model.__name__}.")
+            raise TypeError(f"The document {self.name!r} is for {concrete.__name__}, not {model.__name__}.")
 
     def checked_row(self, row: Any) -> Any:
-        """Return the row, which may be a lazy object. Raises TypeError if it is of another model."""
+        """Return `row` unchanged. Raises TypeError if `check_model()` rejects its model.
+
+        A SimpleLazyObject is accepted too.
+        """
         self.check_model(row.__class__)
         return row
 
     # Content.
 
     def content(self, row: Any) -> Content:
-        """Read what a row says and shows now."""
+        """Return the row's current content: text, images, payload and texts for exact matches.
+
+        Raises ProductError if `get_payload()` does not return a dict.
+        """
         declared = self.declaration
         images = list(declared.get_images(row))[: declared.max_images]
         payload = declared.get_payload(row)
         if not isinstance(payload, Mapping):
-            raise ProductError(f"The payload is {payload!r:.99}. Make get_payload() return a dict.")
+            raise ProductError(f"get_payload() returned {payload!r:.99}. It must return a dict.")
         invalid = {key: value for key, value in payload.items() if isinstance(value, InvalidValue)}
         return Content(
             product_id=declared.product_id(row),
@@ -123,7 +144,10 @@ class BoundDocument:
         )
 
     def image_source(self, image: FieldFile | ImageSource) -> ImageSource:
-        """Return a file of Django's storage as an image that has not been read yet."""
+        """Return an image file as an ImageSource, which opens the file only when `open()` is called.
+
+        An ImageSource is returned unchanged.
+        """
         if isinstance(image, ImageSource):
             return image
         name, storage = str(image.name), image.storage
@@ -137,11 +161,14 @@ class BoundDocument:
     # Ids.
 
     def point_id(self, product_id: str) -> uuid.UUID:
-        """Return the id of the product's point, the same on every machine."""
+        """Return the UUID of the product's point in the store. Every process computes the same one."""
         return point_id(self.name, product_id)
 
     def product_ids(self, rows: Iterable[Any]) -> list[str]:
-        """Return the ids of the points that stand for these rows, each once."""
+        """Return the product ids under which these rows are indexed, without duplicates.
+
+        For a variant, this may be the id of its parent: see `Declaration.index_as()`.
+        """
         if self.ids_are_keys and isinstance(rows, models.QuerySet):
             return [str(pk) for pk in rows.values_list("pk", flat=True)]
         parents = (self.declaration.index_as(row) for row in rows)
@@ -150,52 +177,55 @@ class BoundDocument:
         )
 
     def as_id(self, value: Any) -> str:
-        """Return a value of the id's field as a product id."""
+        """Return a value of the id field as a product id, which is a string."""
         return as_id(value, self.id_column)
 
     def keys_of(self, product_ids: Iterable[str]) -> list[Any]:
-        """Return the values of the id's field for product ids, without those that it cannot have."""
+        """Return product ids as values of the id field. Ids that the field cannot hold are left out."""
         return keys_of(product_ids, self.id_column, self.using)
 
     @cached_property
     def id_column(self) -> Any:
-        """The column that holds the ids."""
+        """The model field whose value is the product id."""
         return id_column(self.model, self.declaration.id_field)
 
-    # What can be told from the declaration.
+    # Conclusions from the declaration.
 
     @property
     def multiple_images(self) -> bool:
-        """Whether a point has a vector for each of several images."""
+        """Whether several images of a product are indexed, each with its own vector."""
         return self.declaration.max_images > 1
 
     @cached_property
     def overridden(self) -> frozenset[str]:
-        """The hooks that the host overrides."""
+        """The names of the `Declaration` methods that the shop overrides."""
         return overridden(self.declaration)
 
     @cached_property
     def ids_are_keys(self) -> bool:
-        """Whether a row's primary key is its product id, so that the row need not be read to know it."""
+        """Whether each product id is the primary key of its row. Then no row must be read to know the id."""
         return self.declaration.id_field == "pk" and not self.overridden & {"product_id", "index_as"}
 
     @cached_property
     def rows_are_products(self) -> bool:
-        """Whether each row of `get_queryset()` is a product, so that none need be read to know it."""
+        """Whether every row of `get_queryset()` is indexed as a product of its own.
+
+        If an overridden method decides that, the answer is False, and the rows must be read.
+        """
         return self.ids_are_keys and "should_index" not in self.overridden
 
     @cached_property
     def is_read_by_paths(self) -> bool:
-        """Whether a row is read by columns and relations alone."""
+        """Whether content is read from declared fields and relations only: see `is_read_by_paths()`."""
         return is_read_by_paths(self.declaration)
 
     @cached_property
     def watched_columns(self) -> frozenset[str] | None:
-        """The columns whose change can change the index; None if any column may."""
+        """The fields whose change can change the index, named as in `update_fields`; None for any field."""
         return watched_columns(self.declaration)
 
     def depends_on(self, relation: str) -> bool:
-        """Return whether the index may depend on this relation of the model."""
+        """Return whether a change of this relation of the model may change the index."""
         first = {path.split(".")[0] for _, path in declared_paths(self.declaration)}
         return self.watched_columns is None or relation in first
 
@@ -204,7 +234,10 @@ class BoundDocument:
 def _prefetches(
     document: BoundDocument, alone: bool, routers: tuple[Any, ...]
 ) -> tuple[models.Prefetch[Any], ...]:
-    """Return what to prefetch for the declared paths; `alone` if the host's queryset prefetches nothing."""
+    """Return the Prefetch objects for the declared paths. `routers` is used only as part of the cache key.
+
+    `alone` means that the shop's own queryset prefetches nothing.
+    """
     using, lists = document.using if alone else None, alone and document.is_read_by_paths
     found = (
         prefetch
@@ -215,5 +248,5 @@ def _prefetches(
 
 
 def _is_local(storage: Storage) -> bool:
-    """Return whether a storage has its files on a local disk: by Django's contract only those have paths."""
-    return storage.__class__.path is not Storage.path  # `type` would not see through a lazy object
+    """Return whether a storage keeps its files on a local disk: only such storages override `path()`."""
+    return storage.__class__.path is not Storage.path  # type(default_storage) is LazyObject

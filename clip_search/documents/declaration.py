@@ -1,4 +1,4 @@
-"""The attributes that a host declares and the methods that it may override: nothing else is on the class."""
+"""`Declaration`: the attributes that a shop sets on its document class, and the methods to override."""
 
 from __future__ import annotations
 
@@ -23,42 +23,46 @@ Row = TypeVar("Row", bound=models.Model)
 
 
 class Declaration(Generic[Row]):
-    """How one model becomes searchable: class attributes declare, methods may be overridden."""
+    """Declares how rows of one model are indexed: set class attributes, and override methods if needed."""
 
     model: type[Row]
-    """The model that the document was registered for."""
+    """The Django model that the document class is registered for."""
     name: str = ""
-    """Name of the document; the model's name in lower case by default."""
+    """The document's name; by default, the model's name in lower case."""
     using: str = DEFAULT_DB_ALIAS
-    """The one database where the model and the index entries live."""
+    """The alias of the database that holds both the model's rows and the index entries."""
     language: str = ""
-    """The language in which content is read, a Django language code; `LANGUAGE_CODE` by default.
+    """The language that is active while rows are read: a Django language code; by default, `LANGUAGE_CODE`.
 
-    Otherwise the language of the request, or of the worker, would decide what is indexed."""
+    So translated texts do not depend on the language of the request or worker that reads them."""
     id_field: str = "pk"
-    """The unique field that `product_id()` reads. Change both or neither."""
+    """The unique field that `product_id()` reads. If you override `product_id()`, set this too."""
     text_fields: Sequence[str] = ()
-    """Paths of what the product says, in this order, such as `["name", "description"]`."""
+    """Paths to the product's texts, such as `["name", "description"]`. They are joined in this order."""
     image_field: str | None = None
-    """Path of what the product shows, such as `"images.original"`."""
+    """Path to the product's image or images, such as `"images.original"`."""
     max_images: int = 1
-    """How many images of a product are indexed."""
+    """How many images of a product are indexed at most."""
     exact_fields: Sequence[str] = ()
-    """Paths of what a shopper may type exactly, such as `["sku", "name"]`."""
+    """Paths to texts such as `["sku", "name"]`. A product whose text equals the query comes first."""
     filter_fields: Mapping[str, FilterField] = {}
-    """What results can be filtered by, such as `{"price": Number("price")}`."""
+    """The filters of a search by their names, such as `{"price": Number("price")}`."""
     weights: Mapping[str, float] = {"text": 1.0, "image": 1.0}
-    """How much the ranks by text and by image count in a search by words. Only their ratio counts."""
+    """The weights of the text ranking and the image ranking in a text search. Only their ratio matters."""
     query_prompt: str = "a photo of {query}"
-    """The text that the model embeds for a query. CLIP was trained on captions (Radford et al., "Learning
-    transferable visual models from natural language supervision", 2021, section 3.1.4)."""
-    related: Mapping[type[models.Model], str | Sequence[str]] = {}
-    """Models whose changes concern products, and the path from each to them: `{ProductImage: "product"}`."""
-    reads: Sequence[str] | None = None
-    """Paths that `get_queryset()` and the host's own methods read, beside the declared ones: `["is_public"]`.
+    """The sentence that is embedded for a search; `{query}` stands for the shopper's words.
 
-    By default they may read anything, so that a save of any column counts as a change. If this is set,
-    `save(update_fields=["views"])` of another column schedules nothing."""
+    CLIP was trained on image captions, so the query is written as one (Radford et al., "Learning transferable
+    visual models from natural language supervision", 2021, section 3.1.4)."""
+    related: Mapping[type[models.Model], str | Sequence[str]] = {}
+    """Other models whose changes affect products, with the path to these products.
+
+    For example, `{ProductImage: "product"}`."""
+    reads: Sequence[str] | None = None
+    """Other paths that the methods you override read, including `get_queryset()`: `["is_public"]`.
+
+    If this is None, these methods may read any field, so every save of a product schedules its indexing. If
+    this is set, `save(update_fields=["views"])` schedules nothing, unless a path names the field."""
 
     def __init__(self, model: type[Row]) -> None:
         self.model = model
@@ -68,49 +72,53 @@ class Declaration(Generic[Row]):
         return f"<{type(self).__name__} {self.name!r} of {self.model._meta.label}>"
 
     def get_queryset(self) -> models.QuerySet[Row]:
-        """Return the rows to index. Rows that are not in it are removed from the index."""
+        """Return the rows to index. A row that is not in this queryset is removed from the index."""
         return self.model._default_manager.all()
 
     def should_index(self, obj: Row) -> bool:
-        """Return whether a row of `get_queryset()` is indexed, if a query cannot tell."""
+        """Return whether to index this row of `get_queryset()`. Use it if a query cannot decide that."""
         return True
 
     def get_text(self, obj: Row) -> str:
-        """Return what the product says: the values of `text_fields`, without HTML."""
+        """Return the product's text: the values of `text_fields` without HTML, joined by `". "`."""
         texts = (clean(value) for path in self.text_fields for value in paths.values(obj, path))
         return ". ".join(text for text in texts if text)
 
     def get_images(self, obj: Row) -> Iterable[FieldFile | ImageSource]:
-        """Return what the product shows, the most important image first."""
+        """Return the product's images, the most important first. Only the first `max_images` are indexed."""
         return [file for file in paths.values(obj, self.image_field) if file] if self.image_field else []
 
     def get_payload(self, obj: Row) -> dict[str, Any]:
-        """Return the JSON values to filter by and to return with a hit."""
+        """Return the JSON values that are stored with the product, for filters and for `Hit.payload`."""
         values = {key: field.read(obj) for key, field in self.filter_fields.items()}
         return {key: value for key, value in values.items() if value is not None}
 
     def get_exact(self, obj: Row) -> Iterable[str]:
-        """Return what a shopper may type exactly: the values of `exact_fields`."""
+        """Return the texts that match a query exactly: the values of `exact_fields`."""
         return [str(value) for path in self.exact_fields for value in paths.values(obj, path)]
 
     def product_id(self, obj: Row) -> str:
-        """Return the product's id in the index, at most 255 characters."""
+        """Return the product's id in the index: a string of at most 255 characters."""
         return as_id(getattr(obj, self.id_field), id_column(self.model, self.id_field))
 
     def index_as(self, obj: Row) -> Any:
-        """Return the row whose point stands for this one, such as a variant's parent; None for no point."""
+        """Return the row that is indexed in place of `obj`, such as the parent of a variant.
+
+        Return None if `obj` is not to be indexed.
+        """
         return obj
 
     def image_signature(self, file: FieldFile) -> str:
-        """Return a string that changes when the file does, without reading it or asking a remote storage.
+        """Return a string that changes when the image file changes.
 
-        By default it holds the name and, if the file is on a local disk, the size and the time of change.
+        By default, the string holds the file's name and, on a local disk, its size and modification time. The
+        file is not read, and a remote storage is not asked.
         """
         try:
-            stat = os.stat(file.path)  # noqa: PTH116 -- called for each image of a nightly run; Path is slower
+            stat = os.stat(file.path)  # noqa: PTH116 -- called for each image of `clip_reindex`; Path is slower
         except NotImplementedError:  # a remote storage
             return str(file.name)
-        except (OSError, ValueError, SuspiciousFileOperation):  # missing, or not the name of a file
+        except (OSError, ValueError, SuspiciousFileOperation):  # the file is missing, or its name is invalid
             return f"{file.name}:missing"
         return f"{file.name}:{stat.st_size}:{stat.st_mtime_ns}"
 
@@ -118,10 +126,10 @@ class Declaration(Generic[Row]):
 HOOKS = frozenset(
     name for name, value in vars(Declaration).items() if callable(value) and not name.startswith("_")
 )
-"""The names of the methods that a host may override."""
+"""The names of the methods that a shop may override."""
 
 
 def overridden(declaration: Declaration[Any]) -> frozenset[str]:
-    """Return the hooks that a host overrides."""
+    """Return the names of the `Declaration` methods that the shop's class overrides."""
     theirs = type(declaration)
     return frozenset(name for name in HOOKS if getattr(theirs, name) is not getattr(Declaration, name))

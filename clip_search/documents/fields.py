@@ -1,4 +1,4 @@
-"""The types of filter that a document declares: `Keyword`, `Number`, `Bool` and `Date`."""
+"""The types of the filters in `filter_fields`: `Keyword`, `Number`, `Bool` and `Date`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ RESERVED_KEYS = frozenset(
     | {"q", "image_file", "facets", "page", "page_size", "min_score"}
     | {"text", "product", "document", "limit"}
 )
-"""Keys that no filter can have: keys of payloads, and parameters of the endpoints and template tags."""
+"""Names that no filter may have: payloads, endpoints or template tags use them for something else."""
 
 
 class InvalidValue:
-    """Stands in a payload for a value that does not fit its filter: the product is indexed without it."""
+    """Takes the place of a payload value that does not fit its filter.
+
+    The product is indexed without this value.
+    """
 
     def __init__(self, message: str) -> None:
         self.message = message
@@ -30,11 +33,12 @@ class InvalidValue:
 
 
 class FilterField:
-    """A payload value to filter by.
+    """A value of a product that searches can filter by.
 
-    It is read from a path of attributes such as "category.slug", from several paths, or by a function:
-    `from_` gets the row and returns a value or a list of values. `reads` are the paths that this function
-    reads, beside those that are declared elsewhere: without it, a save of any column counts as a change.
+    The value is read from an attribute path such as "category.slug", from several paths, or by the function
+    `from_`, which gets the row and returns a value or a list of values. `reads` lists the paths that this
+    function reads. Without `reads`, every save of a product schedules its indexing, because the function may
+    read any field.
     """
 
     kind: ClassVar[Literal["keyword", "number", "bool", "date"]]
@@ -50,7 +54,7 @@ class FilterField:
         self.from_ = from_
         self.reads = reads
         if bool(self.paths) == (from_ is not None):
-            raise TypeError(f"{type(self).__name__} needs either a path, several paths, or from_.")
+            raise TypeError(f"{type(self).__name__} needs either one or more paths, or from_.")
 
     def __repr__(self) -> str:
         source = self.paths[0] if len(self.paths) == 1 else [*self.paths] or self.from_
@@ -58,15 +62,18 @@ class FilterField:
 
     @property
     def label(self) -> str:
-        """Where the values come from, for messages."""
+        """The source of the value for error messages: the paths, or the name of the function."""
         return ", ".join(self.paths) or getattr(self.from_, "__name__", "from_")
 
     def coerce(self, value: Any) -> Any:
-        """Return the value as it is stored in JSON. Raises ValueError if it does not fit."""
+        """Return the value as the JSON value that is stored. Raises ValueError if it has the wrong type."""
         raise NotImplementedError
 
     def read(self, obj: Any) -> Any:
-        """Return a row's value, a list if there may be several, an InvalidValue, or None if there is none."""
+        """Return the filter's value for a row, or None if the row has no value.
+
+        Return a list if there may be several values, and an InvalidValue if one has the wrong type.
+        """
         model: Any = obj.__class__
         many = len(self.paths) > 1 or any(paths.crosses_many(model, path) for path in self.paths)
         found = [value for path in self.paths for value in paths.values(obj, path)]
@@ -82,7 +89,7 @@ class FilterField:
 
 
 class Keyword(FilterField):
-    """An exact string, such as a slug."""
+    """A string that is compared as a whole, such as a slug."""
 
     kind = "keyword"
 
@@ -91,7 +98,7 @@ class Keyword(FilterField):
 
 
 class Number(FilterField):
-    """An int, float or Decimal, compared as a float64."""
+    """An int, float, Decimal or numeric string. It is stored and compared as a float."""
 
     kind = "number"
 
@@ -108,7 +115,7 @@ class Number(FilterField):
 
 
 class Bool(FilterField):
-    """True or False. The strings "true", "false", "1" and "0" are accepted too."""
+    """True or False. Of strings, only "true", "false", "1" and "0" are accepted, in upper or lower case."""
 
     kind = "bool"
     _words: ClassVar[Mapping[str, bool]] = {"true": True, "1": True, "false": False, "0": False}
@@ -122,11 +129,12 @@ class Bool(FilterField):
 
 
 class Date(FilterField):
-    """A date, a datetime, or either as an ISO 8601 string. Stored as an RFC 3339 string in UTC.
+    """A date, a datetime, or an ISO 8601 string of either. It is stored as an ISO 8601 string in UTC.
 
-    A naive datetime is in `TIME_ZONE`, as the ORM saves it, whatever time zone a request has activated. A
-    plain date is stored as its midnight there. In a filter it stands for the whole day: `lte` and `gt`
-    compare with its end, `gte` and `lt` with its beginning, and equality and `in` match every moment of it.
+    A naive datetime is read in the `TIME_ZONE` of the settings, not in the time zone activated for the
+    request. A plain date is stored as 00:00 of that day in `TIME_ZONE`. In a search, a plain date means the
+    whole day: `gte` and `lt` use its first moment, `lte` and `gt` its last moment, and equality and `in`
+    match any time on that day.
     """
 
     kind = "date"
@@ -135,9 +143,10 @@ class Date(FilterField):
         return self.bounds(value)[0].isoformat()
 
     def bounds(self, value: Any) -> tuple[datetime.datetime, datetime.datetime]:
-        """Return the first and the last moment of a value in UTC; they differ for a plain date.
+        """Return the first and the last moment of a value, in UTC.
 
-        Raises ValueError.
+        For a plain date these are the start and the end of the day; for a datetime both are the same. Raises
+        ValueError if the value is not a date.
         """
         if isinstance(value, str):
             value = _from_iso(value)
@@ -156,9 +165,9 @@ def _in_utc(moment: datetime.datetime) -> datetime.datetime:
     try:
         return moment.astimezone(datetime.UTC)
     except OverflowError as error:
-        if moment.tzinfo is timezone.get_default_timezone():  # the first or last day that there is
+        if moment.tzinfo is timezone.get_default_timezone():  # near datetime.min or datetime.max: not shifted
             return moment.replace(tzinfo=datetime.UTC)
-        raise ValueError(f"{moment!r} has no date in UTC") from error
+        raise ValueError(f"{moment!r} is outside the range of dates in UTC") from error
 
 
 def _from_iso(text: str) -> datetime.date:

@@ -1,4 +1,4 @@
-"""Product ids, and the values of the model's id field that they stand for."""
+"""Conversion between product ids, which are strings, and values of the model's id field."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from django.db import connections, models
 
 @lru_cache(maxsize=256)
 def id_column(model: type[models.Model], id_field: str) -> Any:
-    """Return the column that holds the ids: `id_field`, or the column at the end of a foreign key."""
+    """Return the model field whose value is the product id.
+
+    This is the field named `id_field`. If that is a foreign key, the field that it refers to is returned.
+    """
     field: Any = model._meta.pk if id_field == "pk" else model._meta.get_field(id_field)
     while field.remote_field:
         field = field.target_field
@@ -20,10 +23,10 @@ def id_column(model: type[models.Model], id_field: str) -> Any:
 
 
 def as_id(value: Any, column: Any) -> str:
-    """Return a value of the id's column as a product id.
+    """Return a value of the field `column` as a product id.
 
-    The column converts it first: a row that was not read from the database may hold a UUID as hex digits,
-    while the database returns it with hyphens.
+    The field converts the value first. Otherwise a row that was created with a UUID string without hyphens
+    would have another product id than the same row read from the database.
     """
     try:
         return str(column.to_python(value))
@@ -32,11 +35,11 @@ def as_id(value: Any, column: Any) -> str:
 
 
 def keys_of(product_ids: Iterable[str], column: Any, using: str) -> list[Any]:
-    """Return the column's values for product ids.
+    """Return product ids as values of the field `column`.
 
-    Ids that the column cannot hold, such as a posted "test-123" for an integer key, are left out. So are
-    integers beyond the column's range, for which some databases raise. The field's own validators are not
-    asked: they are for forms, and rows may exist that break them.
+    Ids that the field cannot hold are left out, such as "test-123" for an integer field. Integers outside the
+    field's range are left out too, because some databases raise an error for them. The field's validators
+    are not called: the table may hold rows that were saved without validation.
     """
     lowest = highest = None
     if isinstance(column, models.IntegerField):

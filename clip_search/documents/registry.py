@@ -1,4 +1,4 @@
-"""The documents of this process, by name."""
+"""The registry of documents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .declaration import Declaration
 
 
 class Registry:
-    """The documents that were registered, in that order."""
+    """All registered documents, in the order of their registration."""
 
     def __init__(self) -> None:
         self._documents: dict[str, BoundDocument] = {}
@@ -25,7 +25,7 @@ class Registry:
         return len(self._documents)
 
     def add(self, document: BoundDocument) -> None:
-        """Register a document. Raises InvalidDeclaration if its name is taken."""
+        """Register a document. Raises InvalidDeclaration if another document has the same name."""
         if document.name in self._documents:
             raise InvalidDeclaration(
                 f"Two documents are named {document.name!r}. Give one of them another `name`."
@@ -33,15 +33,15 @@ class Registry:
         self._documents[document.name] = document
 
     def remove(self, document: BoundDocument) -> None:
-        """Forget a document, as tests do."""
+        """Remove a document from the registry; for tests."""
         self._documents.pop(document.name, None)
 
     def get(self, name: str) -> BoundDocument | None:
-        """Return the document of that name, or None."""
+        """Return the document with this name, or None."""
         return self._documents.get(name)
 
     def of_class(self, document_class: type[Declaration[Any]]) -> BoundDocument:
-        """Return the document that was declared by a class. Raises InvalidDeclaration."""
+        """Return the registered document of this class. Raises InvalidDeclaration if there is none."""
         for document in self._documents.values():
             if type(document.declaration) is document_class:
                 return document
@@ -49,7 +49,10 @@ class Registry:
         raise InvalidDeclaration(f"{name} is not registered. Decorate it with @register(Model).")
 
     def of_model(self, model: type[models.Model]) -> list[BoundDocument]:
-        """Return the documents of a model, of the model that it is a proxy of, and of its parents."""
+        """Return the documents that are registered for this model or for one of its parent models.
+
+        A proxy model counts as the model that it is a proxy of.
+        """
         concrete = model._meta.concrete_model
         return [d for d in self if concrete and issubclass(concrete, d.model._meta.concrete_model or d.model)]
 

@@ -1,4 +1,4 @@
-"""Attributes of a document class that look like a misspelt declaration."""
+"""Finds attributes of a document class that look like misspelt names of `Document`'s own attributes."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ OTHER_NAMES: Final[Mapping[str, str]] = {
     "index_queryset": "get_queryset",
     "related_models": "related",
 }
-"""Names in other libraries and in Django's views and forms, and what the same thing is called here."""
+"""Names from other libraries and from Django's views and forms, with the name of the same thing here."""
 
 SHORT: Final = 5
-"""Letters of a name for which only one edit is a misspelling: "save" is two edits from "name"."""
+"""In a name of at most this many letters, only one edit is allowed: with two, "save" would match "name"."""
 
 
 def misspellings(
     document_class: type[Declaration[Any]], declared: Iterable[str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the attributes of a class that look like one of `declared`, each with the name that it resembles.
+    """Yield (attribute, similar name) for each attribute of a class that resembles one of `declared`.
 
-    Names with a leading underscore are never looked at: those are the host's own.
+    Names that start with an underscore are skipped, so a shop can use these freely.
     """
     known = frozenset(declared)
     for name in dict.fromkeys(name for base in _own_bases(document_class) for name in vars(base)):
@@ -47,7 +47,7 @@ def misspellings(
 
 
 def _own_bases(document_class: type[Declaration[Any]]) -> list[type]:
-    """Return the class and its bases, as far as they are the host's."""
+    """Return the class and its base classes, without those of this package and of Python itself."""
     package = __name__.partition(".")[0]
     return [
         base
@@ -57,11 +57,12 @@ def _own_bases(document_class: type[Declaration[Any]]) -> list[type]:
 
 
 def _is_misspelling(name: str, meant: str) -> bool:
-    """Return whether a name is one edit from another, or two if it begins alike and is not short.
+    """Return whether `name` is one edit away from `meant`.
 
-    An edit inserts, deletes or replaces a letter or swaps two neighbours. Errors in the first letter are rare
-    (Pollock & Zamora, "Automatic spelling correction in scientific and scholarly text", Communications of
-    the ACM 27, 1984), so "created" is taken for a name of its own, not for "related".
+    An edit inserts, deletes or replaces a letter, or swaps two neighbours. Two edits are allowed if `meant`
+    is longer than `SHORT` and both names start with the same letter. So "created" is not taken for
+    "related": people rarely mistype the first letter (Pollock & Zamora, "Automatic spelling correction in
+    scientific and scholarly text", Communications of the ACM 27, 1984).
     """
     edits = OSA.distance(name, meant)
     return edits == 1 or (edits == 2 and len(meant) > SHORT and name[0] == meant[0])

@@ -1,4 +1,4 @@
-"""Text as a shopper reads it, and the form in which exact words are compared."""
+"""Removes HTML from texts, and normalises texts for exact matches."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ _BREAKS = re.compile(
     r"|p|pre|section|t[dhr]|table|ul)\b",
     re.IGNORECASE,
 )
-"""Tags that separate words on the page, even if there is no space beside them in the source."""
+"""HTML tags that separate words on a page, even if there is no space next to them in the source."""
 
 _LETTERS = str.maketrans(
     {"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ı": "i", "×": "x"}
-    | {"ی": "ي", "ک": "ك"}  # the same letters on Persian and Arabic keyboards
+    | {"ی": "ي", "ک": "ك"}  # a Persian keyboard types the first of each pair, an Arabic one the second
 )
-"""What shoppers type for letters that have no Unicode decomposition."""
+"""Letters that Unicode cannot decompose, with the letters that shoppers type for them."""
 _MINUS = "\N{MINUS SIGN}"
 _SEPARATORS = {".": ".", ",": ".", "/": "/", "\N{FRACTION SLASH}": "/"}
-"""What is kept between two digits; anything else becomes a hyphen."""
+"""Characters that are kept between two digits. All others between two digits become a hyphen."""
 
 
 def clean(value: Any) -> str:
-    """Return text as a shopper reads it: without HTML, entities resolved, single spaces."""
+    """Return a value as plain text: without HTML tags, with entities such as `&amp;` decoded.
+
+    Each run of white space becomes one space.
+    """
     text = str(value)
     if "<" in text:
         text = strip_tags(_BREAKS.sub(r" \g<0>", text))
@@ -35,10 +38,10 @@ def clean(value: Any) -> str:
 
 
 def normalise(value: str) -> str:
-    """Return text without case, accents, spaces and punctuation, for comparing exact words.
+    """Return text in lower case, without accents, spaces and punctuation, to find exact matches.
 
-    Numbers stay apart: 3.5 is not 35, 1-12 is not 11-2, and -5 is not 5. A + or # that follows a letter or
-    digit is kept: C is not C#, and a Galaxy S20 is not a Galaxy S20+.
+    Different numbers stay different: 3.5 is not 35, 1-12 is not 11-2, and -5 is not 5. A + or # after a
+    letter or digit is kept: C is not C#, and a Galaxy S20 is not a Galaxy S20+.
     """
     kept: list[str] = []
     skipped = ""
@@ -52,23 +55,24 @@ def normalise(value: str) -> str:
                 if kept and kept[-1].isdecimal():
                     kept.append(_SEPARATORS.get(skipped.strip(), "-"))
                 elif skipped.endswith(_MINUS) or re.search(r"\s-$", skipped if kept else f" {skipped}"):
-                    kept.append(_MINUS)  # a hyphen after a letter joins, as in "RM-001"
+                    kept.append(_MINUS)  # a minus sign; the hyphen in "RM-001" is not one
             kept.append(char)
             skipped = ""
     return "".join(kept)
 
 
 def fold(value: str) -> str:
-    """Return text without case, and without the marks that a reader of its language would leave out.
+    """Return text in lower case, without the accents and other marks that shoppers may not type.
 
-    Compatibility forms are unified (NFKC: full width, ligatures), digits of all scripts become 0 to 9. Marks
-    are removed only where they do not make another letter or vowel:
+    Full-width letters and ligatures become plain letters (Unicode NFKC), and digits of all scripts become 0
+    to 9. It depends on the script which marks are removed:
 
-    * Latin and Greek: all (é, ü, ά).
-    * Cyrillic: stress, and the dots of ё; but й, ї, ў, ѓ and ќ are letters of their own.
-    * Arabic: vowel signs, tatweel, and the hamza and madda of an alef; but ؤ and ئ are kept.
+    * Latin and Greek: all marks (é, ü, ά).
+    * Cyrillic: stress marks and the dots of ё. The letters й, ї, ў, ѓ and ќ stay.
+    * Arabic: vowel signs, tatweel, and the hamza and madda of an alef. The letters ؤ and ئ stay.
     * Hebrew: points and cantillation marks.
-    * All others, such as Devanagari, Thai, Japanese: none, since they are vowels, tones or other letters.
+    * Other scripts, such as Devanagari, Thai and Japanese: none, because there marks are vowels, tones or
+      parts of letters.
     """
     if value.isascii():
         return value.lower()
@@ -88,12 +92,15 @@ _TATWEEL = "\N{ARABIC TATWEEL}"
 
 
 def _is_fraction_or_power(char: str) -> bool:
-    """Return whether a character is like ½ or ², whose digits are not those of a number before it."""
+    """Return whether a character is a fraction such as ½ or a raised or lowered digit such as ².
+
+    Its digits must not be joined to a number before it: 5½ is not 51/2.
+    """
     return char.isnumeric() and unicodedata.decomposition(char).startswith(("<fraction>", "<super>", "<sub>"))
 
 
 def _is_optional(mark: str, base: str) -> bool:
-    """Return whether readers would leave out a mark on this base letter."""
+    """Return whether `fold()` removes this mark (such as an accent) from this base letter."""
     script = unicodedata.name(base, "").partition(" ")[0]
     if script in ("LATIN", "GREEK", "HEBREW"):
         return True

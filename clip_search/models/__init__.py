@@ -1,4 +1,4 @@
-"""The tables of this package, one module for each."""
+"""The Django models of this package, one module for each."""
 
 from .collections import Collection
 from .entries import IndexEntry

@@ -1,4 +1,4 @@
-"""The collections in the store."""
+"""The table of Qdrant collections: which document each belongs to, and which one is searched."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ from ..documents.binding import BoundDocument
 
 
 class CollectionQuerySet(models.QuerySet["Collection"]):
-    """The collections of a document, by state."""
+    """Queries for the collections of a document."""
 
     def of(self, document: BoundDocument) -> CollectionQuerySet:
-        """Return the document's collections, on its database."""
+        """Return the collections of this document, from the document's database."""
         return self.using(document.using).filter(document=document.name)
 
     def live(self, document: BoundDocument) -> Collection | None:
-        """Return the document's collection to search, or None. One query, since every search needs it."""
+        """Return the collection that searches of this document use, or None.
+
+        This takes one query only, because every search calls it.
+        """
         state = Collection.State.LIVE
         return next(iter(self.using(document.using).filter(document=document.name, state=state)), None)
 
     def active(self) -> list[Collection]:
-        """Return the collections to write to, the live one first."""
+        """Return the collections that indexing writes to: the live one, then the one being built."""
         states = [Collection.State.LIVE, Collection.State.BUILDING]
         found = list(self.filter(state__in=states))
         return sorted(found, key=lambda collection: states.index(Collection.State(collection.state)))
 
 
 class Collection(models.Model):
-    """A collection in the store: its document, the model that built it, and whether it is searched."""
+    """A Qdrant collection: its document, the CLIP model that built it, and whether it is searched."""
 
     class State(models.TextChoices):
         BUILDING = "building", _("being built")

@@ -1,4 +1,4 @@
-"""One row for each product: whether it waits for indexing, and the last result (a transactional outbox)."""
+"""The outbox: one `IndexEntry` for each product, with its state (such as pending) and last error."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .paging import ROWS_PER_STATEMENT
 from .retries import retried
 
 LONGEST_WAIT = timedelta(minutes=10)
-"""Longer than any lease and any delay between two tries."""
+"""All leases and retry delays are shorter than this."""
 
 
 class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
-    """The transitions of entries, each in few statements for any number of rows."""
+    """Changes the state of entries. Each method takes few SQL statements, however many entries there are."""
 
     def of(self, document: BoundDocument) -> IndexEntryQuerySet:
-        """Return the document's entries, on its database."""
+        """Return the entries of this document, from the document's database."""
         return self.using(document.using).filter(document=document.name)
 
     def mark_changed(
@@ -36,10 +36,11 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         source: str = MODEL_SOURCE,
         take_over: bool = True,
     ) -> int:
-        """Record that these products need indexing, in few statements for any number. Return how many.
+        """Mark products as pending and raise their revision by one. Return the number of products.
 
-        The last caller's `source` decides what a product is made from. With `take_over=False`, entries whose
-        source is another one are left alone, also if it became so after the caller looked.
+        Missing entries are created. `source` says what is indexed: the shop's row or the posted product; the
+        last call decides. With `take_over=False`, entries with another source are not changed, unless their
+        product is removed.
         """
         ids = sorted({document.point_id(product_id): product_id for product_id in product_ids}.items())
         entries = [
@@ -68,11 +69,12 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
                 )
 
     def _with_missing(self, entries: list[IndexEntry]) -> IndexEntryQuerySet:
-        """Insert the entries that are missing, and return the rows so that updating them cannot deadlock.
+        """Create the entries that are missing. Return all of them, ready for an update without deadlocks.
 
-        PostgreSQL would update in any order, so an upsert locks the rows in the order of their uuids. MariaDB
-        locks rows that an insert conflicts with, and may scan the table for several uuids, but not for
-        primary keys. SQLite locks the whole database anyway, and allows few parameters.
+        PostgreSQL updates rows in any order, so here an upsert first locks them in the order of their uuids.
+        MariaDB locks each row that an insert conflicts with, so only missing entries are inserted; if none is
+        missing, the rows are found by primary key, because by uuid MariaDB may lock the whole table. SQLite
+        always locks the whole database; there, existing entries are not inserted, to save parameters.
         """
         rows = self.filter(uuid__in=[entry.uuid for entry in entries])
         vendor = connections[self.db].vendor
@@ -88,10 +90,10 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         return rows
 
     def due(self, now: datetime | None = None) -> IndexEntryQuerySet:
-        """Return the entries that a worker may claim now.
+        """Return the pending entries that a worker may claim now.
 
-        New changes are due immediately, even if the saving machine's clock runs ahead. A time that is further
-        ahead than `LONGEST_WAIT` was written by a clock that has been set back since, and is ignored.
+        New changes are due immediately, even if the clock of the machine that saved them is ahead. A lease or
+        delay that ends later than `LONGEST_WAIT` from now can only come from a wrong clock, and is ignored.
         """
         now = now or timezone.now()
         beyond = now + LONGEST_WAIT
@@ -103,7 +105,10 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
     def claim(
         self, limit: int, lease: timedelta, only: Sequence[uuid.UUID] | None = None
     ) -> list[IndexEntry]:
-        """Claim due entries for the time of the lease, the longest waiting first, and return them."""
+        """Claim at most `limit` due entries for the duration `lease`, and return them.
+
+        Entries that have been due longest come first. If `only` is given, claim only these uuids.
+        """
         now, token = timezone.now(), uuid.uuid4()
         due = self.due(now)
         candidates = (due if only is None else due.filter(uuid__in=only)).order_by("not_before", "id")
@@ -119,23 +124,27 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         return list(self.filter(claim=token).order_by("id"))
 
     def still_claimed(self, entries: Sequence[IndexEntry]) -> IndexEntryQuerySet:
-        """Return those of the entries whose claim is still the one that they were read with."""
+        """Return those of the entries that still have the claim with which they were read."""
         claims = {entry.claim for entry in entries}
         return self.filter(pk__in=[entry.pk for entry in entries], claim__in=claims)
 
     @retried
     def _update_in_order(self, **values: Any) -> int:
-        """Update; on PostgreSQL, lock the rows in the order of `mark_changed()` first, against deadlocks."""
+        """Update the rows, and return how many there are.
+
+        On PostgreSQL, first lock them in the same order as `mark_changed()`, to avoid deadlocks.
+        """
         with transaction.atomic(using=self.db):
             if connections[self.db].vendor == "postgresql":
                 list(self.select_for_update().order_by("uuid").values_list("pk"))
             return self.update(**values)
 
     def finish(self, entries: Sequence[IndexEntry], state: str, generation: int, error: str = "") -> int:
-        """Record the result for entries whose claim and revision still match. Return for how many they did.
+        """Record the result of indexing and end the claims. Return the number of updated entries.
 
-        A failed product does not count as indexed at this revision, or its job would read as done as soon as
-        the product is scheduled again.
+        Entries whose claim or revision has changed meanwhile are skipped. If a product failed, its
+        `indexed_revision` stays as it is; otherwise the status endpoint would answer "indexed" as soon as the
+        product is scheduled again.
         """
         now = timezone.now()
         reached = "indexed_revision" if state == IndexEntry.State.FAILED else "revision"
@@ -153,15 +162,15 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         )
 
     def renew(self, entries: Sequence[IndexEntry], lease: timedelta) -> None:
-        """Extend the claims that are still ours."""
+        """Extend the claims of these entries by `lease` from now, unless another worker has claimed them."""
         self.still_claimed(entries)._update_in_order(claimed_until=timezone.now() + lease)
 
     def release(
         self, entries: Sequence[IndexEntry], delay: float = 0.0, error: str = "", *, written: bool = False
     ) -> None:
-        """Give claims back: the entries stay due, after `delay` seconds.
+        """End the claims. The entries stay pending, and become due after `delay` seconds.
 
-        `written` means that their points were written, though a newer revision waits.
+        `written` means that a point was written, but the entry has a newer revision, which is pending.
         """
         done = {"indexed_at": timezone.now()} if written else {}
         self.still_claimed(entries)._update_in_order(
@@ -174,24 +183,30 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         )
 
     def overtake(self, entry: IndexEntry, revision: int) -> None:
-        """Move an entry above the revision that its point already has, as after a restored database."""
+        """Raise the entry's revision above `revision`, which its stored point has, and end the claim.
+
+        This is needed when an older backup of the database was restored.
+        """
         self.still_claimed([entry]).filter(revision=F("claimed_revision"))._update_in_order(
             revision=revision + 1, claim=None, claimed_until=None
         )
 
     def revoke_claims(self) -> None:
-        """Take every claim away: its owner can finish nothing, and the entries are due."""
+        """End all claims. The workers that hold them can record no result, and pending entries are due."""
         self.exclude(claim=None)._update_in_order(claim=None, claimed_until=None)
 
     def mark_all_due(self) -> int:
-        """Have everything indexed again: the index that the entries describe is gone or being replaced."""
+        """Mark all entries as pending, so that every product is indexed again. Return the number changed.
+
+        This is needed when the collection is lost or is being replaced.
+        """
         return self.exclude(state=IndexEntry.State.PENDING).update(
             state=IndexEntry.State.PENDING, not_before=timezone.now(), attempts=0
         )
 
 
 class IndexEntry(models.Model):
-    """One product in the outbox: whether it waits for indexing, and the last result."""
+    """The index state of one product: pending, indexed, failed or removed, with its last error."""
 
     class State(models.TextChoices):
         PENDING = "pending", _("waiting")
@@ -238,12 +253,12 @@ class IndexEntry(models.Model):
 
     @property
     def is_being_indexed(self) -> bool:
-        """Whether a worker has claimed it now."""
+        """Whether a worker holds a claim on this entry that has not expired."""
         return (
             self.claim is not None and self.claimed_until is not None and self.claimed_until > timezone.now()
         )
 
 
 def _storable(error: str) -> str:
-    """Return an error as every database can store it, whatever characters a host's exception has."""
+    """Return an error message that every database can store: shortened, without NUL and lone surrogates."""
     return error.encode("utf-8", "replace").decode().replace("\0", "")[: IndexEntry.MAX_ERROR]

@@ -1,4 +1,4 @@
-"""How many rows are read or written at a time."""
+"""Reading and writing rows in batches."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from django.db import models
 
 ROWS_PER_STATEMENT = 1000
-"""Below every database's limit of parameters in one statement."""
+"""The most rows in one SQL statement: few enough for the parameter limit of every database."""
 
 
 def pages(queryset: models.QuerySet[Any], size: int) -> Iterator[list[Any]]:
-    """Yield lists of rows in the order of their primary keys; each query starts where the last one ended."""
+    """Yield lists of at most `size` rows, in the order of their primary keys. Each list takes one query."""
     ordered, last = queryset.order_by("pk"), None
     while rows := list((ordered if last is None else ordered.filter(pk__gt=last))[:size]):
         last = rows[-1].pk
         yield rows
-        rows.clear()  # so that one page is in memory, never two
+        rows.clear()  # free this page before the next one is read

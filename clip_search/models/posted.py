@@ -1,4 +1,4 @@
-"""Products that clients posted."""
+"""Products that API clients posted, and their image files."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ logger = logging.getLogger(__name__)
 
 
 def image_path(posted: PostedProduct | None = None, filename: str = "") -> str:
-    """Return a generated name for a posted image. The name that the client gave is never used as a path."""
+    """Return a random path for a posted image. The file name that the client sent is never used."""
     return f"clip_search/{uuid.uuid4().hex}"
 
 
 def image_storage() -> Storage:
-    """Return the storage of posted images."""
+    """Return the Django storage that holds posted images."""
     field = PostedProduct._meta.get_field("image")
     return field.storage
 
 
 def store_image(image: UploadedFile[Any]) -> str:
-    """Write an upload to the storage and return its name there. Raises StorageUnavailable.
+    """Save an uploaded image and return its name in the storage. Raises StorageUnavailable if that fails.
 
-    Call it before any transaction: a storage may be slow, and a database cannot roll a file back.
+    Call this before the transaction starts: the storage may be slow, and a rollback deletes no files.
     """
     name = image_path()
     try:
         return image_storage().save(name, image)
-    except Exception as error:  # a remote storage raises its own library's errors
-        delete_image(name)  # a full disk keeps the half that was written
-        raise StorageUnavailable(f"Cannot store an image: {error}") from error
+    except Exception as error:  # a remote storage backend raises the errors of its own library, such as boto3
+        delete_image(name)  # if the disk is full, the file may be there in part
+        raise StorageUnavailable(f"The image cannot be saved in the storage: {error}") from error
 
 
 def delete_image(name: str) -> None:
-    """Delete a file that no row names any more. If the storage fails, it is logged and the file stays."""
+    """Delete an image file that no row uses any more. If the storage fails, log a warning only."""
     try:
         image_storage().delete(name)
     except Exception as error:
@@ -57,18 +57,18 @@ def delete_image(name: str) -> None:
 
 
 class PostedProductQuerySet(models.QuerySet["PostedProduct"]):
-    """Saving and deleting posted products."""
+    """Saves and deletes posted products."""
 
     def of(self, document: BoundDocument) -> PostedProductQuerySet:
-        """Return the document's posted products, on its database."""
+        """Return the posted products of this document, from the document's database."""
         return self.using(document.using).filter(document=document.name)
 
     def save_product(
         self, document: BoundDocument, product_id: str, fields: Mapping[str, Any], image: str = ""
     ) -> PostedProduct:
-        """Save a posted product. `image` is the name of a file that `store_image()` wrote.
+        """Create or update a posted product and return it. `image` is a name that `store_image()` returned.
 
-        Without an image, an image that was posted before stays. A replaced file is deleted on commit.
+        Without `image`, the product keeps its previous image. A replaced file is deleted on commit.
         """
         with transaction.atomic(using=document.using):
             posted = self._locked(document, product_id)
@@ -81,11 +81,12 @@ class PostedProductQuerySet(models.QuerySet["PostedProduct"]):
         return posted
 
     def _locked(self, document: BoundDocument, product_id: str) -> PostedProduct:
-        """Return the product's row, locked and created if it is missing."""
+        """Return the product's row, locked until the transaction ends. If there is none, create it."""
         key = document.point_id(product_id)
         row = PostedProduct(uuid=key, document=document.name, product_id=product_id, name="")
         features = connections[document.using].features
-        # not `ignore_conflicts`: MariaDB would share the lock of an existing row, and then deadlock
+        # Not `ignore_conflicts`: on MariaDB, two transactions would both get a shared lock of the row, and
+        # then deadlock.
         named = features.supports_update_conflicts_with_target
         target: dict[str, Any] = {"unique_fields": ["uuid"]} if named else {}
         rows = self.of(document)
@@ -93,7 +94,7 @@ class PostedProductQuerySet(models.QuerySet["PostedProduct"]):
         return rows.select_for_update().get(uuid=key)
 
     def delete_product(self, document: BoundDocument, product_id: str) -> bool:
-        """Delete a posted product with its image. Return whether there was one."""
+        """Delete a posted product and its image. Return False if there is no such product."""
         with transaction.atomic(using=document.using):
             rows = self.of(document).select_for_update()
             posted = rows.filter(uuid=document.point_id(product_id)).first()
@@ -105,7 +106,7 @@ class PostedProductQuerySet(models.QuerySet["PostedProduct"]):
 
 
 class PostedProduct(models.Model):
-    """A product as a client posted it."""
+    """A product that a client posted to the endpoints, with the values that it sent."""
 
     uuid = models.UUIDField(unique=True, editable=False)
     document = models.CharField(max_length=100)
@@ -127,12 +128,12 @@ class PostedProduct(models.Model):
         return f"{self.document} {self.product_id}"
 
     def delete_image_on_commit(self, name: str | None, *, using: str) -> None:
-        """Delete an image's file when the transaction commits."""
+        """Delete this image file when the transaction commits. Without a name, do nothing."""
         if name:
             transaction.on_commit(lambda: delete_image(name), using=using, robust=True)
 
     def content(self, document: BoundDocument) -> Content:
-        """Return this product's content. Raises ProductError if metadata does not fit a filter."""
+        """Return the content to index. Raises ProductError if a metadata value does not fit its filter."""
         images: list[FieldFile] = [self.image] if self.image else []
         return Content(
             product_id=self.product_id,
@@ -149,7 +150,10 @@ class PostedProduct(models.Model):
 
 
 def filter_values(document: BoundDocument, metadata: Any) -> dict[str, Any]:
-    """Return the values of metadata that the document declares as filters, coerced. Raises ProductError."""
+    """Return the metadata values that are filters of the document, converted to the filter's type.
+
+    Raises ProductError if a value cannot be converted.
+    """
     values = {}
     for key, field in document.declaration.filter_fields.items():
         given = metadata.get(key) if isinstance(metadata, dict) else None

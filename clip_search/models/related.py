@@ -1,4 +1,4 @@
-"""Changes of related objects that concern many products."""
+"""Changes that affect many products, such as that of a category: a worker handles them later."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from django.utils.translation import gettext_lazy as _
 
 
 class RelatedChange(models.Model):
-    """A change of an object that concerns many products; a worker finds out which.
+    """A change that affects many products. A worker marks their entries later and deletes this row.
 
-    Either `path` leads from the object `object_id` of `model` to the products, or `product_ids` lists
-    them because they cannot be found any more. `cursor` is how far the worker has come.
+    Either `path` leads from the changed object, the row `object_id` of `model`, to the products; or
+    `product_ids` lists them. `cursor` is the position that the worker has reached in this list of products.
     """
 
     document = models.CharField(max_length=100, db_index=True)

@@ -1,4 +1,4 @@
-"""Transactions that are tried again after a deadlock or a serialization failure."""
+"""Repeats transactions that the database rolled back after a deadlock or a serialization failure."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from django.db import OperationalError, connections, models
 
 TRIES = 10
 SERIALIZATION_FAILURES = frozenset({"40001", "40P01", 1213})
-"""Serialization failure and deadlock: PostgreSQL's codes, MariaDB's."""
+"""The error codes of PostgreSQL and MariaDB for serialization failures and deadlocks."""
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 Result = TypeVar("Result")
 
 
 def retry_on_deadlock(using: str, work: Callable[[], Result]) -> Result:
-    """Return the result of `work`, a whole transaction, which is repeated if the database rolled it back.
+    """Call `work`, which runs one transaction, and return its result.
 
-    It is not repeated inside a transaction of the host: the database rolled back all of that.
+    If the database rolls the transaction back because of a deadlock or serialization failure, `work` is
+    called again, at most `TRIES` times in all. Inside an outer transaction, the error is raised at once,
+    because the database has rolled back the outer transaction too.
     """
     for tried in range(1, TRIES):
         try:
@@ -34,7 +36,7 @@ def retry_on_deadlock(using: str, work: Callable[[], Result]) -> Result:
 
 
 def retried(method: Method) -> Method:
-    """Repeat a method of a queryset with `retry_on_deadlock()`."""
+    """Decorate a queryset method: after a deadlock, `retry_on_deadlock()` calls it again."""
 
     @wraps(method)
     def retry(self: models.QuerySet[Any], *args: Any, **kwargs: Any) -> Any:
@@ -44,6 +46,6 @@ def retried(method: Method) -> Method:
 
 
 def is_serialization_failure(error: OperationalError) -> bool:
-    """Return whether the database rolled a transaction back in favour of another one."""
+    """Return whether this error is a deadlock or a serialization failure."""
     code = getattr(error.__cause__, "sqlstate", None) or next(iter(error.args), None)
     return code in SERIALIZATION_FAILURES

@@ -1,4 +1,4 @@
-"""Template tags for search and similar products."""
+"""Template tags that search products and find similar products."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ register = template.Library()
 
 @register.simple_tag
 def clip_search(text: str | None, document: str = "", limit: Any = 24, **filters: Any) -> Products:
-    """Find products by words: `{% clip_search q limit=12 category="kitchen" as products %}`.
+    """Search products by words: `{% clip_search q limit=12 category="kitchen" as products %}`.
 
-    `document` may be left out if only one is registered. A filter without a value is ignored.
+    `document` may be left out if only one document is registered. Filters that are None or "" are ignored.
     """
     found = _document(document)
     return _shown(lambda: searching.search(found, str(text or ""), filters=_given(filters)), _size(limit, 24))
@@ -30,21 +30,24 @@ def clip_search(text: str | None, document: str = "", limit: Any = 24, **filters
 def similar_products(
     product: Model | None, limit: Any = 8, document: str = "", min_score: Any = None, **filters: Any
 ) -> Products:
-    """Find products like this one: `{% similar_products product limit=8 as items %}`."""
+    """Find products that are similar to `product`: `{% similar_products product limit=8 as items %}`."""
     if not isinstance(product, Model):
-        return Products()  # a variable that is missing is "" or None
+        return Products()  # a missing template variable is "" or None
     found = _document(document, type(product))
     options = {"filters": _given(filters), **_given({"min_score": min_score})}
     return _shown(lambda: searching.similar_to(found, product, **options), _size(limit, 8))
 
 
 def _given(filters: dict[str, Any]) -> dict[str, Any]:
-    """Return the filters with a value: parameters of a page are often missing."""
+    """Return the filters without those that are None or "": a page often has no value for them."""
     return {name: value for name, value in filters.items() if value not in (None, "")}
 
 
 def _size(limit: Any, default: int) -> int:
-    """Return how many to show. The value may come from the address of the page, so it may be anything."""
+    """Return `limit` as an integer from 0 to `DEPTH`, or `default` if it is not a number.
+
+    The limit may come from the URL of the page, so it may be anything.
+    """
     try:
         return min(max(int(limit), 0), searching.DEPTH)
     except (TypeError, ValueError):
@@ -52,15 +55,15 @@ def _size(limit: Any, default: int) -> int:
 
 
 class Products(list[Any]):
-    """Products in rank order. If there are none, an attribute may tell why.
+    """A list of products, best first. If search fails, the list is empty, and an attribute says why.
 
-    So that the rest of the page can be shown: `{% if items.unavailable %}…{% endif %}`.
+    So the rest of the page is still shown: `{% if items.unavailable %}…{% endif %}`.
     """
 
     unavailable = ""
-    """Why search cannot answer now, or ""."""
+    """The reason why search is unavailable now, or ""."""
     invalid = ""
-    """Which value of a filter or of `min_score` is invalid, or ""."""
+    """An error message about an invalid value of a filter or of `min_score`, or ""."""
 
 
 def _shown(ask: Callable[[], searching.SearchResults[Any]], limit: int) -> Products:
@@ -80,4 +83,4 @@ def _document(name: str, model: type[Model] | None = None) -> BoundDocument:
     if len(named) == 1:
         return named[0]
     known = ", ".join(document.name for document in candidates) or "none"
-    raise template.TemplateSyntaxError(f"Name one document with document=…. There are: {known}.")
+    raise template.TemplateSyntaxError(f"Set document=… to the name of one document. There are: {known}.")

@@ -1,6 +1,6 @@
-"""For tests of a shop and of this package: an encoder without a model and a store without a server.
+"""For tests: `HashingEncoder` needs no CLIP model, and `MemoryStore` needs no Qdrant server.
 
-What they answer depends on the content, and what they rank first is nearest. ::
+Searches still rank similar products first. Use both in the settings of your tests::
 
     CLIP_SEARCH = {
         "ENCODER": "clip_search.testing.HashingEncoder",
@@ -23,7 +23,10 @@ __all__ = ["HashingEncoder", "MemoryStore", "pause_indexing", "reset"]
 
 
 def reset() -> None:
-    """Forget what this process keeps between requests: stores, encoders, connections, a request to stop."""
+    """Forget all that this process keeps between requests: stores, encoders, connections to Redis.
+
+    If the worker was asked to stop, this is forgotten too. Call it between tests that change settings.
+    """
     reset_stores()
     reset_encoders()
     reset_queue()

@@ -1,4 +1,4 @@
-"""An encoder that needs no model."""
+"""An encoder for tests, which needs no CLIP model."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 
 
 class HashingEncoder:
-    """Embeds texts as bags of hashed words, and images as bags of the names of their colours.
+    """Embeds a text from the hashes of its words, and an image from the names of its colours.
 
-    So "red mug" is nearest to texts that share its words and to pictures that are mostly red.
+    So a search for "red mug" finds texts with these words and images that are mostly red.
     """
 
     fingerprint = "hashing-encoder-1"
@@ -39,14 +39,14 @@ class HashingEncoder:
     batch_size = 32
 
     def warm_up(self, *, images: bool = True) -> None:
-        """Nothing to load."""
+        """Do nothing, because there is no model to load."""
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return float32 (n, 256), unit length."""
+        """Return one unit vector for each text: a float32 array of shape (n, 256)."""
         return self._stack(self._bag((word, 1.0) for word in re.findall(r"\w+", t.lower())) for t in texts)
 
     def embed_images(self, images: Sequence[Any]) -> NDArray[np.float32]:
-        """Return float32 (n, 256), unit length."""
+        """Return one unit vector for each image: a float32 array of shape (n, 256)."""
         return self._stack(self._bag(self._colours(image)) for image in images)
 
     def _colours(self, image: Any) -> Iterable[tuple[str, float]]:
@@ -55,7 +55,7 @@ class HashingEncoder:
         nearest = ((pixels[:, None, :] - palette) ** 2).sum(axis=2).argmin(axis=1)
         shares = np.bincount(nearest, minlength=len(names)) / len(pixels)
         yield from ((name, float(share)) for name, share in zip(names, shares, strict=True) if share)
-        # two pictures of the same colours are near, not equal
+        # a hash of the pixels: different images with the same colours get similar, not equal, vectors
         yield hashlib.blake2b(pixels.tobytes(), digest_size=8).hexdigest(), 0.05
 
     def _bag(self, words: Iterable[tuple[str, float]]) -> NDArray[np.float32]:
@@ -64,7 +64,7 @@ class HashingEncoder:
             digest = hashlib.blake2b(word.encode(), digest_size=8).digest()
             slot = int.from_bytes(digest[:4], "big") % (self.dimension - 1)
             vector[slot + 1] += weight if digest[4] % 2 else -weight
-        vector[0] = 0.01  # so that no text has length zero
+        vector[0] = 0.01  # so that an empty text has no zero vector
         return vector / np.float32(np.linalg.norm(vector))
 
     def _stack(self, rows: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""A store in this process's memory."""
+"""A store for tests, which keeps its points in memory."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class MemoryStore(ServerStore):
-    """The server store on qdrant-client's in-memory engine.
+    """A `ServerStore` that uses qdrant-client's in-memory engine instead of a server.
 
-    The options have no effect, but each combination of them is a store of its own.
+    The options in `CLIP_SEARCH["QDRANT"]` have no effect, but different options give separate stores.
     """
 
     def __init__(self, **options: Any) -> None:

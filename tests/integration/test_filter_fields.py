@@ -126,7 +126,7 @@ def test_what_a_function_reads_is_watched_if_it_is_declared():
 def test_a_filter_needs_a_path_or_a_function(arguments):
     if arguments.get("path") == "":
         arguments = {"path": "price", "from_": str}
-    with pytest.raises(TypeError, match="needs either a path, several paths, or from_"):
+    with pytest.raises(TypeError, match="needs either one or more paths, or from_"):
         Number(**arguments)
 
 

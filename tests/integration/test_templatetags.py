@@ -109,7 +109,7 @@ def test_similar_products_take_a_lowest_score(shop):
 def test_mistakes_are_told(shop):
     with pytest.raises(TemplateSyntaxError, match=r"article, product|product, article"):
         rendered("{% clip_search 'mug' %}")
-    with pytest.raises(TemplateSyntaxError, match="Name one document"):
+    with pytest.raises(TemplateSyntaxError, match="Set document=… to the name of one document"):
         rendered("{% clip_search 'mug' document='nothing' %}")
     with pytest.raises(TemplateSyntaxError, match="There are: none"):
         rendered("{% similar_products category %}", category=Category())

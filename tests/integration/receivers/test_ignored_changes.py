@@ -85,7 +85,7 @@ def test_reindex_takes_no_rows_of_another_model(raised, mug):
     """Their keys would be taken for those of products."""
     tag = Tag.objects.create(name="red")
     for wrong in (Tag.objects.all(), [tag], [mug, tag]):
-        with pytest.raises(TypeError, match=r"'product' holds Product, not Tag\."):
+        with pytest.raises(TypeError, match=r"'product' is for Product, not Tag\."):
             ProductDocument.reindex(wrong)
     assert raised() == set()
     assert ProductDocument.reindex(iter([SimpleLazyObject(lambda: mug)])) == 1
