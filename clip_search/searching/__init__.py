@@ -1,4 +1,4 @@
-"""Words, a photo or a product → vectors → hits → model instances in rank order."""
+"""Search by words, by a photo or by another product, and return rows or hits, best first."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from django.db.models import Model
 
 from ..documents.binding import BoundDocument
-from .engine import warm_up
 from .filters import LOOKUP_NOTES, Filters, keyword_fields, lookups, parse_filters
 from .queries import Weights, image_query, more_like_this, text_query
 from .ranking import DEPTH, Ranking
 from .results import HitResults, SearchResults
+from .retrieval import warm_up
 
 __all__ = [
     "DEPTH",
@@ -37,12 +37,16 @@ def search(
     filters: Filters | None = None,
     weights: Weights | None = None,
 ) -> SearchResults[Any]:
-    """Find products by words: by what they say and what they show, fused by rank.
+    """Return the products that match the words in `text`, best first.
 
-    Products whose SKU, name or other exact field equals the words come first. `weights` of "text" and "image"
-    default to the document's; only their ratio counts. Without words, everything that meets the filters is
-    found. Nothing is asked before the results are used; using them raises SearchUnavailable if search cannot
-    answer. Raises UnknownFilter, and ValueError if the weights are invalid.
+    The words are compared with each product's text and with its image, and the two rankings are merged.
+    Products of which an exact field, such as the SKU, equals `text` come first. `weights` says how much
+    "text" and "image" count, as in `{"text": 2, "image": 1}`; the document's `weights` are the default. If
+    `text` is empty, every product that meets the filters is returned.
+
+    The search runs when the results are used; it then raises SearchUnavailable if the index or the CLIP model
+    cannot be used. Raises UnknownFilter or BadFilterValue for wrong filters, ValueError for wrong weights,
+    and TypeError if `text` is no string.
     """
     query = text_query(document, text, parse_filters(document, filters), weights or {})
     return SearchResults(Ranking(document, query))
@@ -55,11 +59,14 @@ def search_by_image(
     filters: Filters | None = None,
     min_score: float | None = None,
 ) -> SearchResults[Any]:
-    """Find products by a photo: an open file, an upload, bytes or a Pillow image, but never a path.
+    """Return the products whose images are most like a photo, best first.
 
-    `min_score` is the lowest cosine of a product's picture, from -1 to 1. Raises UnknownFilter,
-    BadFilterValue for another `min_score`, and BadImage: at once if the file is no image, and when the
-    results are used if its body is damaged.
+    `image` is an open file, an upload, bytes or a Pillow image; a path raises TypeError. Products whose image
+    has a lower cosine similarity to the photo than `min_score`, from -1 to 1, are left out.
+
+    Raises BadImage at once if the file is no image, or when the results are used if the image data is
+    damaged. Raises UnknownFilter or BadFilterValue for wrong filters or a wrong `min_score`. Using the
+    results raises SearchUnavailable like those of `search()`.
     """
     query = image_query(image, parse_filters(document, filters), min_score)
     return SearchResults(Ranking(document, query))
@@ -72,12 +79,16 @@ def similar_to(
     filters: Filters | None = None,
     min_score: float | None = None,
 ) -> SearchResults[Any]:
-    """Find products like this one, by the vectors that are stored: no model is used.
+    """Return the products that are most like `product`, a row or a product id, best first.
 
-    The product itself is not found. For a variant, products like its parent are found. If the product is not
-    in the index, nothing is found. `min_score` is the lowest cosine that a product must have by its picture,
-    or by its text. Raises UnknownFilter, BadFilterValue for a `min_score` that is no cosine, and TypeError
-    for an object of another model.
+    The product's stored vectors are used, so the CLIP model is not needed. The product itself is left out.
+    For a variant, products like its parent are returned. If the product is not in the index, the results are
+    empty. With `min_score`, from -1 to 1, a product is found only if the cosine similarity of the two images,
+    or of the two texts, is at least `min_score`.
+
+    Raises UnknownFilter or BadFilterValue for wrong filters or a wrong `min_score`, and TypeError if
+    `product` is an object of another Django model. Using the results raises SearchUnavailable like those of
+    `search()`.
     """
     query = more_like_this(document, product, parse_filters(document, filters), min_score)
     return SearchResults(Ranking(document, query))

@@ -1,4 +1,4 @@
-"""Django-style lookups on the declared filters → conditions of the store."""
+"""Turn Django-style lookups on a document's filters, such as `price__lte=20`, into the store's conditions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LOOKUPS: Final[Mapping[str, Sequence[str]]] = {
     "bool": ("exact", "isnull"),
     "date": ("exact", "in", "isnull", "gt", "gte", "lt", "lte"),
 }
-"""The lookups of each kind of filter."""
+"""The lookups that each kind of filter accepts."""
 LOOKUP_NOTES: Final[Mapping[str, str]] = {
     "exact": "Equal to this.",
     "in": "Equal to one of these.",
@@ -38,18 +38,22 @@ LOOKUP_NOTES: Final[Mapping[str, str]] = {
     "gte": "This, greater or later.",
     "lt": "Less than this, or earlier.",
     "lte": "This, less or earlier.",
-    "isnull": "Whether there is no value.",
+    "isnull": "True finds products without a value, false those that have one.",
 }
-COLLECTIONS: Final = (list, tuple, set, frozenset, dict)
+"""The description of each lookup in the OpenAPI schema."""
+CONTAINERS: Final = (list, tuple, set, frozenset, dict)
 
 
 def parse_filters(document: BoundDocument, filters: Filters | None) -> list[Condition]:
-    """Return `{"price__lte": 20}` as conditions. Raises UnknownFilter, which lists the known ones."""
+    """Return filters such as `{"price__lte": 20}` as conditions. Raises UnknownFilter, BadFilterValue."""
     return [_condition(document, name, value) for name, value in (filters or {}).items()]
 
 
 def parse_exclusion(document: BoundDocument, filters: Filters) -> list[Condition]:
-    """Return the condition that not all of these lookups hold. Raises UnknownFilter."""
+    """Return conditions that leave out the products that meet all of these filters.
+
+    Raises UnknownFilter, BadFilterValue.
+    """
     conditions = parse_filters(document, filters)
     if len(conditions) < 2:
         return [replace(condition, negated=not condition.negated) for condition in conditions]
@@ -57,7 +61,7 @@ def parse_exclusion(document: BoundDocument, filters: Filters) -> list[Condition
 
 
 def lookups(document: BoundDocument) -> dict[str, tuple[FilterField, str]]:
-    """Return every filter with a lookup, such as "price__lte", each with its field and lookup."""
+    """Return all names that `filter()` accepts, such as "price__lte", each with its field and lookup."""
     return {
         key if lookup == "exact" else f"{key}__{lookup}": (field, lookup)
         for key, field in document.declaration.filter_fields.items()
@@ -66,21 +70,22 @@ def lookups(document: BoundDocument) -> dict[str, tuple[FilterField, str]]:
 
 
 def keyword_fields(document: BoundDocument) -> list[str]:
-    """Return the filters whose values can be counted."""
+    """Return the names of the keyword filters: `facet()` accepts these, sorted."""
     return sorted(key for key, field in document.declaration.filter_fields.items() if field.kind == "keyword")
 
 
 def _condition(document: BoundDocument, name: str, value: Any) -> Condition:
+    """Return the condition for one filter: `name` is "price" or "price__lte", for example."""
     fields = document.declaration.filter_fields
     key, lookup = (name, "exact") if name in fields else name.rpartition("__")[::2]
     if key not in fields:
         known = ", ".join(sorted(fields)) or "none"
-        raise UnknownFilter(f"{document.name!r} declares no filter {key or name!r}. There are: {known}.")
+        raise UnknownFilter(f"{document.name!r} declares no filter {key or name!r}. Its filters: {known}.")
     field = fields[key]
     wanted: Any
     if lookup not in LOOKUPS[field.kind]:
         known = ", ".join(LOOKUPS[field.kind])
-        raise UnknownFilter(f"{key!r} is a {field.kind} and has no lookup {lookup!r}. There are: {known}.")
+        raise UnknownFilter(f"{key!r} is a {field.kind} and has no lookup {lookup!r}. Its lookups: {known}.")
     try:
         if lookup == "isnull":
             wanted = Bool(key).coerce(value)
@@ -97,11 +102,14 @@ def _condition(document: BoundDocument, name: str, value: Any) -> Condition:
             wanted = [_scalar(field, item) for item in value]
         return Condition(key=key, operator=OPERATORS[lookup], value=wanted)
     except (TypeError, ValueError, OverflowError) as error:
-        raise BadFilterValue(f"{name!r} cannot be filtered by {value!r:.200}: {error}") from error
+        raise BadFilterValue(f"The filter {name!r} does not accept {value!r:.200}: {error}") from error
 
 
 def _date_condition(key: str, field: Date, lookup: str, value: Any) -> Condition:
-    """Return the condition for a date, which may be a whole day. Raises TypeError, ValueError."""
+    """Return the condition for a `Date` filter; a value without a time means the whole day.
+
+    Raises TypeError, ValueError.
+    """
     first, last = _scalar(field, value)
     if lookup == "exact":
         return Condition(key=key, operator="range", value=(first, last))
@@ -109,10 +117,14 @@ def _date_condition(key: str, field: Date, lookup: str, value: Any) -> Condition
 
 
 def _scalar(field: FilterField, value: Any) -> Any:
-    """Return one value, coerced. Refuse values that `str()` or `bool()` would turn into nonsense."""
+    """Return one value as the type that the filter stores; for a `Date`, its first and last moment.
+
+    Raises TypeError or ValueError for a value that does not fit, also if `str()` or `bool()` would accept it:
+    `str(None)`, for example, would search for the word "None".
+    """
     if value is None:
-        raise ValueError("for missing values, use the lookup isnull")
-    if isinstance(value, COLLECTIONS):
+        raise ValueError("to find missing values, use the lookup isnull")
+    if isinstance(value, CONTAINERS):
         raise TypeError("for several values, use the lookup in")
     if isinstance(value, Model):
         raise TypeError(f"give the value of {field.label!r}, not the object")
@@ -120,5 +132,5 @@ def _scalar(field: FilterField, value: Any) -> Any:
         return field.bounds(value)
     coerced = field.coerce(value)
     if isinstance(coerced, str):
-        coerced.encode()  # half a surrogate pair cannot be sent in a request
+        coerced.encode()  # raises ValueError for half a surrogate pair, which cannot be sent to Qdrant
     return coerced

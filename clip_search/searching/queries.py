@@ -1,4 +1,4 @@
-"""What is searched for, as data: words, a photo, or what is like a product."""
+"""Queries as dataclasses: a search by words, by a photo, or for products like another one."""
 
 from __future__ import annotations
 
@@ -23,74 +23,73 @@ from ..types import IMAGE, TEXT
 
 Weights = Mapping[str, float]
 LARGEST_SIDE: Final = 1024
-"""Pixels to which a Pillow image is reduced before it is encoded: more than any model uses."""
+"""A larger Pillow image is reduced to this many pixels a side. No CLIP model reads more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What every search has."""
+    """The attributes that all kinds of queries have."""
 
     conditions: Sequence[Condition] = ()
     min_score: float | None = None
-    """The lowest cosine of a hit, or None."""
+    """Products with a lower cosine are not found. If it is None, the cosine does not matter."""
     exclude: Sequence[uuid.UUID] = ()
-    """The ids of points that are not to be found."""
+    """Points with these ids are not found."""
     exact: str = ""
-    """The words in the form in which exact names are compared: products of that name come first."""
+    """The words, normalised. Products of which an exact field, such as the SKU, equals this come first."""
     needs_model: bool = False
-    """Whether it is embedded by a model, which takes its time."""
+    """True if the CLIP model must embed the query."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextQuery(Query):
-    """A search by words. Without words, it finds everything that meets the conditions."""
+    """A search by words. If `words` is empty, all products that meet the conditions are found."""
 
     words: str
     weights: Weights
-    """Of "text" and "image"; the larger one is 1."""
+    """How much "text" and "image" count. The larger weight is 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageQuery(Query):
-    """A search by a photo."""
+    """A search by a photo. `data` is the content of its image file."""
 
     data: bytes = field(repr=False)
-    """The bytes of the image file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoreLikeThis(Query):
-    """A search for products like one that is in the index, by its vectors."""
+    """A search for products like another one, near the vectors that the index has of that product."""
 
     product: uuid.UUID | None
-    """The id of its point; None for an object that no point stands for."""
+    """The point id of the other product. If it is None, because no point stands for it, nothing is found."""
 
 
 def text_query(
     document: BoundDocument, text: Any, conditions: Sequence[Condition], weights: Weights
 ) -> TextQuery:
-    """Return a search by words. Raises ValueError if the weights are invalid, TypeError if the text is."""
+    """Return a search by words. Raises TypeError if `text` is no string, ValueError if a weight is wrong."""
     if not isinstance(text, str | Promise):
-        raise TypeError(f"Search for text, not for {type(text).__name__}.")
+        raise TypeError(f"Search for a string, not for {type(text).__name__}.")
     words = " ".join(str(text)[:TEXT_LIMIT].split())
-    shares = as_shares({**document.declaration.weights, **weights})
     return TextQuery(
         words=words,
         exact=normalise(words),
         needs_model=bool(words),
-        weights=shares,
+        weights=scale_weights({**document.declaration.weights, **weights}),
         conditions=conditions,
     )
 
 
-def as_shares(weights: Weights) -> dict[str, float]:
-    """Return weights with the same ratio, of which the largest is 1. Raises ValueError if they are invalid.
+def scale_weights(weights: Weights) -> dict[str, float]:
+    """Return weights with the same ratio, of which the largest is 1. Raises ValueError for a wrong weight.
 
-    Reciprocal rank fusion in Qdrant is not linear in the weights: a large one makes its own list count less.
+    With a weight far above 1, Qdrant's RRF gives all products of that list nearly the same score, and the
+    other list would decide the order.
     """
     unknown = sorted(set(weights) - {TEXT, IMAGE})
     if unknown:
-        raise ValueError(f"There is no weight {unknown[0]!r}. There are: {TEXT}, {IMAGE}.")
+        raise ValueError(f"There is no weight {unknown[0]!r}. The weights are: {TEXT}, {IMAGE}.")
     found = {name: float(weights.get(name, 0)) for name in (TEXT, IMAGE)}
     for name, weight in found.items():
         if not 0 <= weight < math.inf:
@@ -102,24 +101,31 @@ def as_shares(weights: Weights) -> dict[str, float]:
 
 
 def image_query(image: Any, conditions: Sequence[Condition], min_score: Any) -> ImageQuery:
-    """Return a search by a photo: a file, bytes or a Pillow image. Raises BadImage, TypeError."""
+    """Return a search by a photo: an open file, bytes or a Pillow image.
+
+    Raises BadImage if the file is no image, TypeError for other objects, and BadFilterValue if `min_score` is
+    no cosine.
+    """
     data = image_bytes(image)
     images.check(io.BytesIO(data))
     return ImageQuery(data=data, needs_model=True, conditions=conditions, min_score=checked_score(min_score))
 
 
 def image_bytes(image: Any) -> bytes:
-    """Return a photo as the bytes of a file. Raises BadImage; TypeError for a path, which is never opened."""
+    """Return a photo as the content of an image file. Raises BadImage if the photo cannot be read.
+
+    A path raises TypeError: a path that a client sent would otherwise open any file of the server.
+    """
     if hasattr(image, "getbands"):
         return _encoded(image)
     if isinstance(image, bytes | bytearray | memoryview):
         return images.read(io.BytesIO(image))
-    was_closed = isinstance(image, File) and image.closed  # a field's file opens when it is read
+    was_closed = isinstance(image, File) and image.closed  # the file of a model field opens when it is read
     if not hasattr(image, "read"):
         raise TypeError(f"{type(image).__name__} is no image. Give a file, bytes or a Pillow image.")
     file: IO[bytes] = image
     if hasattr(file, "seekable") and file.seekable():
-        file.seek(0)  # a form may have read from it
+        file.seek(0)  # a form may have read the file already
     try:
         return images.read(file)
     finally:
@@ -128,14 +134,17 @@ def image_bytes(image: Any) -> bytes:
 
 
 def _encoded(picture: Any) -> bytes:
-    """Return a Pillow image as a small PNG with its transparency and orientation. Raises BadImage."""
+    """Return a Pillow image as a small PNG file that keeps transparency and orientation.
+
+    Raises BadImage if the image's data is damaged.
+    """
     buffer = io.BytesIO()
     try:
         exif = picture.getexif()
         small = picture.convert("RGBA")
         small.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
         small.save(buffer, "PNG", exif=exif)
-    except (OSError, ValueError, SyntaxError) as error:  # it is read from its file only now
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow reads the pixels only in `convert()`
         raise BadImage(f"The image is truncated or corrupt ({error}). Upload it again.") from error
     return buffer.getvalue()
 
@@ -143,7 +152,11 @@ def _encoded(picture: Any) -> bytes:
 def more_like_this(
     document: BoundDocument, product: Any, conditions: Sequence[Condition], min_score: Any
 ) -> MoreLikeThis:
-    """Return a search for what is like a product, given as a row or an id. Raises TypeError."""
+    """Return a search for products like another one, which is given as a row or a product id.
+
+    Raises TypeError for None or an object of another Django model, and BadFilterValue if `min_score` is no
+    cosine.
+    """
     if product is None:
         raise TypeError("Give a product or its id, not None.")
     product_id: str | None = None if isinstance(product, Model) else str(product)
@@ -161,7 +174,7 @@ def more_like_this(
 
 
 def checked_score(score: Any) -> float | None:
-    """Return the lowest cosine that is wanted, or None. Raises BadFilterValue."""
+    """Return `min_score` as a float, or None if it is None. Raises BadFilterValue if it is no cosine."""
     if score is None:
         return None
     try:

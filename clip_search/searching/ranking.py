@@ -1,4 +1,4 @@
-"""The whole ranked list that answers a query, of which only the wanted ranks are read from the store."""
+"""The ranked list of all results of a query. Only the ranks that are asked for are read from the store."""
 
 from __future__ import annotations
 
@@ -12,26 +12,31 @@ from ..exceptions import CollectionMissing
 from ..stores import base
 from ..stores.base import CLIP, Condition, Retriever, ScoredPoint
 from ..types import IMAGE, TEXT
-from .engine import Engine, answering, get_engine
+from .live_collection import LiveCollection, as_search_unavailable, get_live_collection
 from .queries import ImageQuery, Query, TextQuery
 from .retrieval import get_retrievers
 
 DEPTH: Final = 1000
-"""Candidates that each retriever of a fused query returns, the same for every page: with a depth that grew
-with the page, 1,000 points in pages of 24 showed only 555 distinct ones. Results end at this rank."""
-EXACT_SCORE: Final = 1.0
-"""The score of an exact match: an upper bound on any fused score, so that exact matches sort first."""
+"""How many candidates each retriever adds to a merged list. No result is returned beyond this rank.
 
+The number is the same for every page. When it grew with the page, paging through 1,000 points by 24 returned
+only 555 different products.
+"""
+EXACT_SCORE: Final = 1.0
+"""The score of exact matches. No merged score is higher, so scores do not rise after the exact matches."""
+
+# "not True" rather than "False": a point without this key counts as having a row
 HAS_ROW: Final = Condition(key=f"{CLIP}.without_row", operator="eq", value=True, negated=True)
 
 Answer = TypeVar("Answer")
 
 
 class Ranking:
-    """Exact names first, then by meaning. What every page needs is found out once and kept.
+    """The list of all results of a query: exact matches (name, SKU, …) come first, then similar products.
 
-    Posted products without a row in the shop are left out, unless it is `with_posted`. Every method raises
-    SearchUnavailable.
+    Vectors, exact matches and the count are computed once and cached. Posted products that have no row in the
+    shop are left out unless `with_posted` is True. Methods that ask the store raise SearchUnavailable; a
+    damaged image raises BadImage.
     """
 
     def __init__(self, document: BoundDocument, query: Query, *, with_posted: bool = False) -> None:
@@ -41,152 +46,169 @@ class Ranking:
         self._conditions = [*query.conditions, *(() if with_posted else [HAS_ROW])]
         self._reset(None)
 
-    def of(self, query: Query, *, with_posted: bool | None = None) -> Ranking:
-        """Return the ranking of a query that differs in its conditions: it is not embedded again."""
+    def with_query(self, query: Query, *, with_posted: bool | None = None) -> Ranking:
+        """Return a ranking that reuses the vectors of this one. `query` may differ only in its conditions."""
         with_posted = self.is_with_posted if with_posted is None else with_posted
         ranking = Ranking(self.document, query, with_posted=with_posted)
-        ranking._engine, ranking._retrievers = self._engine, self._retrievers
-        ranking._is_prepared = self._is_prepared
+        ranking._live, ranking._retrievers = self._live, self._retrievers
+        ranking._has_retrievers = self._has_retrievers
         return ranking
 
-    def _reset(self, engine: Engine | None) -> None:
-        """Forget everything that depends on the collection."""
-        self._engine = engine
+    def _reset(self, live: LiveCollection | None) -> None:
+        """Set the collection, and forget all that was read from another one, ranks left out included."""
+        self._live = live
         self._retrievers: Sequence[Retriever] | None = None
-        self._is_prepared = False
+        self._has_retrievers = False  # None is a result of `get_retrievers()`, too
         self._exact: tuple[list[ScoredPoint], int] = ([], 0)
         self._total: int | None = None
-        self._gone: list[int] = []
+        self._left_out: list[int] = []
 
     def page(self, start: int, end: int) -> list[ScoredPoint]:
-        """Return the ranks from `start` to before `end`, at most DEPTH, without those that were left out."""
+        """Return the points at the ranks from `start` to `end` - 1. Points that were left out have no rank.
+
+        From rank DEPTH on, nothing is read from the store.
+        """
         first, end = self._store_rank(start), min(self._store_rank(end - 1) + 1, DEPTH)
-        found = self._ask(lambda: self._page(first, end)) if first < end else []
-        return [point for rank, point in enumerate(found, first) if rank not in self._gone]
+        found = self._with_retry(lambda: self._page(first, end)) if first < end else []
+        return [point for rank, point in enumerate(found, first) if rank not in self._left_out]
 
     def leave_out(self, ranks: Iterable[int]) -> None:
-        """Skip these ranks from now on; those behind them move up.
+        """Leave out the points at these ranks from now on, so that later points move up.
 
-        They are not excluded in the store: that would rank all others anew, and pages would skip some.
+        The store is not asked to exclude them: it would then rank all points anew, and a product could move
+        from a later page to one that has been shown already.
         """
-        self._gone = sorted({*self._gone, *map(self._store_rank, ranks)})
+        self._left_out = sorted({*self._left_out, *map(self._store_rank, ranks)})
 
     def _store_rank(self, rank: int) -> int:
-        """Return the rank in the store's list, in which nothing is left out."""
-        for gone in self._gone:
-            if gone <= rank:
+        """Return the rank in the store's list, from which no point is left out."""
+        for left_out in self._left_out:
+            if left_out <= rank:
                 rank += 1
         return rank
 
     def total(self) -> int:
-        """Return how many ranks there are: at most DEPTH."""
+        """Return the number of results, at most DEPTH."""
         if self._total is None:
-            self._total = self._ask(self._count)
-        return max(self._total - len(self._gone), 0)
+            self._total = self._with_retry(self._count)
+        return max(self._total - len(self._left_out), 0)
 
     def facet(self, key: str, limit: int) -> dict[str, int]:
-        """Count what can be found for each value of a keyword. No model is used, and no `min_score`."""
-        return self._ask(lambda: self._facet(key, limit))
+        """Return the number of products for each value of a keyword filter.
+
+        `min_score` is ignored, and the CLIP model is not used.
+        """
+        return self._with_retry(lambda: self._facet(key, limit))
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Keep the collection open for several questions."""
-        with answering(), ExitStack() as stack:
-            self._ask(lambda: stack.enter_context(self._opened()))
+        """Keep the collection open inside the block, for several requests to the store."""
+        with as_search_unavailable(), ExitStack() as stack:
+            self._with_retry(lambda: stack.enter_context(self._opened()))
             yield
 
-    def _ask(self, ask: Callable[[], Answer]) -> Answer:
-        """Return the answer; ask once more if a rebuild has just replaced our collection by another one."""
-        with answering():
+    def _with_retry(self, request: Callable[[], Answer]) -> Answer:
+        """Return `request()`. Call it once more if a rebuild has just replaced the collection by another."""
+        with as_search_unavailable():
             try:
-                return ask()
+                return request()
             except CollectionMissing:
-                before = self._engine
+                before = self._live
                 if before is None:
                     raise
-                self._reset(get_engine(self.document))
-                if self._engine is None or self._engine.collection == before.collection:
+                self._reset(get_live_collection(self.document))
+                if self._live is None or self._live.collection == before.collection:
                     raise
-            return ask()
+            return request()
 
     @contextmanager
-    def _opened(self) -> Iterator[Engine]:
-        """Open the live collection. The model is used before that, so that others need not wait for it."""
-        engine = self._engine = self._engine or get_engine(self.document)
-        if self.query.needs_model:
-            self._prepare(engine)
-        with engine.store.session(engine.collection.name):
-            yield engine
+    def _opened(self) -> Iterator[LiveCollection]:
+        """Open the live collection inside the block.
 
-    def _prepare(self, engine: Engine) -> Sequence[Retriever] | None:
-        """Return what to search near, None to find nothing. The query is embedded the first time."""
-        if not self._is_prepared:
-            self._retrievers = get_retrievers(self.document, engine, self.query)
-            self._is_prepared = True
+        The query is embedded before that: an open embedded collection is locked, and other processes would
+        have to wait for the CLIP model.
+        """
+        live = self._live = self._live or get_live_collection(self.document)
+        if self.query.needs_model:
+            self._get_retrievers(live)
+        with live.store.session(live.collection.name):
+            yield live
+
+    def _get_retrievers(self, live: LiveCollection) -> Sequence[Retriever] | None:
+        """Return the vectors to search near: [] finds everything, None finds nothing. Cached."""
+        if not self._has_retrievers:
+            self._retrievers = get_retrievers(self.document, live, self.query)
+            self._has_retrievers = True
         return self._retrievers
 
     def _page(self, start: int, end: int) -> list[ScoredPoint]:
-        with self._opened() as engine:
-            retrievers = self._prepare(engine)
+        """Return the points at the store's ranks from `start` to `end` - 1."""
+        with self._opened() as live:
+            retrievers = self._get_retrievers(live)
             if retrievers is None:
                 return []
-            exact = self._exact_matches(engine, end)
-            missing = end - max(start, len(exact))
-            if missing <= 0:
+            exact = self._exact_matches(live, end)
+            still_wanted = end - max(start, len(exact))
+            if still_wanted <= 0:
                 return exact[start:end]
-            near = base.Query(
+            similar = base.Query(
                 retrievers=retrievers,
                 conditions=self._conditions,
                 exclude=[*self.query.exclude, *(point.id for point in exact)],
                 offset=max(start - len(exact), 0),
-                limit=missing,
+                limit=still_wanted,
                 depth=DEPTH,
                 min_score=self.query.min_score,
             )
-            return exact[start:] + engine.store.query(engine.collection.name, near)
+            return exact[start:] + live.store.query(live.collection.name, similar)
 
-    def _exact_matches(self, engine: Engine, end: int) -> list[ScoredPoint]:
-        """Return the first `end` products whose exact name was searched for, in the order of ids."""
-        known, reach = self._exact
-        if self.query.exact and reach < end and len(known) == reach:
-            name = Condition(key=f"{CLIP}.exact", operator="eq", value=self.query.exact)
-            query = base.Query(conditions=[*self._conditions, name], exclude=self.query.exclude, limit=end)
-            found = engine.store.query(engine.collection.name, query)
-            known = [replace(point, score=EXACT_SCORE) for point in found]
-            self._exact = known, end
-        return known[:end]
+    def _exact_matches(self, live: LiveCollection, end: int) -> list[ScoredPoint]:
+        """Return the first `end` points of which an exact field equals the words, ordered by point id."""
+        found, asked_for = self._exact
+        if self.query.exact and asked_for < end and len(found) == asked_for:
+            equal = Condition(key=f"{CLIP}.exact", operator="eq", value=self.query.exact)
+            query = base.Query(conditions=[*self._conditions, equal], exclude=self.query.exclude, limit=end)
+            points = live.store.query(live.collection.name, query)
+            found = [replace(point, score=EXACT_SCORE) for point in points]
+            self._exact = found, end
+        return found[:end]
 
     def _facet(self, key: str, limit: int) -> dict[str, int]:
-        engine = self._engine = self._engine or get_engine(self.document)
-        with engine.store.session(engine.collection.name):
-            using = self._vectors_used(engine)
-            if using is None:
+        live = self._live = self._live or get_live_collection(self.document)
+        with live.store.session(live.collection.name):
+            names = self._vectors_used(live)
+            if names is None:
                 return {}
             conditions = [*self._conditions]
-            if len(using) == 1:
-                conditions.append(Condition(key=next(iter(using)), operator="has_vector", value=True))
-            return engine.store.facet(
-                engine.collection.name, key, conditions=conditions, exclude=self.query.exclude, limit=limit
+            if len(names) == 1:  # only products that have this vector are found; `key` is the vector's name
+                conditions.append(Condition(key=next(iter(names)), operator="has_vector", value=True))
+            return live.store.facet(
+                live.collection.name, key, conditions=conditions, exclude=self.query.exclude, limit=limit
             )
 
-    def _vectors_used(self, engine: Engine) -> set[str] | None:
-        """Return the names of the vectors that are searched; none finds everything, None nothing."""
+    def _vectors_used(self, live: LiveCollection) -> set[str] | None:
+        """Return the names of the vectors that are searched.
+
+        An empty set means that everything is found; None means that nothing is found.
+        """
         if isinstance(self.query, TextQuery):
             return {name for name, weight in self.query.weights.items() if weight and self.query.words}
         if isinstance(self.query, ImageQuery):
             return {IMAGE}
-        retrievers = self._prepare(engine)
+        retrievers = self._get_retrievers(live)
         return None if retrievers is None else {retriever.using for retriever in retrievers}
 
     def _count(self) -> int:
-        with self._opened() as engine:
-            retrievers = self._prepare(engine)
+        """Return the number of points that the query finds, at most DEPTH, those left out included."""
+        with self._opened() as live:
+            retrievers = self._get_retrievers(live)
             if retrievers is None:
                 return 0
-            most = min(engine.store.count(engine.collection.name, conditions=self._conditions), DEPTH)
-            by_any = not retrievers or {retriever.using for retriever in retrievers} == {TEXT, IMAGE}
-            finds_everything = by_any and self.query.min_score is None and not self.query.exclude
-            # a search by picture alone does not find products without one
-            if finds_everything or not most or self._page(most - 1, most):
-                return most
-            return len(self._page(0, most))
+            upper_bound = min(live.store.count(live.collection.name, conditions=self._conditions), DEPTH)
+            # every product has at least one of the two vectors, but not each product has an image
+            names = {retriever.using for retriever in retrievers}
+            every_product_is_ranked = not retrievers or names == {TEXT, IMAGE}
+            finds_all = every_product_is_ranked and self.query.min_score is None and not self.query.exclude
+            if finds_all or not upper_bound or self._page(upper_bound - 1, upper_bound):
+                return upper_bound
+            return len(self._page(0, upper_bound))

@@ -1,4 +1,4 @@
-"""The shop's rows of hits, and what happens to hits whose row is gone."""
+"""Schedule the removal of points whose row no longer exists."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ logger = logging.getLogger(__name__)
 
 
 def schedule_removal(document: BoundDocument, gone: Sequence[ScoredPoint]) -> None:
-    """Mark hits whose row is gone as changed: a worker's sweep removes them, and no page waits for that.
+    """Schedule the removal of points whose row no longer exists. A worker's next sweep finds the entries.
 
-    Entries that are waiting already are left alone, or a page that many look at would mark them faster than a
-    worker finishes them. So are products that were posted since.
+    Entries that are already pending are left alone: each mark raises the revision, so many visitors of one
+    page could mark an entry more often than a worker can finish it. Entries of posted products are left alone
+    because such a product needs no row.
     """
     ids = {document.point_id(one.stamp.product_id): one.stamp.product_id for one in gone}
     entries = IndexEntry.objects.of(document).filter(uuid__in=ids)
@@ -33,5 +34,5 @@ def schedule_removal(document: BoundDocument, gone: Sequence[ScoredPoint]) -> No
             if ids:
                 IndexEntry.objects.mark_changed(document, ids.values())
                 logger.info("Scheduled for removal document=%s products=%d", document.name, len(ids))
-    except DatabaseError as error:  # a read-only database still shows its catalogue
+    except DatabaseError as error:  # with a read-only database, search must still work
         logger.warning("Cannot schedule removal document=%s error=%s", document.name, in_one_line(error))

@@ -1,4 +1,4 @@
-"""What a search returns, lazy and sliceable: `SearchResults` of rows, and `HitResults` of hits."""
+"""The lazy lists that a search returns: `SearchResults` contains rows, `HitResults` contains hits."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ Row = TypeVar("Row", bound=Model)
 Found = TypeVar("Found")
 
 SPARES: Final = (0, 100, DEPTH)
-"""How many ranks beyond a page are read if rows of it are gone: three tries, then the page stays short."""
+"""How many more ranks each try reads if rows of a page no longer exist.
+
+After three tries, the page stays short.
+"""
 
 
 class Results(Generic[Found]):
-    """What the results of rows and of hits share: they are lazy, and their slices reach the store.
+    """A lazy list of results: a slice reads only its own ranks from the store.
 
-    They work with Django's Paginator and DRF's pagination. Using them raises SearchUnavailable; slicing them
-    beyond rank 1,000 raises SearchTooDeep.
+    It works with Django's Paginator and DRF's pagination. Using it raises SearchUnavailable if the index or
+    the CLIP model cannot be used; slicing it beyond rank 1,000 raises SearchTooDeep.
     """
 
     def __init__(self, ranking: Ranking, start: int = 0, stop: int | None = None) -> None:
@@ -48,13 +51,13 @@ class Results(Generic[Found]):
 
     @abstractmethod
     def _window(self, ranking: Ranking, start: int = 0, stop: int | None = None) -> Self:
-        """Return results of the same kind for some ranks."""
+        """Return results of the same class for the ranks from `start` to `stop` - 1."""
 
     @abstractmethod
     def _read(self) -> list[Found]:
-        """Return what is found at these ranks."""
+        """Return the results at these ranks: rows or hits, depending on the class."""
 
-    # What a list has.
+    # The methods of a list.
 
     def __iter__(self) -> Iterator[Found]:
         return iter(self._all())
@@ -68,23 +71,26 @@ class Results(Generic[Found]):
     def __getitem__(self, key: int | slice) -> Found | Self:
         if not isinstance(key, slice):
             if key < 0:
-                raise ValueError("Negative indexing is not supported: the end of a ranking is not known.")
+                raise ValueError("Negative indexing is not supported: the number of results is not known.")
             page = slice(key, key + 1)
             found = self[page]._all() if self._found is None else self._found[page]
             if not found:
-                raise IndexError("No product is at this rank.")
+                raise IndexError(f"There is no result {key}: the list is shorter.")
             return found[0]
         if key.step is not None or (key.start or 0) < 0 or (key.stop or 0) < 0:
-            raise ValueError("Slice results forwards, without a step.")
+            raise ValueError("A slice of results can have neither a step nor a negative start or stop.")
         start = self._start + (key.start or 0)
         stop = self._stop if key.stop is None else self._start + key.stop
         if self._stop is not None and stop is not None:
             stop = min(stop, self._stop)
-        # A window that begins before DEPTH ends there, as `count()` does: the last page of a paginator may
-        # exceed it. A window that begins at DEPTH is empty: DRF asks for it if the offset is the count.
+        # A slice that begins before DEPTH may end behind it, as the last page of a paginator can; it is cut
+        # at DEPTH. A slice that begins at DEPTH is empty: DRF asks for one if the offset equals the count.
         deep = start >= DEPTH if stop is None else stop > start > DEPTH
         if deep or (stop is not None and stop - start > DEPTH):
-            raise SearchTooDeep(f"Results end at {DEPTH}: {start} to {stop} was asked for. Filter instead.")
+            wanted = f"[{start}:{'' if stop is None else stop}]"
+            raise SearchTooDeep(
+                f"A search has at most {DEPTH} results, so {wanted} is too deep. Filter instead."
+            )
         return self._window(self._ranking, start, stop)
 
     def __len__(self) -> int:
@@ -95,14 +101,20 @@ class Results(Generic[Found]):
             return bool(self[:1])
         return bool(self._all())
 
-    # What a queryset has.
+    # The methods of a queryset.
 
     def filter(self, **lookups: Any) -> Self:
-        """Return the results that meet these lookups too, such as `price__lte=20`. Raises UnknownFilter."""
+        """Return only the results that meet these filters, such as `price__lte=20`.
+
+        Raises UnknownFilter, BadFilterValue.
+        """
         return self._narrowed(parse_filters(self.document, lookups))
 
     def exclude(self, **lookups: Any) -> Self:
-        """Return the results that do not meet all of these lookups. Raises UnknownFilter."""
+        """Return the results without those that meet all of these filters.
+
+        Raises UnknownFilter, BadFilterValue.
+        """
         return self._narrowed(parse_exclusion(self.document, lookups))
 
     def _narrowed(self, conditions: list[Condition]) -> Self:
@@ -110,63 +122,69 @@ class Results(Generic[Found]):
             raise TypeError("Cannot filter results once a slice has been taken.")
         query = self._ranking.query
         query = replace(query, conditions=[*query.conditions, *conditions])
-        return self._window(self._ranking.of(query))
+        return self._window(self._ranking.with_query(query))
 
     def count(self) -> int:
-        """Return how many products there are to page through: at most 1,000."""
+        """Return the number of results, at most 1,000."""
         return max(min(self._ranking.total(), self._end) - self._start, 0)
 
     def exists(self) -> bool:
-        """Return whether anything is found."""
+        """Return True if there is a result."""
         return bool(self)
 
     def first(self) -> Found | None:
-        """Return what is found first, or None."""
+        """Return the first result, or None if there is none."""
         return next(iter(self[:1]), None)
 
-    # What only a search has.
+    # Methods that neither a list nor a queryset has.
 
     def facet(self, key: str, *, limit: int = 100) -> dict[str, int]:
-        """Count what is found for each value of a keyword, the `limit` most frequent first.
+        """Return the number of products for each value of the keyword filter `key`, the most frequent first.
 
-        Empty values are not counted. Raises UnknownFilter.
+        At most `limit` values are returned; the empty value is left out. Every product that the query finds
+        is counted, even beyond rank 1,000, outside the slice or below `min_score`. Raises UnknownFilter.
         """
         if key not in (known := keyword_fields(self.document)):
-            raise UnknownFilter(f"{key!r} is no keyword filter. There are: {', '.join(known) or 'none'}.")
+            filters = ", ".join(known) or "none"
+            raise UnknownFilter(f"{key!r} is no keyword filter. The keyword filters are: {filters}.")
         counts = self._ranking.facet(key, limit + 1)  # one of them may be ""
         return dict([(value, count) for value, count in counts.items() if value][:limit])
 
     def session(self) -> AbstractContextManager[None]:
-        """Return a context manager in which a page, the count and facets open an embedded store only once."""
+        """Return a context manager that opens an embedded store once for all that its block reads.
+
+        Without this, the page, the count and each facet open the store again.
+        """
         return self._ranking.session()
 
-    # The same for asynchronous code, in a thread.
+    # The same methods for asynchronous code. Each runs in a thread.
 
     async def __aiter__(self) -> AsyncIterator[Found]:
         for found in await sync_to_async(self._all)():
             yield found
 
     async def acount(self) -> int:
-        """Like `count()`."""
+        """Return `count()`, computed in a thread."""
         return await sync_to_async(self.count)()
 
     async def aexists(self) -> bool:
-        """Like `exists()`."""
+        """Return `exists()`, computed in a thread."""
         return await sync_to_async(self.exists)()
 
     async def afirst(self) -> Found | None:
-        """Like `first()`."""
+        """Return `first()`, computed in a thread."""
         return await sync_to_async(self.first)()
 
-    # How it is read.
+    # Reading the results.
 
     def _all(self) -> list[Found]:
+        """Return all results of this slice. They are read once."""
         if self._found is None:
             self._found = self._read()
         return self._found
 
     def _page(self) -> list[ScoredPoint]:
-        """Return the points at these ranks."""
+        """Return the points at the ranks of this slice, and send `search_performed` when they are read."""
         if self._points is None:
             started = time.monotonic()
             self._points = self._ranking.page(self._start, self._end)
@@ -181,20 +199,27 @@ class Results(Generic[Found]):
         return self._points
 
     def _hits_with_rows(self) -> list[Hit]:
-        """Return the hits with their rows. If a row is gone, the hits behind it move up."""
+        """Return the hits with their rows.
+
+        Hits whose row no longer exists are left out; later hits fill the page.
+        """
         shown: list[Hit] = []
         wanted = max(self._end - self._start, 0)
         for spare in SPARES:
             end = min(self._end + spare, DEPTH)
             points = self._ranking.page(self._start, end) if spare else self._page()
             shown = self._with_rows(points)
-            nothing_gone, nothing_more = len(shown) == len(points), len(points) < end - self._start
-            if len(shown) >= wanted or nothing_gone or nothing_more:
+            all_shown, no_more = len(shown) == len(points), len(points) < end - self._start
+            if len(shown) >= wanted or all_shown or no_more:
                 break
         return shown[:wanted]
 
     def _with_rows(self, points: list[ScoredPoint]) -> list[Hit]:
-        """Return the hits that may be shown. Products whose row is gone are to be removed."""
+        """Return the hits that may be shown, with their rows.
+
+        Hits whose row no longer exists are left out, and their removal from the index is scheduled. A posted
+        product needs no row if the ranking is `with_posted`.
+        """
         document = self.document
         rows = document.find(document.queryset(), [point.stamp.product_id for point in points])
         shown, gone = [], {}
@@ -211,21 +236,22 @@ class Results(Generic[Found]):
 
 
 class SearchResults(Results[Row]):
-    """The shop's rows in rank order, each with `search_score`.
+    """The rows of the products that a search found, best first. Each row has an attribute `search_score`.
 
-    Posted products without a row in the shop are left out; `hits()` has them.
+    Posted products that have no row in the shop are left out; `hits()` includes them.
     """
 
     def hits(self, *, with_rows: bool = False) -> HitResults:
-        """Return the same search as hits, lazy too, with posted products that have no row in the shop.
+        """Return the results as a lazy list of hits, which includes posted products that have no row.
 
-        With `with_rows` each hit's row is read and set as `instance`; hits whose row is gone are left out.
+        With `with_rows=True`, each hit's row is read and set as `instance`, and hits whose row no longer
+        exists are left out.
         """
-        ranking = self._ranking.of(self._ranking.query, with_posted=True)
+        ranking = self._ranking.with_query(self._ranking.query, with_posted=True)
         return HitResults(ranking, self._start, self._stop, with_rows=with_rows)
 
     async def ahits(self, *, with_rows: bool = False) -> list[Hit]:
-        """Return the hits at these ranks: see `hits()`."""
+        """Return the list of hits that `hits()` describes, read in a thread."""
         return await sync_to_async(lambda: list(self.hits(with_rows=with_rows)))()
 
     def _window(self, ranking: Ranking, start: int = 0, stop: int | None = None) -> Self:
@@ -236,7 +262,7 @@ class SearchResults(Results[Row]):
 
 
 class HitResults(Results[Hit]):
-    """Hits in rank order: ids, scores and payloads."""
+    """The products that a search found, best first, as `Hit` objects: product id, score and payload."""
 
     def __init__(
         self, ranking: Ranking, start: int = 0, stop: int | None = None, *, with_rows: bool = False
@@ -252,6 +278,7 @@ class HitResults(Results[Hit]):
 
 
 def _hit(point: ScoredPoint, instance: Any = None) -> Hit:
+    """Return a point as a hit, and set `search_score` on its row if one is given."""
     if instance is not None:
         instance.search_score = point.score
     return Hit(

@@ -1,20 +1,23 @@
-"""A query → the vectors that the store searches near."""
+"""Turn a query into the vectors that the store searches near."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django.core.cache import cache
 
 from .. import images
 from ..documents.binding import BoundDocument
-from ..exceptions import in_one_line
+from ..encoders import get_encoder
+from ..exceptions import ModelUnavailable, SearchUnavailable, in_one_line
 from ..stores.base import Retriever
 from ..types import IMAGE, TEXT
-from .engine import Engine, model_errors
+from .live_collection import LiveCollection, as_search_unavailable
 from .queries import ImageQuery, MoreLikeThis, Query, TextQuery
 
 if TYPE_CHECKING:
@@ -27,29 +30,30 @@ CACHE_SECONDS = 3600
 FLOAT32_BYTES = 4
 
 
-def get_retrievers(document: BoundDocument, engine: Engine, query: Query) -> list[Retriever] | None:
-    """Return what to search near. An empty list finds everything, in the order of ids; None finds nothing.
+def get_retrievers(document: BoundDocument, live: LiveCollection, query: Query) -> list[Retriever] | None:
+    """Return the vectors to search near. An empty list finds everything, ordered by id; None finds nothing.
 
     Raises ModelChanged, ModelUnavailable, BadImage, StoreUnavailable.
     """
     if isinstance(query, TextQuery):
         if not query.words:
             return []
-        vector = text_vector(engine, document.declaration.query_prompt.replace("{query}", query.words))
+        vector = text_vector(live, document.declaration.query_prompt.replace("{query}", query.words))
         return [Retriever(using=n, vector=vector, weight=w) for n, w in query.weights.items() if w]
     if isinstance(query, ImageQuery):
-        return [Retriever(using=IMAGE, vector=image_vector(engine, query.data))]
-    return stored_vectors(engine, query.product) if isinstance(query, MoreLikeThis) else None
+        return [Retriever(using=IMAGE, vector=image_vector(live, query.data))]
+    return stored_vectors(live, query.product) if isinstance(query, MoreLikeThis) else None
 
 
-def text_vector(engine: Engine, text: str) -> NDArray[np.float32]:
-    """Return the vector of a text, float32 (dimension,), from Django's cache if it is there.
+def text_vector(live: LiveCollection, text: str) -> NDArray[np.float32]:
+    """Return the vector of a text, float32 (dimension,). Django's cache keeps each vector for an hour.
 
-    A cache that does not work makes search slower, not unavailable. Each backend raises its own errors.
+    If the cache fails, the error is logged and the text is embedded again. Every exception of the cache is
+    caught, because each cache backend raises exceptions of its own client library.
     """
     import numpy as np
 
-    encoder = engine.encoder
+    encoder = live.encoder
     digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
     key = f"clip_search:{encoder.fingerprint}:{digest}"
     try:
@@ -57,9 +61,9 @@ def text_vector(engine: Engine, text: str) -> NDArray[np.float32]:
     except Exception as error:
         logger.warning("Cannot read from the cache error=%s", in_one_line(error))
         cached = None
-    if isinstance(cached, bytes) and len(cached) == FLOAT32_BYTES * engine.collection.dimension:
+    if isinstance(cached, bytes) and len(cached) == FLOAT32_BYTES * live.collection.dimension:
         return np.frombuffer(cached, dtype=np.float32)
-    with model_errors():
+    with as_model_unavailable():
         vector: NDArray[np.float32] = encoder.embed_texts([text])[0]
     try:
         cache.set(key, vector.tobytes(), CACHE_SECONDS)
@@ -68,20 +72,23 @@ def text_vector(engine: Engine, text: str) -> NDArray[np.float32]:
     return vector
 
 
-def image_vector(engine: Engine, data: bytes) -> NDArray[np.float32]:
-    """Return the vector of an image file, float32 (dimension,)."""
-    encoder = engine.encoder
+def image_vector(live: LiveCollection, data: bytes) -> NDArray[np.float32]:
+    """Return the vector of an image, float32 (dimension,). `data` is the content of the image file."""
+    encoder = live.encoder
     pixels = images.shrink(data, encoder.image_size)
-    with model_errors():
+    with as_model_unavailable():
         vector: NDArray[np.float32] = encoder.embed_images([pixels])[0]
     return vector
 
 
-def stored_vectors(engine: Engine, product: uuid.UUID | None) -> list[Retriever] | None:
-    """Return the vectors of a product, of several images the first; None if it is not in the index."""
+def stored_vectors(live: LiveCollection, product: uuid.UUID | None) -> list[Retriever] | None:
+    """Return the vectors of a product in the index, or None if the product is not there.
+
+    If the product has several images, only the vector of the first one is used.
+    """
     if product is None:
         return None
-    point = engine.store.get(engine.collection.name, [product], vectors=True).get(product)
+    point = live.store.get(live.collection.name, [product], vectors=True).get(product)
     vectors = point.vectors if point else {}
     found = []
     for name in (IMAGE, TEXT):
@@ -89,3 +96,29 @@ def stored_vectors(engine: Engine, product: uuid.UUID | None) -> list[Retriever]
             vector = vectors[name]
             found.append(Retriever(using=name, vector=vector if vector.ndim == 1 else vector[0]))
     return found or None
+
+
+@contextmanager
+def as_model_unavailable() -> Iterator[None]:
+    """Raise ModelUnavailable if the CLIP model fails, for example because a GPU has no free memory."""
+    try:
+        yield
+    except RuntimeError as error:  # torch raises RuntimeError itself for most failures
+        reason = next(iter(str(error).splitlines()), "")
+        raise ModelUnavailable(
+            f"The CLIP model failed: {reason}. Check CLIP_SEARCH['DEVICE'], or restart this process."
+        ) from error
+
+
+def warm_up() -> bool:
+    """Load the part of the CLIP model that embeds words, so that the first search does not wait for it.
+
+    Call this when a web process starts, for example in gunicorn's `post_worker_init`. Return True if the
+    model was loaded. If not, log the error and return False, so that the shop starts in any case.
+    """
+    try:
+        with as_search_unavailable(), as_model_unavailable():
+            get_encoder().warm_up(images=False)
+    except SearchUnavailable:
+        return False
+    return True

@@ -104,9 +104,9 @@ class Bench:
 
     def __init__(self, document: Any) -> None:
         from clip_search.encoders import get_encoder
-        from clip_search.searching.engine import get_engine
+        from clip_search.searching.live_collection import get_live_collection
 
-        self.document, self.encoder, self.engine = document, get_encoder(), get_engine(document)
+        self.document, self.encoder, self.live = document, get_encoder(), get_live_collection(document)
         self.encoder.warm_up(images=False)
         self.texts = queries()
 
@@ -126,10 +126,10 @@ class Bench:
         from clip_search.stores.embedded.engine import search_of
         from clip_search.types import IMAGE, TEXT
 
-        store: Any = self.engine.store
+        store: Any = self.live.store
         retrievers = [Retriever(using=TEXT, vector=vector), Retriever(using=IMAGE, vector=vector)]
         fused = search_of(store._edge, Query(retrievers=retrievers, limit=PAGE, depth=DEPTH), None)
-        with store.session(self.engine.collection.name, stay_open=True) as shard:
+        with store.session(self.live.collection.name, stay_open=True) as shard:
             shard.query(store._edge.QueryRequest(limit=PAGE, offset=0, with_payload=True, **fused))
 
     def round(self) -> dict[str, float]:

@@ -139,11 +139,11 @@ def engine(
     """Return the ranking that the package gives with these weights, and another RRF constant if asked."""
     from unittest.mock import patch
 
-    from clip_search.searching.queries import as_shares
+    from clip_search.searching.queries import scale_weights
     from clip_search.stores.base import Query, Retriever
     from clip_search.stores.embedded import store
 
-    shares = {using: share for using, share in as_shares(weights).items() if share}
+    shares = {using: share for using, share in scale_weights(weights).items() if share}
 
     def rank(vector: np.ndarray, text: str) -> list[int]:
         retrievers = [Retriever(using=using, vector=vector, weight=share) for using, share in shares.items()]

@@ -67,7 +67,7 @@ def test_a_page_beyond_the_last_is_empty(shop):
 
 @pytest.mark.parametrize("window", [slice(1001, 1024), slice(1000, None), slice(5000, 5001), slice(0, 1001)])
 def test_too_deep_is_an_error_that_says_so(shop, window):
-    with pytest.raises(SearchTooDeep, match="end at 1000"):
+    with pytest.raises(SearchTooDeep, match="at most 1000 results"):
         ProductDocument.search("mug")[window]
 
 
@@ -82,7 +82,7 @@ def test_the_last_window_of_a_pager_may_reach_over(shop):
 
 @pytest.mark.parametrize("window", [slice(None, None, 2), slice(-3, None), slice(0, -1)])
 def test_windows_that_a_ranking_does_not_have(shop, window):
-    with pytest.raises(ValueError, match="forwards"):
+    with pytest.raises(ValueError, match="neither a step nor"):
         ProductDocument.search("mug")[window]
 
 

@@ -19,7 +19,7 @@ def test_similar_ones_by_picture_and_words_and_never_itself(any_store, document,
     with_pictures(products, COLOURS * 3)
     index(document)
     failure = fail_with(AssertionError("the model was asked"))
-    monkeypatch.setattr("clip_search.searching.engine.get_encoder", failure)
+    monkeypatch.setattr("clip_search.searching.live_collection.get_encoder", failure)
     red_mug = products[0]
     results = ProductDocument.similar_to(red_mug)
     assert all("red" in product.name or "mug" in product.name for product in results[:2])
