@@ -1,4 +1,7 @@
-"""The function that RQ runs, and its time budget. A job is a wake-up call: it carries no content."""
+"""The function that RQ jobs run, and the time that each job may take.
+
+An RQ job only wakes a worker. What is to be indexed is in the index entries, not in the job.
+"""
 
 from __future__ import annotations
 
@@ -19,33 +22,36 @@ from .types import Report
 logger = logging.getLogger(__name__)
 
 SECONDS_A_JOB = 20.0
-"""RQ's SimpleWorker sends no heartbeat during a job, so jobs are short and enqueue the rest."""
+"""How long an RQ job claims entries. It must be short: RQ's SimpleWorker sends no heartbeat during a job.
+
+If more entries are due after this time, the job enqueues another one.
+"""
 SECONDS_TO_FINISH = 5.0
-"""After a request to stop, a batch under way may finish this long; then it is released."""
+"""How long a worker that was asked to stop may finish its batches. Then it releases them."""
 
 
 class WorkerState:
-    """What this worker process knows: whether it was asked to stop, and how many workers share its queue."""
+    """The state of this worker process: if it was asked to stop, and the number of workers of its queue."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget a request to stop and the other workers."""
+        """Reset this to the state of a worker that was just started and is the only one."""
         self.workers = 1
         self._stop_requested: float | None = None
 
     def request_stop(self) -> None:
-        """Ask this process to claim no more work."""
+        """Make this process claim no more entries. Its batches have SECONDS_TO_FINISH seconds to finish."""
         self._stop_requested = self._stop_requested or time.monotonic()
 
     @property
     def is_stopping(self) -> bool:
-        """Whether no more work is to be claimed."""
+        """Return True if the worker was asked to stop, so no more entries may be claimed."""
         return self._stop_requested is not None
 
     def must_abandon(self) -> bool:
-        """Return whether the batch under way is to be given back."""
+        """Return True if the time to finish is over, so the claims on unfinished entries must be released."""
         requested = self._stop_requested
         return requested is not None and time.monotonic() - requested > SECONDS_TO_FINISH
 
@@ -54,21 +60,24 @@ worker_state = WorkerState()
 
 
 def index_due(document_name: str) -> None:
-    """Index what is due of a document for a while. If more is due, other workers are woken too."""
+    """Index the due entries of a document for up to SECONDS_A_JOB seconds.
+
+    Wake another worker if entries are still due after the first batch, and again when the time is over.
+    """
     document = registry.get(document_name)
     if document is None:
-        logger.warning("No such document any more document=%s", document_name)
+        logger.warning("No document of this name is registered, nothing to do document=%s", document_name)
         return
     budget = TimeBudget(document)
     try:
         expand_related(document, goes_on=lambda: not budget.is_over)
         for report in indexing.index_due(
-            document, claiming=budget.next_batch, abandon=worker_state.must_abandon
+            document, next_batch_size=budget.next_batch, should_abandon=worker_state.must_abandon
         ):
             budget.report += report
         budget.hand_over()
     except indexing.Stopped:
-        logger.info("Stopping, the batch under way is given back document=%s", document_name)
+        logger.info("Stopping, unfinished products will be indexed later document=%s", document_name)
         budget.hand_over()
     except (BackendUnavailable, DatabaseError) as error:
         logger.warning(
@@ -79,7 +88,7 @@ def index_due(document_name: str) -> None:
 
 
 class TimeBudget:
-    """The time that one job works."""
+    """Measures the time of one RQ job, and wakes other workers if entries are due that it cannot index."""
 
     def __init__(self, document: BoundDocument) -> None:
         self.document = document
@@ -89,59 +98,67 @@ class TimeBudget:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the job began."""
+        """Return the seconds since the job began."""
         return time.monotonic() - self._started
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more is to be claimed."""
+        """Return True if the job must claim no more entries."""
         return worker_state.is_stopping or self.seconds >= SECONDS_A_JOB
 
     def next_batch(self) -> int:
-        """Return how many products to claim next, 0 for no more. Called before each batch.
+        """Return how many entries to claim next, or 0 to claim no more.
 
-        Before the second batch, what is left is announced once, for a worker that is idle.
+        The pipeline calls this before each claim. The second call wakes another worker if entries are still
+        due, so that an idle one can help.
         """
         self._claims += 1
         if self._claims == 2:
-            self._announce()
+            self._wake_another()
         return 0 if self.is_over else fair_share(self.document)
 
     def hand_over(self) -> None:
-        """Announce what is left if the time is over.
+        """Wake another worker if entries are still due when this job must end.
 
-        Products that were saved during this job were announced while this job had claimed them.
+        Products that were saved during this job need this too: the worker that their save woke may have found
+        them claimed by this job.
         """
         if self.is_over:
-            self._announce()
+            self._wake_another()
 
-    def _announce(self) -> None:
+    def _wake_another(self) -> None:
+        """Enqueue another RQ job if entries or related changes are due."""
         if _something_is_due(self.document):
             queue.wake(self.document)
 
 
 def fair_share(document: BoundDocument) -> int:
-    """Return how many products this worker should claim at once: the fewer are left, the fewer.
+    """Return how many entries this worker should claim at once: the fewer are due, the smaller the number.
 
-    Otherwise one worker would hold what the others, idle by then, could do. This is guided self-scheduling
-    (Polychronopoulos & Kuck, IEEE Transactions on Computers C-36, 1987) with two batches under way.
+    With a constant number, one worker would claim the last entries while the others are idle. This is guided
+    self-scheduling (Polychronopoulos & Kuck, IEEE Transactions on Computers C-36, 1987).
     """
     if worker_state.workers == 1:
         return indexing.BATCH
-    shares = indexing.AHEAD * worker_state.workers
+    shares = indexing.BATCHES_UNDER_WAY * worker_state.workers
     due = IndexEntry.objects.of(document).due()[: shares * indexing.BATCH].count()
     return max(SMALLEST_BATCH, due // shares)
 
 
 def sweep() -> int:
-    """Wake a worker for every document of which something is due. Return for how many."""
+    """Wake a worker for every document that has due entries or related changes.
+
+    Idle workers call this regularly, because a save cannot wake a worker while Redis is down. Return the
+    number of RQ jobs that were enqueued.
+    """
     return sum(queue.wake(document) for document in registry if _something_is_due(document))
 
 
 def _something_is_due(document: BoundDocument) -> bool:
+    """Return True if the document has due entries or related changes; False if its database fails."""
     changes = RelatedChange.objects.using(document.using).filter(document=document.name)
     try:
         return IndexEntry.objects.of(document).due().exists() or changes.exists()
-    except DatabaseError as error:  # the other documents may live on another database
-        logger.warning("Cannot sweep document=%s error=%s", document.name, in_one_line(error))
+    except DatabaseError as error:  # go on with the other documents, which may be on another database
+        logger.warning("Cannot look for due entries document=%s error=%s", document.name, in_one_line(error))
         return False

@@ -1,8 +1,8 @@
-"""Claimed entries become points: `index_due()` runs the pipeline."""
+"""Turn claimed entries into points of the store. `index_due()` is the way in for jobs and commands."""
 
 from __future__ import annotations
 
 from .embedding import Stopped
-from .pipeline import AHEAD, BATCH, LEASE, index_due
+from .pipeline import BATCH, BATCHES_UNDER_WAY, LEASE, index_due
 
-__all__ = ["AHEAD", "BATCH", "LEASE", "Stopped", "index_due"]
+__all__ = ["BATCH", "BATCHES_UNDER_WAY", "LEASE", "Stopped", "index_due"]

@@ -1,11 +1,12 @@
-"""The stages of one document, run one after the other, with threads between them.
+"""Index the due entries of one document: claim, read, load images, embed, write, finish.
 
     claim ─▶ read ─▶ load images ─▶ embed ─▶ write ─▶ finish
              rows,   threads        one      store    entries
              points                 thread
 
-While one batch is embedded, the images of the next are loaded: at most `AHEAD` batches are under way. When
-the model has finished a batch, it is written and the next one is read, in one opening of the store.
+While one batch is embedded, the images of the next batch are loaded. At most `BATCHES_UNDER_WAY` batches are
+between reading and writing at any time. When a batch is embedded, the store is opened once: the batch is
+written, and the stored points of the newly claimed entries are read.
 """
 
 from __future__ import annotations
@@ -35,20 +36,24 @@ from .targets import Target, get_target, opened
 from .writing import backoff, finish, write
 
 LEASE = timedelta(seconds=60)
-"""How long a claim lasts without being renewed: as long as the entries of a killed worker wait."""
-AHEAD = 2
-"""Batches under way at once: one is embedded while the images of the next are loaded."""
+"""How long a claim lasts if it is not renewed. The entries of a killed worker wait this long."""
+BATCHES_UNDER_WAY = 2
+"""The most batches between reading and writing: one is embedded while the images of another are loaded."""
 POLL_SECONDS = 0.5
-"""How often, while the model works, the pipeline looks whether to stop or to renew a lease."""
-REPAIRS = 3
-"""How often a run tolerates a missing collection."""
+"""How often the pipeline, while it waits for the CLIP model, checks whether to stop or to renew claims."""
+MAX_RETRIES = 3
+"""How often a pipeline retries after CollectionMissing although no collection is missing."""
 BATCH = 128
-"""Entries a claim. Large enough to share the cost of statements and of opening a store."""
+"""Entries per claim: enough that the SQL statements and opening the store cost little for each entry."""
+LARGE_BATCH = ROWS_PER_STATEMENT
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Claimed entries on their way, and the model's work on those that need it."""
+    """Claimed entries with the content of their products, and the future of their embedding.
+
+    `embedding` is None if no item of the batch needs embedding.
+    """
 
     target: Target
     items: Sequence[Item]
@@ -56,24 +61,27 @@ class Batch:
 
     @property
     def entries(self) -> list[IndexEntry]:
-        """The claimed entries."""
+        """Return the claimed entries of the batch."""
         return [item.entry for item in self.items]
 
 
 class Pipeline:
-    """The stages of one document, and the threads between them. Use as a context manager."""
+    """Indexes the due entries of one document. It is a context manager that ends its threads on exit."""
 
     def __init__(
-        self, document: BoundDocument, claiming: Callable[[], int], abandon: Callable[[], bool]
+        self,
+        document: BoundDocument,
+        next_batch_size: Callable[[], int],
+        should_abandon: Callable[[], bool],
     ) -> None:
         self.document = document
-        self.claiming = claiming
-        self.abandon = abandon
+        self.next_batch_size = next_batch_size
+        self.should_abandon = should_abandon
         self._loader = ImageLoader()
-        self._model = ThreadPoolExecutor(1, thread_name_prefix="clip_search-embed")
-        self._repairs = 0
-        self._waiting: deque[Batch] = deque()
-        self._last_needed_model = True
+        self._embedding_thread = ThreadPoolExecutor(1, thread_name_prefix="clip_search-embed")
+        self._retries = 0
+        self._under_way: deque[Batch] = deque()
+        self._last_needed_embedding = True
         self._limit = BATCH
         self._renewed = time.monotonic()
 
@@ -81,113 +89,130 @@ class Pipeline:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.release()  # first, because a storage that hangs keeps a thread, and so this process, waiting
+        self.release()  # before the threads end: one that reads from a hanging storage may end much later
         self._loader.shut_down()
-        self._model.shutdown(cancel_futures=True)
+        self._embedding_thread.shutdown(cancel_futures=True)
 
     def release(self) -> None:
-        """Give back what is claimed and not finished."""
-        for batch in self._waiting:
+        """Release the claims on all entries that are not finished."""
+        for batch in self._under_way:
             IndexEntry.objects.of(self.document).release(batch.entries)
-        self._waiting.clear()
+        self._under_way.clear()
 
     def run(self, only: Sequence[uuid.UUID] | None = None) -> Iterator[Report]:
-        """Index what is due, batch by batch, until nothing is. Raises BackendUnavailable, SetupError."""
-        get_target(self.document)  # if the settings are at fault, no entry is touched
+        """Index due entries, batch by batch, and yield a report for each, until nothing is due.
+
+        With `only`, other entries than those with these uuids are left alone. Raises BackendUnavailable,
+        SetupError, Stopped, DatabaseError.
+        """
+        get_target(self.document)  # creates the first collection; if it raises, no entry has been claimed
         while True:
-            with self._repairing():
+            with self._recreating_collections():
                 self._renew()
-                first = self._waiting[0].embedding if self._waiting else None
-                is_ready = first is not None and (first.done() or len(self._waiting) >= AHEAD)
-                done = self._embedded() if is_ready else None
-                self._limit = self.claiming()
-                # a large batch if the last needed no model, since then opening the store costs most
-                size = self._limit if self._last_needed_model else max(self._limit, ROWS_PER_STATEMENT)
+                first = self._under_way[0].embedding if self._under_way else None
+                is_full = len(self._under_way) >= BATCHES_UNDER_WAY
+                must_take_first = first is not None and (first.done() or is_full)
+                embedded = self._wait_for_oldest() if must_take_first else None
+                self._limit = self.next_batch_size()
+                # If the previous batch needed no embedding, claim more: then opening the store takes longest.
+                size = self._limit if self._last_needed_embedding else max(self._limit, LARGE_BATCH)
                 queryset = IndexEntry.objects.of(self.document)
                 entries = queryset.claim(size, LEASE, only) if self._limit else []
-                if not entries and not self._waiting:
+                if not entries and not self._under_way:
                     return
                 if not entries:
-                    done = self._embedded()
-                if report := self._step(done, entries):
+                    embedded = self._wait_for_oldest()
+                if report := self._step(embedded, entries):
                     yield report
 
-    def _step(self, done: Batch | None, entries: Sequence[IndexEntry]) -> Report | None:
-        """Write what is embedded or needs no model, and start the rest, in one opening of the store.
+    def _step(self, embedded: Batch | None, entries: Sequence[IndexEntry]) -> Report | None:
+        """Write the embedded batch, read the new entries, write those that need no embedding, embed the rest.
 
-        The database is never written to while the store is open: a process that locks in the other order
-        would deadlock with us.
+        Return the report of all that was written, or None. The database is never written to while the store
+        is open: a process that locks the two in the other order would deadlock with this one.
         """
-        batches = [done] if done else []
+        batches = [embedded] if embedded else []
         try:
-            with released_on_error(self.document, [*entries, *(done.entries if done else ())]):
-                # after the claim: a collection that was created before it has what is indexed of these
-                # entries
+            with released_on_error(self.document, [*entries, *(embedded.entries if embedded else ())]):
+                # Only after the claim: then a collection that was created before the claim is in the target,
+                # and these entries are written to it too.
                 target = get_target(self.document)
                 items = read_items(target, entries, partial(self._renew, entries))
                 with opened(target, *(batch.target for batch in batches)):
-                    if done:
-                        write(done.target, done.items)
+                    if embedded:
+                        write(embedded.target, embedded.items)
                     read_points(target, items, vectors=True)
-                    waiting, ready = split_by_model(items)
+                    to_embed, ready = split_by_model(items)
                     if ready:
                         write(target, ready)
                         batches.append(Batch(target, ready))
                 if entries:
-                    self._start(target, waiting)
+                    self._start(target, to_embed)
                 reports = [finish(batch.target, batch.items) for batch in batches]
                 return Report.total(reports) if reports else None
         finally:
-            if done:
-                self._waiting.popleft()
+            if embedded:
+                self._under_way.popleft()
 
     def _start(self, target: Target, items: Sequence[Item]) -> None:
-        """Load and embed items in threads; what exceeds a batch is given back."""
-        self._last_needed_model = bool(items)
+        """Start to load and embed the items in threads. Items beyond the batch size are released."""
+        self._last_needed_embedding = bool(items)
         items, surplus = items[: self._limit], items[self._limit :]
         if surplus:
             IndexEntry.objects.of(self.document).release([item.entry for item in surplus])
         if items:
             for item in items:
                 self._loader.load(item, target.encoder)
-            embedding = self._model.submit(embed, target.encoder, items, self.abandon)
-            self._waiting.append(Batch(target, items, embedding))
+            embedding = self._embedding_thread.submit(embed, target.encoder, items, self.should_abandon)
+            self._under_way.append(Batch(target, items, embedding))
 
-    def _embedded(self) -> Batch:
-        """Wait for the oldest batch under way, renewing claims, and return it. Raises Stopped."""
-        batch = self._waiting[0]
+    def _wait_for_oldest(self) -> Batch:
+        """Return the oldest batch under way when it is embedded. Claims are renewed while waiting.
+
+        Raises Stopped, and the errors of embedding.
+        """
+        batch = self._under_way[0]
         with released_on_error(self.document, batch.entries):
             if batch.embedding:
                 while not wait([batch.embedding], timeout=POLL_SECONDS).done:
-                    if self.abandon():
-                        raise Stopped  # the model, or a storage, may take longer than there is time
+                    if self.should_abandon():
+                        raise Stopped  # embedding may take longer than the time that is left to stop
                     self._renew()
                 batch.embedding.result()
         return batch
 
     def _renew(self, entries: Sequence[IndexEntry] = ()) -> None:
-        """Renew the claims of these and of all entries under way, after a third of the lease."""
+        """Renew the claims on `entries` and on all entries under way.
+
+        Does nothing until a third of the lease has passed since the last renewal.
+        """
         if time.monotonic() < self._renewed + LEASE.total_seconds() / 3:
             return
         self._renewed = time.monotonic()
-        claimed = [entry for batch in self._waiting for entry in batch.entries]
+        claimed = [entry for batch in self._under_way for entry in batch.entries]
         IndexEntry.objects.of(self.document).renew([*claimed, *entries], LEASE)
 
     @contextmanager
-    def _repairing(self) -> Iterator[None]:
-        """Replace a collection that the store has lost, and go on."""
+    def _recreating_collections(self) -> Iterator[None]:
+        """Release all claims if the block raises CollectionMissing, and recreate what the store has lost."""
         try:
             yield
         except CollectionMissing:
             self.release()
-            self._repairs += 1
-            if not recreate_missing(self.document) and self._repairs > REPAIRS:
-                raise  # otherwise the collection was swapped for another since the claim
+            self._retries += 1
+            # If nothing was missing, a rebuild swapped the collection since the claim. Then try again, but at
+            # most MAX_RETRIES times.
+            if not recreate_missing(self.document) and self._retries > MAX_RETRIES:
+                raise
 
 
 @contextmanager
 def released_on_error(document: BoundDocument, entries: Sequence[IndexEntry]) -> Iterator[None]:
-    """Give the entries back if the block fails: at once if they could be indexed now, else after a delay."""
+    """Release the claims on the entries if the block raises, and raise the error again.
+
+    The entries stay pending. They are due at once if neither they nor something outside, such as Qdrant, is
+    the cause; otherwise they are due after a delay.
+    """
     queryset = IndexEntry.objects.of(document)
     try:
         yield
@@ -196,7 +221,9 @@ def released_on_error(document: BoundDocument, entries: Sequence[IndexEntry]) ->
             queryset.release(entries)
         elif isinstance(error, BackendUnavailable | DatabaseError):
             queryset.release(entries, backoff(max(entry.attempts for entry in entries)), str(error))
-        else:  # one of them may be the cause: with a delay of its own, it is soon claimed without the others
+        else:
+            # One of the entries may be the cause. Each gets its own random delay, so that it is soon claimed
+            # without the others.
             for entry in entries:
                 queryset.release([entry], backoff(entry.attempts), f"{type(error).__name__}: {error}")
         raise
@@ -209,16 +236,17 @@ def index_due(
     document: BoundDocument,
     *,
     product_ids: Sequence[str] | None = None,
-    claiming: Callable[[], int] = lambda: BATCH,
-    abandon: Callable[[], bool] = lambda: False,
+    next_batch_size: Callable[[], int] = lambda: BATCH,
+    should_abandon: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
-    """Index what is due, or what of these products is, and yield a report for each batch.
+    """Index the due entries of a document, or only those of `product_ids`, and yield a report for each batch.
 
-    `claiming()` is called before each batch and returns its size, 0 for no more. Once `abandon()` returns
-    True, batches under way are given back. Raises BackendUnavailable if something outside does not work now,
-    and SetupError if the settings cannot work; in both cases the entries stay due.
+    `next_batch_size()` is called before each claim; when it returns 0, no more entries are claimed. When
+    `should_abandon()` returns True, the claims on unfinished entries are released and Stopped is raised.
+    Raises BackendUnavailable if something outside, such as Qdrant, does not work now, SetupError if the
+    settings are wrong, and DatabaseError. After any error, the unfinished entries stay pending.
     """
-    with Pipeline(document, claiming, abandon) as pipeline:
+    with Pipeline(document, next_batch_size, should_abandon) as pipeline:
         if product_ids is None:
             yield from pipeline.run()
             return

@@ -49,7 +49,7 @@ def rebuild(document: BoundDocument, *, batch_size: int = BATCH) -> Iterator[Rep
         while stale.exists():
             stale.mark_all_due()
             before = stale.count()
-            for report in index_due(document, claiming=lambda: batch_size):
+            for report in index_due(document, next_batch_size=lambda: batch_size):
                 if not _renew_lease(collection, token):
                     raise RebuildRunning  # this process stalled, and another one continues
                 yield report
@@ -58,7 +58,7 @@ def rebuild(document: BoundDocument, *, batch_size: int = BATCH) -> Iterator[Rep
             time.sleep(0.1)  # other workers may have claimed the last of them
         swap(collection, token)
         if stale.mark_all_due():  # what a worker with the former model finished just before the swap
-            yield from index_due(document, claiming=lambda: batch_size)
+            yield from index_due(document, next_batch_size=lambda: batch_size)
 
 
 def start(document: BoundDocument) -> Collection:

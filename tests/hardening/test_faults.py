@@ -19,7 +19,7 @@ from django.core.files.base import ContentFile
 from django.db import transaction
 
 from clip_search import jobs
-from clip_search.indexing.pipeline import AHEAD
+from clip_search.indexing.pipeline import BATCHES_UNDER_WAY
 from clip_search.models import IndexEntry
 from clip_search.worker import SECONDS_TO_DROP
 from tests.chaos import oracle
@@ -194,7 +194,7 @@ def test_a_worker_is_killed_at_random_points(products, kills, start_worker, coun
     assert all_indexed(120)
     assert differences(points()) == []
     for kind in ("text", "image"):  # what a worker has under way are two batches
-        assert sum(embedded(counts, kind).values()) <= products + kills * AHEAD * batch
+        assert sum(embedded(counts, kind).values()) <= products + kills * BATCHES_UNDER_WAY * batch
     assert not [path for path in temporary.rglob("*") if path.is_file()]
 
 

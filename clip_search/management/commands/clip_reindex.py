@@ -114,7 +114,7 @@ class Command(DocumentCommand):
         """Index what is due, and wait for what others have claimed, at most until their leases end."""
         patience = time.monotonic() + 1.2 * indexing.LEASE.total_seconds()
         while True:
-            yield from indexing.index_due(document, product_ids=ids, claiming=lambda: batch_size)
+            yield from indexing.index_due(document, product_ids=ids, next_batch_size=lambda: batch_size)
             held = self.pending(document, ids).exclude(claim=None)  # or were, a moment ago
             if not held.exists() or time.monotonic() > patience:
                 return

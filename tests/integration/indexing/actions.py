@@ -26,7 +26,7 @@ State = IndexEntry.State
 
 
 def reports(limit: int = indexing.BATCH, **options) -> Iterator[Report]:
-    return indexing.index_due(DOCUMENT, **{"claiming": lambda: limit} | options)
+    return indexing.index_due(DOCUMENT, **{"next_batch_size": lambda: limit} | options)
 
 
 def index(limit: int = indexing.BATCH, **options) -> Report:

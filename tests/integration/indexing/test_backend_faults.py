@@ -190,7 +190,7 @@ def test_abandoning_gives_back_what_is_under_way(monkeypatch):
     product = Product.objects.create(name="Chair", sku="C")
     show(product, "red")
     with pytest.raises(indexing.Stopped):
-        index(abandon=lambda: True)
+        index(should_abandon=lambda: True)
     assert (entry(product).state, entry(product).claim, entry(product).attempts) == (State.PENDING, None, 0)
 
 
@@ -209,7 +209,7 @@ def test_a_storage_that_hangs_does_not_keep_the_claims_of_who_has_to_stop(monkey
     monkeypatch.setattr(FileSystemStorage, "open", hang)
     monkeypatch.setattr(IndexEntryQuerySet, "release", lambda *args: (release(*args), released.set()))
     with pytest.raises(indexing.Stopped):
-        index(abandon=stop.is_set)
+        index(should_abandon=stop.is_set)
     assert in_time == [True]
     assert entry(product).claim is None
 

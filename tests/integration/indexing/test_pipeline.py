@@ -61,7 +61,7 @@ def test_images_go_to_the_model_in_its_batches_and_stopping_is_asked_before_each
         encoder, "embed_images", lambda images: (sizes.append(len(images)), embed_images(images))[1]
     )
     with pytest.raises(indexing.Stopped):
-        index(abandon=lambda: len(sizes) == 2)
+        index(should_abandon=lambda: len(sizes) == 2)
     assert sizes == [4, 4]
     assert not IndexEntry.objects.exclude(claim=None).exists()
     assert index().embedded == 10
@@ -91,7 +91,7 @@ def test_no_more_is_claimed_once_told():
     for number in range(9):
         Product.objects.create(name=f"Chair {number}", sku="C")
     asked = iter([2, 2])
-    assert index(claiming=lambda: next(asked, 0)).embedded == 4
+    assert index(next_batch_size=lambda: next(asked, 0)).embedded == 4
     assert IndexEntry.objects.filter(claim=None, state=State.PENDING).count() == 5
 
 
@@ -160,7 +160,7 @@ def test_what_is_embedded_does_not_wait_for_all_that_needs_no_model(monkeypatch)
     Product.objects.filter(pk=products[0].pk).update(name="Stool")
     for product in products:  # one after the other, so that the stool is claimed first
         DOCUMENT.declaration.reindex([product])
-    monkeypatch.setattr(pipelines, "ROWS_PER_STATEMENT", 1)
+    monkeypatch.setattr(pipelines, "LARGE_BATCH", 1)
     monkeypatch.setattr(pipelines, "LEASE", timedelta(0))
     renewed = []
     renew = IndexEntryQuerySet.renew

@@ -196,4 +196,4 @@ def test_a_set_up_at_fault_is_raised(queue, settings):
 
 def test_a_document_that_is_no_more_is_no_fault(queue, caplog):
     jobs.index_due("discontinued")
-    assert "No such document" in caplog.text
+    assert "No document of this name" in caplog.text
