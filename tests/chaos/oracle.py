@@ -110,11 +110,9 @@ def expected(posted: Collection[str] = ()) -> dict[str, Seen]:
 
 
 def of_row(product: Product) -> Seen:
-    payload = {
-        "tag": sorted(product.tags.values_list("name", flat=True)),
-        "price": float(product.price),
-        "in_stock": product.in_stock,
-    }
+    payload = {"price": float(product.price), "in_stock": product.in_stock}
+    if tags := sorted(product.tags.values_list("name", flat=True)):
+        payload["tag"] = tags
     if product.category:
         payload["category"] = product.category.slug
     image = product.images.order_by("position", "pk").first()
