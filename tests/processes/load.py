@@ -35,10 +35,10 @@ class Load:
         self.seconds: list[float] = []
 
     async def client(self, number: int) -> None:
-        """Post one product after the other, each again and again under another name."""
+        """Post one product after the other, each again and again under another name; at least one request."""
         await asyncio.sleep(number / 200)
         for turn in itertools.count():
-            if time.monotonic() > self.until:
+            if turn and time.monotonic() > self.until:
                 return
             product_id, name = f"c{number}-{turn % PRODUCTS_A_CLIENT}", f"Mug {number} {turn}"
             started = time.monotonic()
