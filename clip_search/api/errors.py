@@ -33,6 +33,14 @@ class Unavailable(APIException):
         self.wait = wait
 
 
+class LengthRequired(APIException):
+    """A 411: under WSGI, and to DRF, a body without Content-Length is empty."""
+
+    status_code = 411
+    default_code = "length_required"
+    default_detail = "The body has no Content-Length. Send that header, and not Transfer-Encoding: chunked."
+
+
 class Conflict(APIException):
     """A 409: another request was the last to change the product."""
 

@@ -43,8 +43,9 @@ DESCRIPTIONS: Final[Mapping[int, str]] = {
     403: "Not allowed.",
     404: "Not found.",
     409: "Another request was the last to change the product.",
+    411: "The body has no `Content-Length`.",
     413: "The request is too large.",
-    415: "The content type is not supported.",
+    415: "The content type, or the encoding of the body, is not supported.",
     429: "Too many requests; `Retry-After` says when to try again.",
     503: "Qdrant or the model is unavailable; `Retry-After` says when to try again.",
 }

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from django.http import Http404, HttpRequest, QueryDict
 from django.urls import reverse
-from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework.exceptions import ParseError, UnsupportedMediaType, ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import SAFE_METHODS, BasePermission
@@ -24,7 +24,7 @@ from ..documents.binding import BoundDocument
 from ..models import Collection, IndexEntry, PostedProduct
 from ..searching import search, search_by_image, similar_to
 from . import permissions, responses
-from .errors import Conflict, Unavailable, as_http
+from .errors import Conflict, LengthRequired, Unavailable, as_http
 from .parsers import FormParser, JSONParser, MultiPartParser
 from .schema import ApiSchema, hidden, operation
 from .search import filters_of, is_indexed, page_of
@@ -73,7 +73,9 @@ class ApiView(APIView):
         return super().initialize_request(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        self.check_body_size(request)  # before anything, even the CSRF check, reads the body
+        # before anything, even the CSRF check, reads the body
+        check_coding(request)
+        self.check_body_size(request)
         super().initial(request, *args, **kwargs)
 
     def check_body_size(self, request: Request) -> None:
@@ -83,6 +85,20 @@ class ApiView(APIView):
 
     def handle_exception(self, exc: Exception) -> Response:
         return super().handle_exception(as_http(exc))
+
+
+def check_coding(request: Request) -> None:
+    """Refuse a body that would be read as empty, or undecoded."""
+    if request.method != "POST":
+        return
+    coding = request.META.get("HTTP_CONTENT_ENCODING", "")
+    if coding.strip().lower() not in ("", "identity"):
+        message = (
+            f"A body with Content-Encoding {coding!r:.30} is not read. Send it as it is, without compression."
+        )
+        raise UnsupportedMediaType(coding, message)
+    if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
+        raise LengthRequired
 
 
 def content_length(request: Request) -> int:
@@ -119,7 +135,7 @@ class IndexProduct(ApiView):
         "index_product",
         request=ProductSerializer,
         responses={200: responses.IndexedSerializer},
-        errors=(409, 415),
+        errors=(409, 411, 415),
     )
     def post(self, request: Request) -> Response:
         """Index a product now, and answer once it is searchable."""
@@ -162,7 +178,7 @@ class IndexProductWithImage(ImageView, IndexProduct):
         "index_product_with_image",
         request={"multipart/form-data": ProductWithImageSerializer},
         responses={202: responses.QueuedSerializer},
-        errors=(415,),
+        errors=(411, 415),
     )
     def post(self, request: Request) -> Response:
         """Save a product with its image, and queue it for a worker."""
@@ -261,7 +277,7 @@ class Search(SearchView, ImageView):
         parameters=[NearSerializer],
         request=ImageSerializer,
         responses={200: responses.ResultsSerializer},
-        errors=(415,),
+        errors=(411, 415),
     )
     def post(self, request: Request) -> Response:
         """Find products by a photo. Parameters may be in the address or in the form."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import struct
 import zlib
@@ -173,6 +174,35 @@ def test_client_that_hangs_up_gets_a_400(client, monkeypatch):
 def test_odd_content_length_is_400(client, length):
     answer = client.post(SYNC, b"{}", content_type="application/json", CONTENT_LENGTH=length)
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("url", [SYNC, ASYNC, SEARCH])
+@pytest.mark.parametrize("coding", ["gzip", "br", "identity, GZIP", "x" * 5000])
+def test_a_compressed_body_is_415(client, url, coding):
+    body, kind = gzip.compress(json.dumps(FIELDS).encode()), "application/json"
+    answer = client.post(url, body, content_type=kind, headers={"content-encoding": coding})
+    assert answer.status_code == 415
+    assert "without compression" in answer.json()["detail"]
+    assert len(answer.content) < 300
+
+
+def test_a_body_that_is_not_compressed_may_say_so(client):
+    for coding in ("identity", "Identity", ""):
+        assert client.post(SYNC, FIELDS, headers={"content-encoding": coding}).status_code == 200
+    assert client.get(SEARCH, {"q": "mug"}, headers={"content-encoding": "gzip"}).status_code == 200
+
+
+@pytest.mark.parametrize("url", [SYNC, ASYNC, SEARCH])
+@pytest.mark.parametrize("length", ["", None])
+def test_a_chunked_body_is_411(client, url, length):
+    chunked = {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": length}
+    answer = client.post(url, FIELDS, **chunked)
+    assert answer.status_code == 411
+    assert "Content-Length" in answer.json()["detail"]
+
+
+def test_a_chunked_body_whose_length_the_server_has_counted_is_read(client):
+    assert client.post(SYNC, FIELDS, HTTP_TRANSFER_ENCODING="chunked").status_code == 200
 
 
 @pytest.mark.parametrize(
