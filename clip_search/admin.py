@@ -285,8 +285,17 @@ def product_ids_of(rows: Iterable[tuple[str, str, str]]) -> list[str]:
 class CollectionAdmin(ReadOnlyAdmin):
     """The collections in the store."""
 
-    list_display = ("name", "document", "generation", "state", "dimension", "fingerprint", "created_at")
-    list_filter = ("state", "document")
+    list_display = (
+        "name",
+        "document",
+        "installation",
+        "generation",
+        "state",
+        "dimension",
+        "fingerprint",
+        "created_at",
+    )
+    list_filter = ("state", "document", "installation")
 
 
 @admin.register(PostedProduct)

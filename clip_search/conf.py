@@ -34,6 +34,10 @@ def _optional(value: Any) -> str | None:
     return str(value) if value else None
 
 
+def _text(value: Any) -> str:
+    return str(value) if value else ""
+
+
 def _number_or_auto(value: Any) -> int | None:
     return None if value == "auto" else int(value)
 
@@ -63,6 +67,8 @@ class Conf:
     accelerate = Setting(True, bool)
     """Whether CLIP models are optimized when they are loaded."""
     collection_options = Setting[dict[str, Any]]({}, dict)
+    installation = Setting("", _text)
+    """The name of this installation, which is written into each collection that it makes."""
     queue = Setting("default", _optional)
     """Name in `RQ_QUEUES`; None indexes in the process that saves."""
     autosync = Setting(True, bool)

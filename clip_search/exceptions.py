@@ -30,6 +30,10 @@ class ModelChanged(SetupError):
     """The collection was built by another model. Run `manage.py clip_rebuild`, or restore MODEL."""
 
 
+class ForeignCollection(SetupError):
+    """The collection belongs to another installation. Run `manage.py clip_rebuild` to make an own one."""
+
+
 class InvalidDeclaration(SetupError):
     """A Document declares something that is not possible. Run `manage.py check`."""
 
@@ -80,6 +84,10 @@ class BadFilterValue(UnknownFilter):
 
 class SearchUnavailable(ClipSearchError):
     """Search cannot answer now. The message of this error has the cause and the remedy."""
+
+
+class SearchMisconfigured(SearchUnavailable, SetupError):
+    """Search cannot answer until the settings are corrected. The message has the cause and the remedy."""
 
 
 class SearchTooDeep(ClipSearchError, ValueError):

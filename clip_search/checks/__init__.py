@@ -24,6 +24,7 @@ W005 the queue's jobs are pickled
 W006 SQLite with a queue, without WAL and IMMEDIATE
 W007 the address of Qdrant holds a password
 W008 the path of the embedded store is relative
+W009 a Qdrant server is used, and `INSTALLATION` is not set
 W010 anybody may search through the endpoints, and `NUM_PROXIES` is not set
 E101 a document's name cannot be used
 E102 `using` names no database

@@ -81,6 +81,10 @@ TYPES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "BATCH_SIZE": (lambda value: value == "auto" or _whole(value), '"auto" or a number from 1'),
     "ACCELERATE": (lambda value: isinstance(value, bool), "True or False"),
     "COLLECTION_OPTIONS": (lambda value: isinstance(value, Mapping), "a dict"),
+    "INSTALLATION": (
+        lambda value: value is None or (isinstance(value, str) and len(value) <= 100),
+        'a name of at most 100 characters, such as "production"',
+    ),
     "QUEUE": (lambda value: value is None or _text(value), "a name in RQ_QUEUES, or None"),
     "AUTOSYNC": (lambda value: isinstance(value, bool), "True or False"),
     "API_DOCUMENT": (_text_or_none, "the name of a document, or None"),
@@ -138,6 +142,13 @@ def _qdrant() -> Iterator[CheckMessage]:
         )
     elif folder:
         yield from _embedded()
+    elif server and not usable("INSTALLATION"):
+        message = 'A Qdrant server is used, and CLIP_SEARCH["INSTALLATION"] is not set.'
+        hint = (
+            'Set it to a name, such as "production": else a copy of the database writes into the same '
+            "collections. Then run `manage.py clip_rebuild --adopt`, if there are collections."
+        )
+        yield warning("clip_search.W009", message, hint)
     if PASSWORD.search(str(qdrant.get("url", ""))):
         hint = 'Write it as "api_key": error pages and logs show addresses, and hide keys.'
         yield warning("clip_search.W007", 'CLIP_SEARCH["QDRANT"]["url"] holds a password.', hint)

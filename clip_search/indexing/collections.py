@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Mapping
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from ..conf import conf
 from ..documents.binding import BoundDocument
 from ..encoders import get_encoder
 from ..encoders.base import Encoder
 from ..exceptions import CollectionMissing
-from ..models import Collection, IndexEntry
+from ..models import Collection, Database, IndexEntry
 from ..stores import get_store
 from ..stores.base import Schema, Store
 
@@ -33,7 +35,7 @@ def create_collection(
     A row that it replaces is deleted only then: the settings may name the wrong store, which may refuse.
     """
     name = f"{document.name}-{generation}-{uuid.uuid4().hex[:8]}"
-    store.create(name, schema(document, encoder.dimension))
+    store.create(name, schema(document, encoder.dimension, mark=new_mark(document)))
     try:
         with transaction.atomic(using=document.using):
             if instead_of:
@@ -41,6 +43,7 @@ def create_collection(
             return Collection.objects.using(document.using).create(
                 document=document.name,
                 name=name,
+                installation=conf.installation,
                 generation=generation,
                 state=state,
                 fingerprint=encoder.fingerprint,
@@ -55,13 +58,23 @@ def create_collection(
         return theirs
 
 
-def schema(document: BoundDocument, dimension: int) -> Schema:
+def new_mark(document: BoundDocument) -> dict[str, str]:
+    """Return the mark of a collection that is made now: by whom and when, for whoever finds it later."""
+    return {
+        "installation": conf.installation,
+        "database": Database.objects.number_of(document.using),
+        "created_at": timezone.now().isoformat(),
+    }
+
+
+def schema(document: BoundDocument, dimension: int, *, mark: Mapping[str, str] | None = None) -> Schema:
     """Return what a collection of the document is created with."""
     return Schema(
         dimension=dimension,
         multiple_images=document.multiple_images,
         filters={key: field.kind for key, field in document.declaration.filter_fields.items()},
         options=conf.collection_options,
+        mark=mark or {},
     )
 
 
@@ -79,14 +92,15 @@ def has_multiple_images(collection: Collection, document: BoundDocument) -> bool
 def repair(document: BoundDocument) -> None:
     """Create what the store lacks: collections that it lost, and indexes of filters declared since.
 
-    Raises StoreUnavailable, ModelUnavailable.
+    Collections of another installation are left alone. Raises StoreUnavailable, ModelUnavailable.
     """
     recreate_missing(document)
     rows = Collection.objects.of(document).filter(multiple_images=None)
     rows.update(multiple_images=document.multiple_images)
     store = get_store()
     for collection in Collection.objects.of(document).active():
-        store.create(collection.name, schema(document, collection.dimension))
+        if collection.is_ours:
+            store.create(collection.name, schema(document, collection.dimension))
 
 
 def recreate_missing(document: BoundDocument) -> int:

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Max, Q
 from django.utils import timezone
 
+from ..conf import conf
 from ..documents.binding import BoundDocument
 from ..encoders import get_encoder
 from ..exceptions import ClipSearchError
@@ -70,13 +71,12 @@ def start(document: BoundDocument) -> Collection:
     rows = Collection.objects.of(document)
     begun = rows.filter(state=Collection.State.BUILDING).first()
     if begun:
-        wanted = begun.fingerprint == encoder.fingerprint and is_compatible(begun, document)
-        if wanted and store.exists(begun.name):
+        same_model = begun.fingerprint == encoder.fingerprint
+        if begun.is_ours and same_model and is_compatible(begun, document) and store.exists(begun.name):
             return begun
         if not _renew_lease(begun, uuid.uuid4()):
             raise RebuildRunning
-        begun.delete()
-        store.destroy(begun.name)
+        _remove(begun)
     return create_collection(
         document, store, encoder, state=Collection.State.BUILDING, generation=_next_generation(document)
     )
@@ -92,21 +92,29 @@ def swap(collection: Collection, token: uuid.UUID) -> None:
     """Make the built collection the live one, then remove the old one. Raises RebuildRunning."""
     using = collection._state.db
     rows = Collection.objects.using(using).filter(document=collection.document)
-    _remove(rows.filter(state=Collection.State.RETIRED))
+    for left in rows.filter(state=Collection.State.RETIRED):
+        _remove(left)
     with transaction.atomic(using=using):
         mine = rows.filter(pk=collection.pk, state=Collection.State.BUILDING, holder=token)
         if not mine.select_for_update().exists():
             raise RebuildRunning
         rows.filter(state=Collection.State.LIVE).update(state=Collection.State.RETIRED)
         mine.update(state=Collection.State.LIVE)
-    _remove(rows.filter(state=Collection.State.RETIRED))
+    for replaced in rows.filter(state=Collection.State.RETIRED):
+        _remove(replaced)
 
 
-def _remove(collections: QuerySet[Collection]) -> None:
-    for collection in collections:
+def _remove(collection: Collection) -> None:
+    """Delete a collection and its row. One of another installation stays in the store."""
+    if collection.is_ours:
         get_store().destroy(collection.name)
-        collection.delete()
-        logger.info("Removed collection=%s", collection.name)
+    collection.delete()
+    logger.info("Removed collection=%s installation=%s", collection.name, collection.installation)
+
+
+def adopt(document: BoundDocument) -> int:
+    """Make the document's collections this installation's own, if nobody else uses them. Return how many."""
+    return Collection.objects.of(document).update(installation=conf.installation)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ class Target:
     store: Store
     encoder: Encoder
     collections: Sequence[Collection]
+    """Those of this installation."""
     writable: Sequence[Collection]
     """The collections that our model built."""
     generation: int
@@ -34,13 +35,16 @@ class Target:
 def get_target(document: BoundDocument) -> Target:
     """Return where the document's points are written now. Its first collection is created here.
 
-    Raises ModelChanged, StoreUnavailable, ModelUnavailable.
+    Raises ModelChanged, ForeignCollection, StoreUnavailable, ModelUnavailable.
     """
     store, encoder = get_store(), get_encoder()
     collections = Collection.objects.of(document).active()
     if not any(collection.state == Collection.State.LIVE for collection in collections):
         collections = [create_collection(document, store, encoder), *collections]
-    writable = [c for c in collections if c.fingerprint == encoder.fingerprint]
+    own = [collection for collection in collections if collection.is_ours]
+    if not own:
+        collections[0].check_installation()
+    writable = [c for c in own if c.fingerprint == encoder.fingerprint]
     if not writable:
         raise ModelChanged(
             f"The collection of {document.name!r} was built by another model than CLIP_SEARCH['MODEL'] = "
@@ -50,7 +54,7 @@ def get_target(document: BoundDocument) -> Target:
         document=document,
         store=store,
         encoder=encoder,
-        collections=collections,
+        collections=own,
         writable=writable,
         generation=max(collection.generation for collection in writable),
     )

@@ -1,8 +1,9 @@
 """The Django models of this package, one module for each."""
 
 from .collections import Collection
+from .databases import Database
 from .entries import IndexEntry
 from .posted import PostedProduct
 from .related import RelatedChange
 
-__all__ = ["Collection", "IndexEntry", "PostedProduct", "RelatedChange"]
+__all__ = ["Collection", "Database", "IndexEntry", "PostedProduct", "RelatedChange"]

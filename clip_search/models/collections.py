@@ -8,7 +8,9 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from ..conf import conf
 from ..documents.binding import BoundDocument
+from ..exceptions import ForeignCollection
 
 
 class CollectionQuerySet(models.QuerySet["Collection"]):
@@ -42,6 +44,12 @@ class Collection(models.Model):
         RETIRED = "retired", _("retired")
 
     document = models.CharField(max_length=100)
+    installation = models.CharField(
+        max_length=100,
+        blank=True,
+        default="",
+        help_text=_("the installation that made it, and may change it"),
+    )
     name = models.CharField(max_length=200, unique=True)
     generation = models.PositiveIntegerField()
     state = models.CharField(max_length=10, choices=State)
@@ -65,3 +73,27 @@ class Collection(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this installation may write to it, search it and delete it.
+
+        The row of a collection that another installation made came with a copy of its database.
+        """
+        return self.installation == conf.installation
+
+    def check_installation(self) -> None:
+        """Raise ForeignCollection if the collection is another installation's."""
+        if self.is_ours:
+            return
+        remedy = (
+            f"Run `manage.py clip_rebuild {self.document}`: it makes an own one and leaves this one alone."
+        )
+        if not self.installation:
+            remedy += (
+                f" If nobody else uses this one, `manage.py clip_rebuild {self.document} --adopt` names it."
+            )
+        raise ForeignCollection(
+            f"The collection {self.name} belongs to the installation {self.installation!r}, and "
+            f"CLIP_SEARCH['INSTALLATION'] is {conf.installation!r}. {remedy}"
+        )

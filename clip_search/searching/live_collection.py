@@ -14,6 +14,7 @@ from ..exceptions import (
     BackendUnavailable,
     CollectionMissing,
     ModelChanged,
+    SearchMisconfigured,
     SearchUnavailable,
     SetupError,
     in_one_line,
@@ -42,12 +43,16 @@ class LiveCollection:
 
 
 def get_live_collection(document: BoundDocument) -> LiveCollection:
-    """Return the document's live collection. Raises CollectionMissing if nothing has been indexed yet."""
+    """Return the document's live collection.
+
+    Raises CollectionMissing if nothing is indexed yet, ForeignCollection if another installation made it.
+    """
     collection = Collection.objects.live(document)
     if collection is None:
         raise CollectionMissing(
             f"Nothing of {document.name!r} is indexed yet. Run `manage.py clip_reindex {document.name}`."
         )
+    collection.check_installation()
     return LiveCollection(collection=collection, store=get_store())
 
 
@@ -64,4 +69,5 @@ def as_search_unavailable() -> Iterator[None]:
         raise SearchUnavailable(f"{error}. Run `manage.py check`.") from error
     except (BackendUnavailable, SetupError) as error:
         logger.warning("Search is unavailable error=%s", in_one_line(error))
-        raise SearchUnavailable(str(error)) from error
+        unavailable = SearchMisconfigured if isinstance(error, SetupError) else SearchUnavailable
+        raise unavailable(str(error)) from error

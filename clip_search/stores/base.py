@@ -50,6 +50,8 @@ class Schema:
     multiple_images: bool = False
     filters: Mapping[str, Kind] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    mark: Mapping[str, str] = field(default_factory=dict)
+    """Who makes it, and when. A collection that exists keeps the mark that it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +140,14 @@ class Store(ABC):
     @abstractmethod
     def exists(self, collection: str) -> bool:
         """Return whether there is such a collection."""
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Return the names of all collections in the store, also of those that others made."""
+
+    @abstractmethod
+    def mark(self, collection: str) -> dict[str, str]:
+        """Return the mark that a collection was created with, {} if none. Raises CollectionMissing."""
 
     @abstractmethod
     def destroy(self, collection: str) -> None:

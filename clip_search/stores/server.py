@@ -29,6 +29,8 @@ TIMEOUT = 10
 POINTS_A_REQUEST = 100
 NUMBERS_A_REQUEST = 500_000
 """Of all vectors together: 10 MB of JSON. A server accepts 32 MiB."""
+MARK = "clip_search"
+"""The key of a collection's metadata that holds its mark."""
 NEEDED_VERSION = (1, 17)
 """An older server silently ignores the condition of a conditional write."""
 
@@ -109,6 +111,8 @@ class ServerStore(QdrantStore):
     def _create(self, collection: str, schema: Schema) -> None:
         options = dict(schema.options)
         on_disk = options.pop("on_disk", None)
+        if schema.mark:
+            options["metadata"] = {**options.get("metadata", {}), MARK: dict(schema.mark)}
         try:
             with self._client_for(collection) as client:
                 client.create_collection(collection, vectors_config=_vectors(schema, on_disk), **options)
@@ -148,6 +152,16 @@ class ServerStore(QdrantStore):
     def exists(self, collection: str) -> bool:
         with self._client_for(collection) as client:
             return client.collection_exists(collection)
+
+    def names(self) -> list[str]:
+        with self._client_for() as client:
+            return [collection.name for collection in client.get_collections().collections]
+
+    def mark(self, collection: str) -> dict[str, str]:
+        with self._client_for(collection) as client:
+            metadata = client.get_collection(collection).config.metadata or {}
+        mark = metadata.get(MARK)
+        return {str(key): str(value) for key, value in mark.items()} if isinstance(mark, dict) else {}
 
     def destroy(self, collection: str) -> None:
         self._many_images.pop(collection, None)

@@ -30,6 +30,13 @@ class DictStore(Store):
     def exists(self, collection: str) -> bool:
         return collection in self.collections
 
+    def names(self) -> list[str]:
+        return list(self.collections)
+
+    def mark(self, collection: str) -> dict[str, str]:
+        self.points(collection)
+        return dict(self.collections[collection][0].mark)
+
     def destroy(self, collection: str) -> None:
         self.collections.pop(collection, None)
 

@@ -143,6 +143,7 @@ def qdrant() -> dict[str, Any]:
 
 CLIP_SEARCH = {
     "QDRANT": qdrant(),
+    "INSTALLATION": env("INSTALLATION"),
     "MODEL": MODEL,
     "API_SEARCH_THROTTLE_RATE": "600/min",  # for each client; `manage.py demo --check` polls
 }

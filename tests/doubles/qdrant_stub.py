@@ -71,7 +71,8 @@ class StubQdrant(ThreadingHTTPServer):
         if path == "/":
             return 200, None
         if path == "/collections":
-            return 200, plain(self.client.get_collections())
+            with self.working:
+                return 200, plain(self.client.get_collections())
         found = COLLECTION.fullmatch(path)
         work = WORK.get((method, found[2] or "")) if found else None
         if not found or not work:
@@ -158,7 +159,7 @@ def plain(value: Any) -> Any:
 
 def create(client: QdrantClient, name: str, body: dict[str, Any]) -> bool:
     asked = models.CreateCollection(**body)
-    return bool(client.create_collection(name, vectors_config=asked.vectors))
+    return bool(client.create_collection(name, vectors_config=asked.vectors, metadata=asked.metadata))
 
 
 def make_index(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:

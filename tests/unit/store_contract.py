@@ -211,6 +211,17 @@ class StoreContract:
         assert store.facet(name, "category") == {"mug": 1}
         store.destroy(name)
 
+    def test_a_collection_has_a_name_and_the_mark_of_whoever_made_it(self, store: Store, name: str) -> None:
+        mark = {"installation": "staging", "created_at": "2026-11-28T10:00:00+00:00"}
+        store.create(name, replace(SCHEMA, mark=mark))
+        store.create(f"{name}-b", SCHEMA)
+        store.create(name, replace(SCHEMA, mark={"installation": "production"}))  # it keeps the mark it has
+        assert {name, f"{name}-b"} <= set(store.names())
+        assert (store.mark(name), store.mark(f"{name}-b")) == (mark, {})
+        store.destroy(name)
+        store.destroy(f"{name}-b")
+        assert not {name, f"{name}-b"} & set(store.names())
+
     def test_two_collections_are_apart(self, store: Store, collection: str) -> None:
         store.create(collection + "-b", SCHEMA)
         store.put(collection + "-b", [product(1)])
@@ -232,6 +243,7 @@ class StoreContract:
             lambda store, name: store.drop(name, [product(1)]),
             lambda store, name: store.purge(name, [product(1).id]),
             lambda store, name: store.scroll(name),
+            lambda store, name: store.mark(name),
             lambda store, name: store.query(name, Query()),
             lambda store, name: store.query(
                 name, Query(retrievers=[Retriever(using=TEXT, vector=vector(1))])

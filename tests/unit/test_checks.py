@@ -25,7 +25,12 @@ from clip_search.worker import EmbeddingWorker
 from tests.shops.oscarshop.models import Category as Shelf
 from tests.shops.shop.models import Article, Book, Category, Product, ProductImage, SaleProduct, Tag
 
-GOOD = {"QDRANT": {"url": "http://localhost:6333"}, "API_DOCUMENT": "product", "QUEUE": None}
+GOOD = {
+    "QDRANT": {"url": "http://localhost:6333"},
+    "INSTALLATION": "production",
+    "API_DOCUMENT": "product",
+    "QUEUE": None,
+}
 WRONG = {
     "QDRANT": "http://localhost:6333",
     "MODEL": None,
@@ -36,6 +41,7 @@ WRONG = {
     "BATCH_SIZE": 0,
     "ACCELERATE": "yes",
     "COLLECTION_OPTIONS": None,
+    "INSTALLATION": "p" * 101,
     "QUEUE": 1,
     "AUTOSYNC": "yes",
     "API_DOCUMENT": Product,
@@ -116,7 +122,7 @@ def test_e003_wrong_type(said, key):
     if key == "QDRANT":
         assert said(QDRANT="http://user:secret@host") == ["E003", "E004"]
     else:
-        assert said(**{key: WRONG[key]}) in (["E003"], ["E003", "W003"])
+        assert said(**{key: WRONG[key]}) in (["E003"], ["E003", "W003"], ["E003", "W009"])
 
 
 def test_e003_shows_no_value(settings):
@@ -246,6 +252,18 @@ def test_w008_relative_path(said, settings):
         assert said(QDRANT={"path": path}) == ["E005"]
     for path in ("qdrant", Path("data/qdrant"), "~/qdrant"):  # which stands for no home here
         assert said(QDRANT={"path": path}) == ["W008"]
+
+
+@pytest.mark.parametrize("server", [{"url": "http://localhost:6333"}, {"host": "localhost"}])
+def test_w009_a_server_without_the_name_of_the_installation(said, server):
+    assert said(QDRANT=server, INSTALLATION="") == ["W009"]
+    assert said(QDRANT=server, INSTALLATION=None) == ["W009"]
+    assert said(QDRANT=server, INSTALLATION="staging") == []
+
+
+@pytest.mark.parametrize("qdrant", [{"path": "/var/qdrant"}, {"backend": "shop.Store"}])
+def test_a_store_of_one_machine_needs_no_name(said, qdrant):
+    assert "W009" not in said(QDRANT=qdrant, INSTALLATION="")
 
 
 @pytest.mark.parametrize("key", ["API_THROTTLE_RATE", "API_SEARCH_THROTTLE_RATE"])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from argparse import ArgumentParser
 from typing import Any
 
+from clip_search.conf import conf
 from clip_search.documents.binding import BoundDocument
-from clip_search.indexing.rebuilding import rebuild
+from clip_search.indexing.rebuilding import adopt, rebuild
 from clip_search.management.base import DocumentCommand, summary
 from clip_search.models import IndexEntry
 from clip_search.types import Report
@@ -15,10 +17,22 @@ from clip_search.types import Report
 class Command(DocumentCommand):
     help = (
         "Index everything into a new collection and swap it for the live one. Needed after a change of "
-        "MODEL, TEXT_MODEL, COLLECTION_OPTIONS, max_images or a filter's type. Interrupted, it continues."
+        "MODEL, TEXT_MODEL, COLLECTION_OPTIONS, max_images or a filter's type, and in a copy of the database "
+        "(INSTALLATION). Interrupted, it continues."
     )
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--adopt",
+            action="store_true",
+            help="build nothing: name the collections after INSTALLATION, if no other installation uses them",
+        )
+
     def handle_document(self, document: BoundDocument, options: dict[str, Any]) -> str:
+        if options["adopt"]:
+            self.stdout.write(f"{document.name}: {adopt(document)} adopted by {conf.installation!r}")
+            return ""
         started, total = time.monotonic(), Report()
         count = IndexEntry.objects.of(document).count()
         with self.progress(count, f"Rebuilding {document.name}") as progress:

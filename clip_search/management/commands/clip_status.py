@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Count, Min
 
 from clip_search.documents.binding import BoundDocument
-from clip_search.exceptions import StoreUnavailable
+from clip_search.exceptions import ForeignCollection, StoreUnavailable
 from clip_search.indexing.collections import is_compatible
 from clip_search.management.base import DocumentCommand
 from clip_search.models import Collection, IndexEntry, RelatedChange
@@ -47,4 +47,8 @@ class Command(DocumentCommand):
             f"  collection {collection.name} ({collection.state}): {points} points, "
             f"{collection.dimension} dimensions, model {collection.fingerprint[:12]}"
         )
+        try:
+            collection.check_installation()
+        except ForeignCollection as error:
+            return str(error)
         return ""

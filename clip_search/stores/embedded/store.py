@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import shutil
@@ -25,6 +26,8 @@ from .sharing import SharedHandle
 logger = logging.getLogger("clip_search")
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+CONFIG, MARK = "edge_config.json", "clip_search.json"
+"""Files in the folder of a collection: the engine's own, and ours with the collection's mark."""
 UNUSED_INDEXES = {f"{CLIP}.revision", f"{CLIP}.source", f"{CLIP}.invalid"}
 """Hardly any search is by these, and loading an index takes up to 10 ms at 20,000 points each time."""
 
@@ -82,6 +85,7 @@ class EmbeddedStore(QdrantStore):
             self._create_indexes(shard, schema)
         finally:
             call(shard.close)
+        (unfinished / MARK).write_text(json.dumps(dict(schema.mark)), encoding="utf-8")
         unfinished.rename(self._folder(collection))
         logger.info("Created collection=%s dimension=%d", collection, schema.dimension)
 
@@ -95,6 +99,22 @@ class EmbeddedStore(QdrantStore):
 
     def exists(self, collection: str) -> bool:
         return self._folder(collection).is_dir()
+
+    def names(self) -> list[str]:
+        with self._file_errors():
+            if not self._path.is_dir():
+                return []
+            return sorted(path.name for path in self._path.iterdir() if (path / CONFIG).is_file())
+
+    def mark(self, collection: str) -> dict[str, str]:
+        folder = self._folder(collection)
+        if not folder.is_dir():
+            raise CollectionMissing
+        try:
+            mark = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # it has none, or is being deleted
+            return {}
+        return {str(key): str(value) for key, value in mark.items()} if isinstance(mark, dict) else {}
 
     def destroy(self, collection: str) -> None:
         folder = self._folder(collection)
