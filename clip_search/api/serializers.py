@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import SuspiciousOperation
+from django.core.files import File
 from rest_framework import serializers
 
 from .. import images
@@ -85,6 +86,14 @@ class ProductSerializer(Base):
     def validate_description(self, value: str | None) -> str:
         readable(value or "")
         return value or ""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        for name, value in self.initial_data.items():
+            if name not in self.fields and (isinstance(value, File) or (name == "image_file" and value)):
+                takes_one = "image_file" in self.fields
+                remedy = "Send one, as image_file." if takes_one else "Send it to index-product-with-image."
+                raise serializers.ValidationError({name: [f"This file is not read here. {remedy}"]})
+        return attrs
 
     def validate_metadata(self, value: Any) -> Any:
         document: BoundDocument = self.context["document"]

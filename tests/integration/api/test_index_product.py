@@ -13,7 +13,7 @@ from clip_search.indexing import inline
 from clip_search.models import Collection, IndexEntry, PostedProduct
 from clip_search.types import POSTED_SOURCE
 
-from .actions import FIELDS, SEARCH, SYNC, broken, damaged, entry_of, post_image
+from .actions import FIELDS, SEARCH, SYNC, broken, damaged, entry_of, image_file, post_image
 
 pytestmark = pytest.mark.django_db
 
@@ -132,7 +132,36 @@ def test_sync_names_the_image_that_was_posted_before(client, woken, document):
     assert "image_file" in answer.json()
 
 
+@pytest.mark.parametrize("name", ["image_file", "photo"])
+def test_sync_names_the_endpoint_that_takes_a_file(client, name):
+    answer = client.post(SYNC, FIELDS | {name: image_file()})
+    assert answer.status_code == 400
+    assert list(answer.json()) == [name]
+    assert "index-product-with-image" in answer.json()[name][0]
+    assert not PostedProduct.objects.exists()
+
+
+def test_sync_refuses_an_image_in_json_too(client):
+    body = json.dumps(FIELDS | {"image_file": "data:image/png;base64,AAAA"})
+    answer = client.post(SYNC, body, content_type="application/json")
+    assert answer.status_code == 400
+    assert "index-product-with-image" in answer.json()["image_file"][0]
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_sync_takes_an_empty_image_for_none(client, nothing):
+    body = json.dumps(FIELDS | {"image_file": nothing})
+    assert client.post(SYNC, body, content_type="application/json").status_code == 200
+
+
 # POST index-product-with-image.
+
+
+def test_async_names_the_field_of_a_second_file(client, woken):
+    answer = post_image(client, back=image_file())
+    assert answer.status_code == 400
+    assert "image_file" in answer.json()["back"][0]
+    assert not PostedProduct.objects.exists()
 
 
 def test_sync_saves_nothing_when_it_cannot_be_scheduled(client, document, monkeypatch):
