@@ -1,4 +1,4 @@
-"""Bytes → a safe, upright, small RGB image. The only user of Pillow.
+"""Bytes → a safe, upright, small RGB image.
 
 Pillow's own limits are global and belong to the host, and `warnings.catch_warnings` is not safe in
 threads: so dimensions are checked here, after the header is read and before anything is decoded.
@@ -20,8 +20,10 @@ from typing import IO, TYPE_CHECKING, Final
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from . import colours, image_files
 from .conf import conf
 from .exceptions import BadImage
+from .image_files import MISSING, ImageFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,8 +37,6 @@ WEIGHTS: Final = {"WEBP": 1.6}
 """How much a pixel of a format counts: the decoder of WEBP holds four copies of the picture."""
 BLOCK: Final = 64 * 1024 * 1024
 """Bytes: from 32 MiB on, glibc asks the system for each piece of memory and returns it."""
-ROWS: Final = 256
-"""Rows of a transparent image that are pasted on white at a time."""
 DRAFT_FACTOR: Final = 2
 """A JPEG is decoded at no less than this multiple of the model's side: a third of the time, same vector."""
 SMALLEST_SIDE: Final = 2
@@ -72,6 +72,33 @@ _TRANSPOSE: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+KNOWN: Final = {
+    "JPEG": "a JPEG image",
+    "PNG": "a PNG image",
+    "GIF": "a GIF image",
+    "WEBP": "a WEBP image",
+    "AVIF": "an AVIF image",
+    "HEIC": "a HEIC image, which only some browsers show",
+    "JPEG XL": "a JPEG XL image, which only some browsers show",
+    "JPEG 2000": "a JPEG 2000 image",
+    "BMP": "a BMP image",
+    "ICO": "an icon (ICO)",
+    "TIFF": "a TIFF image",
+    "PSD": "a Photoshop document",
+    "SVG": "an SVG drawing, which has no pixels before it is drawn",
+    "HTML": "a web page (HTML), not an image",
+    "PDF": "a PDF document",
+    "EPS": "an EPS drawing",
+    "video": "a video",
+}
+"""What files are that are recognised by their first bytes."""
+FRAMES: Final = 10
+"""Frames of an animation that are looked at for one that is not blank."""
+LARGEST_ANIMATION: Final = 2_000_000
+"""Pixels: of a larger one only the first frame is decoded, because another takes as much memory again."""
+BLANK: Final = ((255, 255),) * 3
+"""The lowest and highest values of an image that is all white."""
+
 _ALIASES: Final = {"MPO": "JPEG"}  # a phone's JPEG with a second picture behind the first
 
 
@@ -152,26 +179,33 @@ def check(source: IO[bytes]) -> str:
             raise BadImage("The image file is empty. Upload it again.")
         if size > conf.max_image_bytes:
             raise _too_many_bytes()
-        with _opened(source) as image:
+        source.seek(0)
+        with _opened(image_files.inspect(source.read())) as image:
             return str(_ALIASES.get(image.format or "", image.format))
     finally:
         source.seek(0)
 
 
 def shrink(data: bytes, size: int) -> NDArray[np.uint8]:
-    """Return the image's first frame upright, on white, as uint8 (size, size, 3). Raises BadImage.
+    """Return the image's first frame upright, in sRGB on white, as uint8 (size, size, 3). Raises BadImage.
 
-    Its shorter side is resized to `size`, bicubic, and its middle cut out, as CLIP's own processor does.
+    Its shorter side is resized to `size`, bicubic, and its middle cut out, as CLIP's own processor does. If
+    the first frame of an animation is blank, the first that is not is taken.
     """
     import numpy as np
 
-    with ExitStack() as reserved, _opened(io.BytesIO(data)) as image:
+    file = image_files.inspect(data)
+    with ExitStack() as reserved, _opened(file) as image:
         whole = _weight(image)
         drafted = bool(image.draft(None, (DRAFT_FACTOR * size, DRAFT_FACTOR * size)))  # None unless a JPEG
         # the decoder of a progressive JPEG holds all of its pixels, however few it returns
         reserved.enter_context(_budget.taken(whole if image.info.get("progressive") else _weight(image)))
-        image.load()
-        small = _square(_as_rgb(image), size, rounded=drafted)
+        _decode(image, lacks_end=file.lacks_end)
+        small = _small(image, size, rounded=drafted)
+        for frame in range(1, FRAMES if whole <= LARGEST_ANIMATION else 1):
+            if small.getextrema() != BLANK or not _seek(image, frame):
+                break
+            small = _small(image, size, rounded=drafted)
         turn = _TRANSPOSE.get(_orientation(image))
         return np.asarray(small if turn is None else small.transpose(turn))
 
@@ -181,21 +215,96 @@ def picture(pixels: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(pixels)
 
 
+def encoded(picture: Image.Image, side: int) -> bytes:
+    """Return a host's Pillow image as a PNG of at most this side, upright as it is. Raises BadImage."""
+    buffer = io.BytesIO()
+    try:
+        flat = colours.flattened(picture)
+        small = flat.copy() if flat is picture else flat
+        small.thumbnail((side, side))
+        colours.in_srgb(small, picture).save(buffer, "PNG", exif=picture.getexif(), icc_profile=None)
+    except FAULTS as error:  # it is read from its file only now
+        raise _unreadable(error) from error
+    return buffer.getvalue()
+
+
 @contextmanager
-def _opened(source: IO[bytes]) -> Iterator[Image.Image]:
+def _opened(file: ImageFile) -> Iterator[Image.Image]:
     """Open an image whose dimensions are within the limits. Turn the errors of Pillow into BadImage."""
     try:
-        with Image.open(source, formats=conf.image_formats) as image:
+        if file.kind in KNOWN and file.kind not in _formats():
+            raise BadImage(f"The file is {KNOWN[file.kind]}. Upload one of {', '.join(_formats())}.")
+        with Image.open(io.BytesIO(file.data), formats=_formats()) as image:
             _check_dimensions(image)
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage(f"The image has too many pixels. {_pixels_allowed()}") from error
     except UnidentifiedImageError as error:
-        raise BadImage(f"The file is not a readable image. Upload one of {_formats_allowed()}.") from error
+        if file.kind in _formats():
+            raise _unreadable(_reason(file) or error, lacks_end=file.lacks_end) from error
+        raise BadImage(f"The file is not a readable image. Upload one of {', '.join(_formats())}.") from error
     except FAULTS as error:
-        raise BadImage(
-            f"The image is truncated or corrupt ({type(error).__name__}: {error}). Upload it again."
-        ) from error
+        raise _unreadable(error, lacks_end=file.lacks_end) from error
+
+
+def _reason(file: ImageFile) -> Exception | None:
+    """Return the error for which Pillow did not open a file of a known format, which it does not say."""
+    factory, _ = Image.OPEN[file.kind]
+    try:
+        factory(io.BytesIO(file.data), "")
+    except FAULTS as error:
+        return error
+    return None
+
+
+def _unreadable(error: Exception, *, lacks_end: bool = False) -> BadImage:
+    """Return the error for an image that is damaged, or that Pillow cannot read."""
+    cause = f"{type(error).__name__}: {error}"
+    if lacks_end or isinstance(error, EOFError) or "truncated" in str(error).lower():
+        return BadImage(f"The image is truncated, its end is missing ({cause}). Upload it again.")
+    return BadImage(
+        f"The image is corrupt, or of a rare kind that cannot be read ({cause}). Upload it again, saved anew "
+        "as a JPEG or PNG."
+    )
+
+
+def _decode(image: Image.Image, *, lacks_end: bool) -> None:
+    """Decode an image. One without its end is read if nearly all of its rows are there."""
+    try:
+        image.load()
+    except OSError:
+        image.tile = []  # type: ignore[attr-defined]  # what was decoded can then be looked at
+        if image.format not in ("PNG", "GIF") or _lacks_rows(image, 0):
+            raise
+    else:
+        if lacks_end and image.format == "JPEG" and _lacks_rows(image, 128):
+            raise EOFError("too few of its rows are there")
+
+
+def _lacks_rows(image: Image.Image, empty: int) -> bool:
+    """Return whether too much is missing at the end: pixels that were not decoded have the value `empty`."""
+    import numpy as np
+
+    row = int(image.height * (1 - MISSING)) | 1  # of an interlaced image, the odd rows come last
+    if row >= image.height:
+        row = image.height - 1
+    values = np.asarray(image.crop((0, row, image.width, row + 1)))
+    return bool((abs(values.astype(np.int32) - empty) <= 1).all())
+
+
+def _small(image: Image.Image, size: int, *, rounded: bool) -> Image.Image:
+    """Return a decoded image as RGB (size, size)."""
+    return colours.in_srgb(_square(colours.flattened(image), size, rounded=rounded), image)
+
+
+def _seek(image: Image.Image, frame: int) -> bool:
+    """Decode another frame. Return False if there is none that can be read."""
+    try:
+        image.seek(frame)
+        image.load()
+    except FAULTS:
+        return False
+    return True
 
 
 def _check_dimensions(image: Image.Image) -> None:
@@ -214,32 +323,6 @@ def _check_dimensions(image: Image.Image) -> None:
 def _weight(image: Image.Image) -> float:
     """Return how many pixels of the budget the whole image takes."""
     return image.width * image.height * WEIGHTS.get(image.format or "", 1.0)
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    """Return an image as RGB: transparent pixels become white, 16 bits are scaled to 8."""
-    if image.mode.startswith("I"):
-        return _from_16_bits(image)
-    if image.has_transparency_data:
-        return _on_white(image)
-    return image.convert("RGB") if image.mode != "RGB" else image
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    """Return an image on white. Some rows at a time, because the whole would be held twice."""
-    flat = Image.new("RGB", image.size, "white")
-    for top in range(0, image.height, ROWS):
-        rows = image.crop((0, top, image.width, min(top + ROWS, image.height))).convert("RGBA")
-        flat.paste(rows, (0, top), rows)
-    return flat
-
-
-def _from_16_bits(image: Image.Image) -> Image.Image:
-    """Return 16-bit grey as RGB. Pillow's own conversion clips all but the darkest values to white."""
-    import numpy as np
-
-    grey = np.asarray(image).clip(0, 65535) >> 8
-    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
 
 
 def _square(image: Image.Image, size: int, *, rounded: bool) -> Image.Image:
@@ -278,8 +361,8 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _formats_allowed() -> str:
-    return ", ".join(conf.image_formats)
+def _formats() -> list[str]:
+    return [name.upper() for name in conf.image_formats]
 
 
 def _pixels_allowed(kind: str | None = None) -> str:

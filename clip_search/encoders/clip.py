@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PREPROCESSING: Final = "1"
+PREPROCESSING: Final = "2"
 """Change this if `images.shrink()`, or the handling of texts here, changes the input of the model."""
 WAITING: Final = "OMP_WAIT_POLICY"
 """How torch's threads wait for each other. By default they spin and take the cores from threads that decode

@@ -17,7 +17,7 @@ from .. import images
 from ..documents.binding import BoundDocument
 from ..documents.text import normalise
 from ..encoders.base import TEXT_LIMIT
-from ..exceptions import BadFilterValue, BadImage
+from ..exceptions import BadFilterValue
 from ..stores.base import Condition
 from ..types import IMAGE, TEXT
 
@@ -117,7 +117,7 @@ def image_bytes(image: Any) -> bytes:
     A path raises TypeError: a path that a client sent would otherwise open any file of the server.
     """
     if hasattr(image, "getbands"):
-        return _encoded(image)
+        return images.encoded(image, LARGEST_SIDE)
     if isinstance(image, bytes | bytearray | memoryview):
         return images.read(io.BytesIO(image))
     was_closed = isinstance(image, File) and image.closed  # the file of a model field opens when it is read
@@ -131,22 +131,6 @@ def image_bytes(image: Any) -> bytes:
     finally:
         if was_closed:
             file.close()
-
-
-def _encoded(picture: Any) -> bytes:
-    """Return a Pillow image as a small PNG file that keeps transparency and orientation.
-
-    Raises BadImage if the image's data is damaged.
-    """
-    buffer = io.BytesIO()
-    try:
-        exif = picture.getexif()
-        small = picture.convert("RGBA")
-        small.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
-        small.save(buffer, "PNG", exif=exif)
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow reads the pixels only in `convert()`
-        raise BadImage(f"The image is truncated or corrupt ({error}). Upload it again.") from error
-    return buffer.getvalue()
 
 
 def more_like_this(

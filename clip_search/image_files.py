@@ -1,0 +1,139 @@
+"""What an image file is by its first bytes, and the faults in it that browsers overlook.
+
+Pillow refuses a file for faults in parts that show nothing, such as a comment that is too long. These parts
+are left out before it reads the file.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import Final, NamedTuple
+
+SIGNATURES: Final = [
+    (kind, re.compile(pattern, re.DOTALL | re.IGNORECASE if kind in ("SVG", "HTML") else re.DOTALL))
+    for kind, pattern in (
+        ("JPEG", rb"\xff\xd8\xff"),
+        ("PNG", rb"\x89PNG\r\n\x1a\n"),
+        ("GIF", rb"GIF8[79]a"),
+        ("WEBP", rb"RIFF.{4}WEBP"),
+        ("AVIF", rb".{4}ftyp(avi[fs]|(mif1|msf1|miaf).{4,40}avi[fs])"),
+        ("HEIC", rb".{4}ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)"),
+        ("JPEG XL", rb"\xff\x0a|\0\0\0\x0cJXL "),
+        ("JPEG 2000", rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  "),
+        ("BMP", rb"BM.{4}\0{4}"),
+        ("ICO", rb"\0\0[\1\2]\0[^\0]\0"),
+        ("TIFF", rb"II[*+]\0|MM\0[*+]"),
+        ("PSD", rb"8BPS"),
+        ("SVG", rb"(\xef\xbb\xbf)?\s*((<\?xml|<!--|<!DOCTYPE svg).{0,2000})?<svg[\s>]"),
+        ("HTML", rb"(\xef\xbb\xbf)?\s*<(!DOCTYPE html|html|head|body)[\s>]"),
+        ("PDF", rb"%PDF-"),
+        ("EPS", rb"%!PS|\xc5\xd0\xd3\xc6"),
+        ("video", rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI "),
+    )
+]
+"""The first bytes of what is uploaded as an image, as patterns."""
+CHUNKS: Final = {b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"IDAT", b"IEND"}
+"""The parts of a PNG that decide what it shows. Of an animation, the picture for a program that has none."""
+CRITICAL: Final = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
+MARKER: Final = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd8])")
+SEGMENTS: Final = {0xE1: b"Exif\0\0", 0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"}
+"""How the parts of a JPEG begin that are kept of its APPn: orientation, colour profile, kind of CMYK."""
+START_OF_SCAN: Final = 0xDA
+END: Final = b"\xff\xd9"
+MOST_PARTS: Final = 20_000
+"""Parts of a PNG or JPEG that are read: 10 MiB of tiny ones would take seconds."""
+LARGEST_PROFILE: Final = 1024 * 1024
+"""Bytes of a colour profile in a PNG: Pillow reads no more."""
+MISSING: Final = 0.1
+"""How much of a picture may be missing at its end: browsers show what there is."""
+
+
+class ImageFile(NamedTuple):
+    """A file as it is read."""
+
+    kind: str
+    """Its format, "" if it is unknown."""
+    data: bytes
+    lacks_end: bool = False
+    """Whether the file ends too early."""
+
+
+def inspect(data: bytes) -> ImageFile:
+    """Return a file's kind, and its bytes without what shows nothing."""
+    kind = next((kind for kind, pattern in SIGNATURES if pattern.match(data)), "")
+    if kind == "PNG":
+        return ImageFile(kind, _png(data))
+    if kind == "JPEG":
+        return ImageFile(kind, *_jpeg(data))
+    if kind == "WEBP":
+        return ImageFile(kind, *_webp(data))
+    return ImageFile(kind, data, kind == "AVIF" and _lacks_boxes(data))
+
+
+def _png(data: bytes) -> bytes:
+    """Return a PNG without the chunks that show nothing, and without damaged ones that are optional."""
+    kept, colour_type = [data[:8]], data[25:26]
+    start = 8
+    for _ in range(MOST_PARTS):
+        kind, end = data[start + 4 : start + 8], start + 12 + int.from_bytes(data[start : start + 4])
+        chunk = data[start:end]
+        if kind in CRITICAL or (kind in CHUNKS and _is_sound(kind, chunk, colour_type)):
+            kept.append(chunk)
+        start = end
+        if kind == b"IEND" or start >= len(data):
+            break
+    return b"".join(kept)
+
+
+def _is_sound(kind: bytes, chunk: bytes, colour_type: bytes) -> bool:
+    """Return whether an optional chunk of a PNG can be read."""
+    body = chunk[8:-4]
+    if zlib.crc32(kind + body) != int.from_bytes(chunk[-4:]):
+        return False
+    if kind == b"tRNS":
+        sizes = {b"\0": [2], b"\2": [6], b"\3": range(1, 257)}
+        return len(body) in sizes.get(colour_type, [])
+    if kind == b"iCCP":
+        _, _, packed = body.partition(b"\0")
+        unpacking = zlib.decompressobj()
+        try:
+            unpacking.decompress(packed[1:], LARGEST_PROFILE)
+        except zlib.error:
+            return False
+        return packed[:1] == b"\0" and unpacking.eof
+    return True
+
+
+def _jpeg(data: bytes) -> tuple[bytes, bool]:
+    """Return a JPEG without the segments that show nothing, and whether its end is missing.
+
+    What stands between segments is skipped. If the end is missing, it is added: the decoder needs it.
+    """
+    kept, start = [data[:2]], 2
+    for _ in range(MOST_PARTS):
+        if not (found := MARKER.search(data, start)):
+            break
+        marker, at = found[1][0], found.end()
+        if marker == START_OF_SCAN:
+            lacks_end = data.find(END, at) < 0
+            return b"".join([*kept, data[at - 2 :], END if lacks_end else b""]), lacks_end
+        start = at + max(int.from_bytes(data[at : at + 2]), 2)
+        is_shown = not (0xE0 <= marker <= 0xEF or marker == 0xFE)
+        if is_shown or (marker in SEGMENTS and data.startswith(SEGMENTS[marker], at + 2)):
+            kept.append(data[at - 2 : start])
+    return b"".join(kept), True
+
+
+def _webp(data: bytes) -> tuple[bytes, bool]:
+    """Return a WEBP, and whether its end is missing. If that is small, zeros are added for the decoder."""
+    missing = 8 + int.from_bytes(data[4:8], "little") - len(data)
+    return (data + bytes(missing) if 0 < missing <= MISSING * len(data) else data), missing > 0
+
+
+def _lacks_boxes(data: bytes) -> bool:
+    """Return whether an AVIF ends before its last part does."""
+    start = 0
+    while start < len(data) and (size := int.from_bytes(data[start : start + 4])) >= 8:
+        start += size
+    return start > len(data)
