@@ -14,9 +14,10 @@ from django.db import transaction
 
 from . import outbox, queue
 from .conf import conf
+from .documents import ids
 from .documents.binding import BoundDocument
 from .documents.registry import registry
-from .exceptions import BackendUnavailable, Postponed, SetupError, in_one_line
+from .exceptions import BackendUnavailable, Postponed, ProductError, SetupError, in_one_line
 from .indexing.inline import index_here, index_now
 from .models import IndexEntry, PostedProduct
 from .models.posted import delete_image, store_image
@@ -61,9 +62,11 @@ def post_product(
     """Save a posted product and schedule it for indexing, in one transaction. Return its entry.
 
     Without an image, an image that was posted before stays. With `wake=False` no worker is woken: the caller
-    does that, or indexes the product. Raises NoDocument, StorageUnavailable, and the database's errors; no
-    file of a post that failed is left.
+    does that, or indexes the product. Raises ProductError for an id that the endpoints refuse, NoDocument,
+    StorageUnavailable, and the database's errors; no file of a post that failed is left.
     """
+    if reason := ids.mistake(product_id):
+        raise ProductError(f"product_id: {reason}")
     document = document or api_document()
     fields = {"name": name, "description": description, "metadata": metadata}
     image_name = store_image(image) if image else ""

@@ -10,6 +10,7 @@ from rest_framework import serializers
 
 from .. import images
 from ..conf import conf
+from ..documents import ids
 from ..documents.binding import BoundDocument
 from ..documents.text import clean
 from ..exceptions import BadImage, ProductError
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 else:
     Base, AnyField = serializers.Serializer, serializers.Field
 
-MAX_ID = 255
 MAX_NAME = 1000
 MAX_DESCRIPTION = 100_000
 MAX_QUERY = 1000
@@ -61,7 +61,7 @@ class ProductSerializer(Base):
     """A product. Needs the document in its context."""
 
     product_id = serializers.CharField(
-        max_length=MAX_ID,
+        max_length=ids.MAX_ID,
         trim_whitespace=False,
         error_messages={"max_length": "It has more than {max_length} characters. Send a shorter id."},
     )
@@ -72,10 +72,8 @@ class ProductSerializer(Base):
     metadata = MetadataField(required=False, allow_null=True, default=None)
 
     def validate_product_id(self, value: str) -> str:
-        if not value.isprintable():
-            raise serializers.ValidationError("It holds characters that cannot be printed. Remove them.")
-        if value != value.strip():
-            raise serializers.ValidationError("It begins or ends with a space. Remove it.")
+        if reason := ids.mistake(value):
+            raise serializers.ValidationError(reason)
         return value
 
     def validate_name(self, value: str) -> str:

@@ -249,9 +249,8 @@ def _api_document() -> Iterator[CheckMessage]:
 def _endpoints_mounted() -> bool:
     if not getattr(settings, "ROOT_URLCONF", None):
         return False
-    waiting = list(
-        get_resolver().url_patterns
-    )  # not reverse(): the host may include them without a namespace
+    # not reverse(): the host may include them without a namespace
+    waiting = list(get_resolver().url_patterns)
     while waiting:
         pattern = waiting.pop()
         if isinstance(pattern, URLResolver):

@@ -9,7 +9,9 @@ import zlib
 
 import pytest
 
+from clip_search import posting
 from clip_search.api import views
+from clip_search.exceptions import ProductError
 from clip_search.models import PostedProduct
 from tests.conftest import picture_bytes
 
@@ -40,6 +42,11 @@ def huge_png(side: int = 15_000) -> bytes:
         ({"product_id": "a\u200bb"}, "product_id"),
         ({"product_id": "\ud800"}, "product_id"),
         ({"product_id": " a"}, "product_id"),
+        ({"product_id": "."}, "product_id"),
+        ({"product_id": ".."}, "product_id"),
+        ({"product_id": "../x"}, "product_id"),
+        ({"product_id": "a/./b"}, "product_id"),
+        ({"product_id": "a/.."}, "product_id"),
         ({"product_id": ["a"]}, "product_id"),
         ({"product_id": True}, "product_id"),
         ({"name": ""}, "name"),
@@ -74,6 +81,13 @@ def test_json_is_refused_by_the_name_of_the_field(client, fields, field):
     assert answer.status_code == 400
     assert list(answer.json()) == [field]
     assert len(answer.content) < 1000
+    assert not PostedProduct.objects.exists()
+
+
+@pytest.mark.parametrize("product_id", ["", ".", "..", "../x", "a/..", " a", "a\nb", "x" * 256])
+def test_python_code_cannot_post_what_http_refuses(product_id):
+    with pytest.raises(ProductError, match="product_id: It "):
+        posting.post_product(product_id, name="Mug")
     assert not PostedProduct.objects.exists()
 
 
