@@ -1,4 +1,4 @@
-"""The collections of a document in the store: creating them, and repairing what the store lost."""
+"""Create the collections of a document in the store, and recreate those that the store has lost."""
 
 from __future__ import annotations
 
@@ -30,9 +30,12 @@ def create_collection(
     generation: int = 1,
     instead_of: Collection | None = None,
 ) -> Collection:
-    """Create a collection in the store, then its row. If another process was first, return that one's.
+    """Create a collection in the store, then its `Collection` row, and return the row.
 
-    A row that it replaces is deleted only then: the settings may name the wrong store, which may refuse.
+    If another process created one at the same time, its row is returned, and this collection is destroyed.
+    The row `instead_of` is deleted only after the store has created the new collection: if `QDRANT` names a
+    wrong store, creating fails and the old row stays. Raises CollectionMissing if the other process's row was
+    deleted in the meantime.
     """
     name = f"{document.name}-{generation}-{uuid.uuid4().hex[:8]}"
     store.create(name, schema(document, encoder.dimension, mark=new_mark(document)))
@@ -53,13 +56,13 @@ def create_collection(
     except IntegrityError:
         store.destroy(name)
         theirs = Collection.objects.of(document).filter(state=state).first()
-        if theirs is None:  # it was found missing in the store since
+        if theirs is None:  # another process has deleted it, because the store had lost its collection
             raise CollectionMissing from None
         return theirs
 
 
 def new_mark(document: BoundDocument) -> dict[str, str]:
-    """Return the mark of a collection that is made now: by whom and when, for whoever finds it later."""
+    """Return the mark of a new collection: the installation and database that created it, and when."""
     return {
         "installation": conf.installation,
         "database": Database.objects.number_of(document.using),
@@ -68,7 +71,7 @@ def new_mark(document: BoundDocument) -> dict[str, str]:
 
 
 def schema(document: BoundDocument, dimension: int, *, mark: Mapping[str, str] | None = None) -> Schema:
-    """Return what a collection of the document is created with."""
+    """Return the schema of a new collection: vector length, filters, and the setting COLLECTION_OPTIONS."""
     return Schema(
         dimension=dimension,
         multiple_images=document.multiple_images,
@@ -79,18 +82,18 @@ def schema(document: BoundDocument, dimension: int, *, mark: Mapping[str, str] |
 
 
 def is_compatible(collection: Collection, document: BoundDocument) -> bool:
-    """Return whether a collection was created for one image a product or for several, as declared now."""
+    """Return True if the document still declares one image per product, or several, like the collection."""
     return has_multiple_images(collection, document) == document.multiple_images
 
 
 def has_multiple_images(collection: Collection, document: BoundDocument) -> bool:
-    """Return whether a collection was created for several images a product."""
-    created_for = collection.multiple_images  # None if it was created before this was recorded
+    """Return True if the collection was created for several images per product."""
+    created_for = collection.multiple_images  # None in a collection of a version that did not record this
     return document.multiple_images if created_for is None else created_for
 
 
 def repair(document: BoundDocument) -> None:
-    """Create what the store lacks: collections that it lost, and indexes of filters declared since.
+    """Recreate collections that the store has lost, and create the indexes of filters that are new.
 
     Collections of another installation are left alone. Raises StoreUnavailable, ModelUnavailable.
     """
@@ -104,20 +107,22 @@ def repair(document: BoundDocument) -> None:
 
 
 def recreate_missing(document: BoundDocument) -> int:
-    """Replace the collections that the store does not have any more, and have everything indexed again.
+    """Replace the collections that the store has lost. If there were any, all entries are due afterwards.
 
-    Return how many were missing. Raises StoreUnavailable and ModelUnavailable before it forgets a live one.
+    Return how many collections were missing. If StoreUnavailable or ModelUnavailable is raised, the row of a
+    live collection that was not replaced stays.
     """
     store, encoder = get_store(), get_encoder()
     missing = [c for c in Collection.objects.of(document).active() if not store.exists(c.name)]
     for collection in missing:
-        logger.warning("Collection is missing, creating another collection=%s", collection.name)
+        logger.warning("The store has lost a collection, replacing it collection=%s", collection.name)
         if collection.state == Collection.State.LIVE:
             create_collection(document, store, encoder, instead_of=collection)
         else:
             collection.delete()
     if missing:
         entries = IndexEntry.objects.of(document)
-        entries.revoke_claims()  # or a worker that wrote to one just now would record it after this
+        # Otherwise a worker that has just written to a lost collection would finish its entries after this.
+        entries.revoke_claims()
         entries.mark_all_due()
     return len(missing)

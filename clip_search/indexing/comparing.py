@@ -1,4 +1,4 @@
-"""Compare the shop with the index: which products need indexing, and which points stand for nothing."""
+"""Compare the shop with the index: find products that need indexing, and points without a product."""
 
 from __future__ import annotations
 
@@ -19,30 +19,36 @@ from .targets import get_target
 from .writing import state_of
 
 ROWS_A_PAGE = 2000
-"""For each page the embedded store is opened, which takes as long as comparing 500 products."""
+"""How many rows are compared at once.
+
+The embedded store is opened for each page, which takes as long as comparing 500 products.
+"""
 COMPARED = ("uuid", "product_id", "source", "state", "revision", "claimed_revision")
-"""The columns of an entry that comparing needs: to read all of them takes twice as long."""
+"""The only columns of an entry that are read here: reading all columns takes twice as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """The result for one page: the ids of products that need indexing, and the counts of the others."""
+    """The result of comparing one page of rows.
+
+    `changed` contains the product ids that need indexing; `unchanged` counts the other products.
+    """
 
     changed: Sequence[str]
     source: str = MODEL_SOURCE
     unchanged: Report = Report()  # noqa: RUF009 -- frozen
     is_stale: bool = False
-    """Whether the products are to be removed from the index."""
+    """True if the changed products must be removed from the index."""
 
 
 def compare(
     document: BoundDocument, *, only: Sequence[str] | None = None, size: int = ROWS_A_PAGE
 ) -> Iterator[Page]:
-    """Compare every row with its point, in pages by primary key, and yield what differs.
+    """Compare every row and every posted product with its stored point, and yield the result of each page.
 
-    Nothing is written, no image is opened and no model is loaded. With `only`, these product ids are
-    compared, and those that failed count as changed: the fault may have been corrected without a trace.
-    Raises StoreUnavailable, ModelChanged.
+    Nothing is written, no image is opened, and the CLIP model is not loaded. With `only`, just these product
+    ids are compared, and products that failed before count as changed, because their cause may be gone: an
+    image may have been repaired in the storage, for example. Raises StoreUnavailable, ModelChanged.
     """
     retry = only is not None
     for entries, rows, unknown in _rows(document, only, size):
@@ -56,7 +62,7 @@ def compare(
 
 
 def mark_changed(document: BoundDocument, found: Iterable[Page]) -> Iterator[Report]:
-    """Mark the products that differ as changed, page by page, and yield the counts of the others."""
+    """Mark the changed products of each page as pending, and yield the counts of its unchanged products."""
     for page in found:
         IndexEntry.objects.mark_changed(document, page.changed, source=page.source, take_over=False)
         yield page.unchanged
@@ -65,9 +71,9 @@ def mark_changed(document: BoundDocument, found: Iterable[Page]) -> Iterator[Rep
 def _rows(
     document: BoundDocument, only: Sequence[str] | None, size: int
 ) -> Iterator[tuple[dict[uuid.UUID, IndexEntry], list[Any], list[str]]]:
-    """Yield the entries of a page, its rows, and the ids of products that have no entry.
+    """Yield for each page: its entries by point id, its rows, and the ids of products that have no entry.
 
-    If rows are products, a page without any entry needs no rows.
+    If each row is a product, the rows of a page without entries are not read: all its products are new.
     """
     asked = _asked(document, only)
     for keys in pages(asked.prefetch_related(None).values_list("pk", named=True), size):
@@ -84,11 +90,12 @@ def _rows(
             with document.in_its_language():
                 rows = list(page)
         yield entries, rows, [product_id for key, product_id in ids.items() if key not in entries]
-        del page  # it has the rows too
+        del page  # this queryset caches the rows, and would keep them in memory
         rows.clear()
 
 
 def _asked(document: BoundDocument, only: Sequence[str] | None) -> models.QuerySet[Any]:
+    """Return the document's rows, or only those of the product ids in `only`."""
     rows = document.rows()
     if only is None:
         return rows
@@ -103,12 +110,13 @@ def compare_rows(
     *,
     retry: bool = False,
 ) -> Page:
-    """Compare rows that have one of these entries with their points.
+    """Compare rows with their stored points, and return the result.
 
-    The `unknown`, which have no entry, count as changed, and with `retry` those that failed.
+    `unknown` are ids of products without an entry; they count as changed. With `retry`, products that failed
+    before count as changed too. Products that were posted last are left to `compare_posted()`.
     """
     ids = {document.point_id(document.declaration.product_id(row)): row for row in rows}
-    posted = {  # the last caller decided what these are made from
+    posted = {
         key
         for key, entry in entries.items()
         if entry.source == POSTED_SOURCE and entry.state != IndexEntry.State.REMOVED
@@ -123,7 +131,10 @@ def compare_rows(
 def compare_posted(
     document: BoundDocument, products: Sequence[PostedProduct], *, retry: bool = False
 ) -> Page:
-    """Compare posted products with their points, without those that were saved by the shop since."""
+    """Compare posted products with their stored points, and return the result.
+
+    Products whose row the shop saved after they were posted are left out: the row is indexed instead.
+    """
     entries = _entries(document, [product.uuid for product in products])
     own = [p for p in products if p.uuid in entries and entries[p.uuid].source == POSTED_SOURCE]
     contents = read_posted(document, own)
@@ -139,6 +150,7 @@ def _compare(
     source: str = MODEL_SOURCE,
     retry: bool = False,
 ) -> Page:
+    """Compare the contents with the stored points of these entries. Both have the same point ids."""
     target = get_target(document)
     items = []
     for entry in entries:
@@ -156,9 +168,9 @@ def _compare(
 
 
 def _differs(item: Item, retry: bool) -> bool:
-    """Return whether the point must be written again, judging images by their signatures alone.
+    """Return True if the product must be indexed again. Of its images, only the signatures are compared.
 
-    What failed counts as changed if nothing is visibly wrong with it any more, or with `retry` in any case.
+    A product that failed must be indexed again if no error can be seen any more; with `retry`, always.
     """
     if item.entry.state == IndexEntry.State.REMOVED or item.error or item.content is None:
         return True
@@ -174,7 +186,7 @@ def _differs(item: Item, retry: bool) -> bool:
 
 
 def _count(item: Item) -> Report:
-    """Return the counts of a product that stays as it is. One that is due is counted when it is indexed."""
+    """Return a report that counts an unchanged product. A pending one is not counted: indexing counts it."""
     if item.entry.state == IndexEntry.State.PENDING:
         return Report()
     without_image = int(item.content is not None and not item.content.images)
@@ -184,7 +196,7 @@ def _count(item: Item) -> Report:
 
 
 def _entries(document: BoundDocument, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, IndexEntry]:
-    """Return the entries of those ids, with the columns that comparing needs."""
+    """Return the entries by point id. Only the columns in COMPARED are read."""
     entries = IndexEntry.objects.of(document).filter(uuid__in=list(ids))
     return {entry.uuid: entry for entry in entries.only(*COMPARED)}
 
@@ -192,7 +204,7 @@ def _entries(document: BoundDocument, ids: Iterable[uuid.UUID]) -> dict[uuid.UUI
 def stale(
     document: BoundDocument, *, only: Sequence[str] | None = None, size: int = ROWS_A_PAGE
 ) -> Iterator[Page]:
-    """Yield the products in the index whose rows are gone or do not qualify any more."""
+    """Yield pages of product ids that are in the index, but have no row any more that qualifies."""
     entries = IndexEntry.objects.of(document).filter(source=MODEL_SOURCE)
     entries = entries.exclude(state=IndexEntry.State.REMOVED).only("product_id")
     if only is not None:
@@ -205,7 +217,10 @@ def stale(
 
 
 def orphans(document: BoundDocument, *, size: int = ROWS_A_PAGE) -> Iterator[Page]:
-    """Yield the products with a point but without an entry, as after a restored database."""
+    """Yield pages of product ids that have a point but no entry.
+
+    Such points exist after an older backup of the database was restored.
+    """
     target = get_target(document)
     for collection in target.collections:
         last: uuid.UUID | None = None

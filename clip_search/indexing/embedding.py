@@ -1,4 +1,4 @@
-"""Load images in threads, and embed what the store does not have yet."""
+"""Load the images of products in threads, and embed the texts and images that have no stored vector."""
 
 from __future__ import annotations
 
@@ -23,39 +23,43 @@ if TYPE_CHECKING:
 
 
 REMOTE_A_CORE: Final = 4
-"""Images of a remote storage that are loaded at once: it takes tens of milliseconds to answer."""
+"""How many images each core loads at once from a remote storage, which answers after tens of milliseconds."""
 NO_SUCH_FILE: Final = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+"""Error codes which, beside FileNotFoundError, mean that a file of this name cannot exist."""
 
 
 class Stopped(ClipSearchError):
-    """The worker was asked to stop. Unfinished products are given back."""
+    """The worker was asked to stop. Other workers will index the unfinished products."""
 
 
 def split_by_model(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
-    """Return the items that need the model or an image, and the others, which are ready to be written."""
-    waiting, ready = [], []
+    """Return two lists: items of which a text or image may need embedding, and items that can be written now.
+
+    An item whose image has a new signature is in the first list, because its image must at least be opened.
+    """
+    to_embed, ready = [], []
     for item in items:
         known = known_images(item)
         sources = item.content.images if item.content else ()
         if needs_text(item) or any(source.signature not in known for source in sources):
-            waiting.append(item)
+            to_embed.append(item)
         else:
             item.stamps = tuple(known[source.signature] for source in sources)
             ready.append(item)
-    return waiting, ready
+    return to_embed, ready
 
 
 def known_images(item: Item) -> dict[str, ImageStamp]:
-    """Return the stamps of the images whose vectors can be reused, by signature.
+    """Return the stamps of the images whose stored vectors can be reused, by signature.
 
-    A broken image is never known: it may have been repaired without a change of its signature.
+    A broken image is not among them: its file may have been repaired while its signature stayed the same.
     """
     stamps = item.reusable.stamp.images if item.reusable else ()
     return {s.signature: s for s in stamps if not s.error and s.hash in item.reusable_images}
 
 
 def needs_text(item: Item) -> bool:
-    """Return whether the text is another one than that whose vector can be reused."""
+    """Return True if the product has a text, and no stored vector of this text can be reused."""
     if item.content is None or not item.content.text:
         return False
     if item.reusable is None or TEXT not in item.reusable.vectors:
@@ -64,14 +68,14 @@ def needs_text(item: Item) -> bool:
 
 
 class ImageLoader:
-    """Threads that read and shrink images: one a core for files on a local disk, more for others."""
+    """Threads that read and shrink images. Each core has one for local files, and four for remote files."""
 
     def __init__(self) -> None:
         self._local = ThreadPoolExecutor(cores(), "clip_search-local")
         self._remote = ThreadPoolExecutor(cores() * REMOTE_A_CORE, "clip_search-remote")
 
     def load(self, item: Item, encoder: Encoder) -> None:
-        """Start to load an item's images, without those that are known."""
+        """Start to load an item's images. An image whose stored vector can be reused is not opened."""
         known = known_images(item)
         hashes = {stamp.hash for stamp in known.values()}
         for source in item.content.images if item.content else ():
@@ -80,7 +84,7 @@ class ImageLoader:
             item.loading.append(threads.submit(load_image, source, stamp, hashes, encoder))
 
     def shut_down(self) -> None:
-        """End the threads, each after the image that it is loading."""
+        """Cancel what has not begun, and wait until each thread has finished the image that it is loading."""
         for threads in (self._remote, self._local):
             threads.shutdown(cancel_futures=True)
 
@@ -88,9 +92,11 @@ class ImageLoader:
 def load_image(
     source: ImageSource, known: ImageStamp | None, hashes: set[str], encoder: Encoder
 ) -> tuple[ImageStamp, NDArray[np.uint8] | None]:
-    """Return an image's stamp and, unless it is known or broken, its pixels. Raises StorageUnavailable.
+    """Return an image's stamp, and its pixels if it must be embedded, else None.
 
-    `hashes` are those of the bytes of all images whose vectors can be reused.
+    `known` is the stamp of an image whose stored vector can be reused; its file is not opened. `hashes`
+    contains the content hashes of all images whose stored vectors can be reused. A broken image gets a stamp
+    with `error`. Raises StorageUnavailable.
     """
     if known:
         return known, None
@@ -108,27 +114,36 @@ def load_image(
 
 
 def read_image(source: ImageSource) -> bytes:
-    """Return the bytes of an image. Raises BadImage if the image is at fault, else StorageUnavailable."""
+    """Return the bytes of an image file.
+
+    Raises BadImage if the file is missing or too large, and StorageUnavailable if the storage fails.
+    """
     try:
         with source.open() as file:
             return images.read(file)
     except BadImage:
         raise
-    except Exception as error:  # a remote storage raises its own library's errors
+    except Exception as error:  # a remote storage backend raises exceptions of its client, such as boto3's
         if is_missing(error) or "\0" in source.name:
             raise BadImage(f"The image file {source.name} is missing. Upload it again.") from error
         raise StorageUnavailable(f"Cannot read image {source.name}: {error}") from error
 
 
 def is_missing(error: Exception) -> bool:
-    """Return whether a storage has no file of that name, so that waiting does not help."""
-    if isinstance(error, FileNotFoundError | SuspiciousFileOperation):  # or the name leads out of the storage
+    """Return True if the error says that the storage has no such file, so that trying again does not help.
+
+    SuspiciousFileOperation is one of these: Django raises it for a name that leads out of the storage.
+    """
+    if isinstance(error, FileNotFoundError | SuspiciousFileOperation):
         return True
     return isinstance(error, OSError) and error.errno in NO_SUCH_FILE
 
 
 def embed(encoder: Encoder, items: Sequence[Item], stop: Callable[[], bool]) -> None:
-    """Embed what is not known yet, equal texts and equal images once. Raises Stopped, ModelUnavailable."""
+    """Embed the texts and images of the items that have no reusable vector. Equal ones are embedded once.
+
+    Raises Stopped when `stop()` returns True, and ModelUnavailable.
+    """
     if stop():
         raise Stopped
     embed_texts(encoder, items)
@@ -136,7 +151,7 @@ def embed(encoder: Encoder, items: Sequence[Item], stop: Callable[[], bool]) -> 
 
 
 def embed_texts(encoder: Encoder, items: Sequence[Item]) -> None:
-    """Set `text_vector` of the items whose text is new."""
+    """Embed the texts that have no reusable vector, and set `text_vector` of their items."""
     new = [item for item in items if needs_text(item)]
     texts = list(dict.fromkeys(item.content.text for item in new if item.content))
     if texts:
@@ -146,7 +161,11 @@ def embed_texts(encoder: Encoder, items: Sequence[Item]) -> None:
 
 
 def embed_images(encoder: Encoder, items: Sequence[Item], stop: Callable[[], bool]) -> None:
-    """Set `image_vectors` of the items whose images are new, while further images are being loaded."""
+    """Embed the images that have no reusable vector, and set `image_vectors` of their items.
+
+    Each batch is embedded while the next images are still being loaded. Raises Stopped when `stop()` returns
+    True.
+    """
     requests: list[tuple[Item, str]] = []
     vectors: dict[str, NDArray[np.float32]] = {}
     for chunk in chunked(new_images(items, requests), encoder.batch_size):
@@ -159,7 +178,10 @@ def embed_images(encoder: Encoder, items: Sequence[Item], stop: Callable[[], boo
 
 
 def new_images(items: Sequence[Item], requests: list[tuple[Item, str]]) -> Iterator[tuple[str, Any]]:
-    """Yield the hash and pixels of each new image once; append to `requests` which item needs which."""
+    """Yield the hash and pixels of each image that must be embedded; equal images are yielded once.
+
+    For each such image of an item, append the item and the hash to `requests`.
+    """
     seen: set[str] = set()
     for item in items:
         for stamp, pixels in loaded_images(item):
@@ -172,7 +194,10 @@ def new_images(items: Sequence[Item], requests: list[tuple[Item, str]]) -> Itera
 
 
 def loaded_images(item: Item) -> Sequence[tuple[ImageStamp, Any]]:
-    """Wait for an item's images and return their stamps and pixels; none if the storage does not answer."""
+    """Wait for an item's images, set its `stamps`, and return each image's stamp and pixels.
+
+    If the storage fails, set `postponed` and return nothing: the product is then indexed later.
+    """
     if not item.loading:
         return ()
     try:
@@ -187,7 +212,7 @@ def loaded_images(item: Item) -> Sequence[tuple[ImageStamp, Any]]:
 
 
 def chunked(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Yield lists of `size` items; the last one may be shorter."""
+    """Yield the items in lists of `size`. The last list may be shorter."""
     chunk: list[Any] = []
     for item in items:
         chunk.append(item)

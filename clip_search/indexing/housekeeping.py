@@ -1,4 +1,4 @@
-"""Deleting old tombstones, in the nightly run."""
+"""Delete old tombstones. `clip_reindex` does this."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from .targets import get_target
 
 PAGE = 500
 TOMBSTONES_KEPT = timedelta(days=30)
-"""Longer than any worker stalls: until then, a tombstone rejects what such a worker would still write."""
+"""How long tombstones are kept: longer than any worker stalls, because they reject its late writes."""
 
 
 def purge_tombstones(document: BoundDocument) -> int:
-    """Delete the entries and tombstones of products that were removed long ago. Return how many."""
+    """Delete the entries and tombstones of products that were removed more than TOMBSTONES_KEPT ago.
+
+    Return the number of deleted entries.
+    """
     old = IndexEntry.objects.of(document).filter(
         state=IndexEntry.State.REMOVED, claim=None, indexed_at__lt=timezone.now() - TOMBSTONES_KEPT
     )

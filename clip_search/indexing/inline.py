@@ -1,4 +1,4 @@
-"""Indexing in this process rather than in a worker."""
+"""Index products in the calling process instead of in a worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ logger = logging.getLogger(__name__)
 
 
 def index_here(document: BoundDocument, product_ids: Iterable[str]) -> None:
-    """Index in this process, as `QUEUE = None` asks for. What fails is logged, and stays due."""
+    """Index products in this process, as the setting `QUEUE = None` demands.
+
+    Related changes of the document are processed first. An error is logged, not raised; the products stay
+    pending.
+    """
     try:
         expanded = expand_related(document)
         with get_store().keep_open():  # opening an embedded store takes longer than embedding texts
@@ -30,9 +34,11 @@ def index_here(document: BoundDocument, product_ids: Iterable[str]) -> None:
 
 
 def index_now(document: BoundDocument, product_id: str, *, timeout: float = 5.0) -> IndexEntry:
-    """Index one product here and return its entry afterwards, waiting if a worker has claimed it.
+    """Index one product in this process and return its entry.
 
-    Raises BackendUnavailable or SetupError; the product then stays due.
+    If a worker has claimed the entry, wait up to `timeout` seconds for that worker; the returned entry may
+    still be pending then. If BackendUnavailable, SetupError or DatabaseError is raised, the entry stays
+    pending.
     """
     deadline = time.monotonic() + timeout
     rows = IndexEntry.objects.of(document).filter(uuid=document.point_id(product_id))

@@ -1,4 +1,4 @@
-"""One claimed entry on its way through the pipeline."""
+"""`Item`: a claimed entry, and what the pipeline has found out about its product."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ all_but_revision: Final = attrgetter(*(field.name for field in fields(Stamp) if 
 
 @dataclass
 class Item:
-    """One claimed entry on its way through the pipeline."""
+    """A claimed entry, and what the pipeline has found out about its product so far."""
 
     entry: IndexEntry
     fingerprint: str
-    """Of the model that embeds it."""
+    """The fingerprint of the CLIP model that embeds the product."""
     content: Content | None = None
-    """What the product says and shows now; None if it is to be removed."""
+    """The product's text, images and payload; None if the product must be removed from the index."""
     error: str = ""
-    """What is wrong with the product itself."""
+    """Why this product cannot be indexed as it is."""
     postponed: str = ""
-    """Why the product has to wait, such as a storage that does not answer."""
+    """Why the product must be indexed later, such as "the storage does not answer"."""
     points: Mapping[str, Point] | None = None
-    """The product's point in each writable collection that has one; None before the store was asked."""
+    """The product's stored points by the name of their collection; None before the store was asked."""
     loading: list[Future[tuple[ImageStamp, Any]]] = field(default_factory=list)
-    """The images that are being loaded: their stamps, and their pixels if they must be embedded."""
+    """A future for each image that is loaded now: its stamp, and its pixels if it must be embedded."""
     stamps: tuple[ImageStamp, ...] = ()
     text_vector: NDArray[np.float32] | None = None
     image_vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    """The vectors that were embedded now, by the hash of the image's bytes."""
+    """The vectors that this run embedded, by the hash of the image's bytes."""
 
     @cached_property
     def reusable(self) -> Point | None:
-        """The first point that our model built: its vectors can be reused."""
+        """Return the first stored point that the configured CLIP model built: its vectors can be reused."""
         for point in (self.points or {}).values():
             if point.stamp.fingerprint == self.fingerprint and not point.stamp.removed:
                 return point
@@ -54,7 +54,7 @@ class Item:
 
     @cached_property
     def reusable_images(self) -> dict[str, NDArray[np.float32]]:
-        """The image vectors that can be reused, by the hash of the image's bytes."""
+        """Return the stored image vectors that can be reused, by the hash of the image's bytes."""
         if self.reusable is None or IMAGE not in self.reusable.vectors:
             return {}
         rows = self.reusable.vectors[IMAGE]
@@ -63,7 +63,7 @@ class Item:
 
     @property
     def stamp(self) -> Stamp:
-        """The stamp that this item's point gets."""
+        """Return the stamp to store with the product's point or tombstone."""
         entry, content = self.entry, self.content
         if content is None:
             return Stamp(
@@ -88,16 +88,16 @@ class Item:
 
     @cached_property
     def _hashes(self) -> tuple[str, str]:
-        """The hashes of the text and of the payload."""
+        """Return the hash of the text and the hash of the payload."""
         text, payload = (self.content.text, self.content.payload) if self.content else ("", {})
         return hash_text(text), hash_text(SORTED.encode(payload))
 
 
 def hash_text(text: str) -> str:
-    """Return a short hash of a text as hex digits, or "" for no text."""
+    """Return a hash of a text, 32 hex digits, or "" if the text is empty."""
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest() if text else ""
 
 
 def is_same_content(one: Stamp, other: Stamp) -> bool:
-    """Return whether two stamps describe the same content, whatever their revisions."""
+    """Return True if two stamps differ in nothing but the revision."""
     return bool(all_but_revision(one) == all_but_revision(other))

@@ -1,4 +1,4 @@
-"""Read what products say now, and what the store has of them already."""
+"""Read the content of products from the database, and their stored points from the store."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ from .targets import Target
 logger = logging.getLogger(__name__)
 
 ROWS_AT_ONCE: Final = 250
-"""Products that are read at once: the host's own methods may take time for each."""
+"""How many rows are read in one query. Claims are renewed between the queries."""
 MAX_DEPTH: Final = 50
-"""Levels of nesting in a payload. A Qdrant server refuses 128, and they break the embedded store for good."""
+"""The deepest nesting of a payload. A Qdrant server rejects 128 levels; they damage the embedded store."""
 
 
 def whole_number(digits: str) -> int:
-    """Read an integer. Raises OverflowError if a store could not hold it even as a float."""
+    """Return an integer read from JSON. Raises OverflowError if it is too large even for a float.
+
+    A store cannot hold such a number.
+    """
     number = int(digits)
     float(number)
     return number
@@ -38,15 +41,17 @@ WHOLE: Final = json.JSONDecoder(parse_int=whole_number)
 
 
 def read_items(target: Target, entries: Sequence[IndexEntry], renew: Callable[[], None]) -> list[Item]:
-    """Return the entries as items with what their products say now. The store is not asked yet.
+    """Return an item for each entry, with the content of its product now. The store is not asked yet.
 
-    `renew` is called again and again, because the host's methods may take longer than a claim lasts.
+    `renew` is called before each product is read, because the shop's own methods may be slow: all of them
+    together may take longer than a claim lasts.
     """
     with target.document.in_its_language():
         return _read_items(target, entries, renew)
 
 
 def _read_items(target: Target, entries: Sequence[IndexEntry], renew: Callable[[], None]) -> list[Item]:
+    """Do the work of `read_items()`, in the language of the document."""
     document = target.document
     found: dict[uuid.UUID, Content | str] = {}
     rows = [entry for entry in entries if entry.source != POSTED_SOURCE]
@@ -62,14 +67,14 @@ def _read_items(target: Target, entries: Sequence[IndexEntry], renew: Callable[[
         found |= read_posted(document, PostedProduct.objects.of(document).filter(uuid__in=posted))
     items = []
     for entry in entries:
-        content = found.get(entry.uuid)  # None for a product that is to be removed
+        content = found.get(entry.uuid)  # None if the product must be removed
         error, content = (content, None) if isinstance(content, str) else ("", content)
         items.append(Item(entry=entry, fingerprint=target.encoder.fingerprint, content=content, error=error))
     return items
 
 
 def read_posted(document: BoundDocument, products: Iterable[PostedProduct]) -> dict[uuid.UUID, Content | str]:
-    """Return what posted products say and show, or what is wrong as text, by the ids of their points."""
+    """Return the content of posted products by point id, or an error text for one that cannot be indexed."""
     posted = list(products)
     rows = document.qualifying([product.product_id for product in posted])
     found: dict[uuid.UUID, Content | str] = {}
@@ -82,43 +87,50 @@ def read_posted(document: BoundDocument, products: Iterable[PostedProduct]) -> d
 
 
 def read_content(document: BoundDocument, source: Any) -> Content | str:
-    """Return what a row, or a posted product, says and shows, or what is wrong with it as text.
+    """Return the content of a row or of a posted product, or an error text if it cannot be indexed.
 
-    What the host's own methods raise is the product's fault, and is returned.
+    An exception of the shop's own methods does not stop the indexing of other products: it becomes the error
+    text of this product. Raises only DatabaseError.
     """
     try:
         if isinstance(source, PostedProduct):
             return checked(source.content(document))
         if not document.rows_are_products:
-            document.qualifies(source)  # raises here if it raised when the row was looked for
+            document.qualifies(source)  # raises again what `may_qualify()` has hidden
         return checked(document.content(source))
     except DatabaseError:
         raise
     except ProductError as error:
         return str(error)
-    except Exception as error:  # the host's code may raise anything
+    except Exception as error:  # the shop's own methods may raise anything
         logger.warning("Cannot read product error=%r", error, exc_info=True)
         return f"{type(error).__name__}: {error}"
 
 
 def checked(content: Content) -> Content:
-    """Return the content with its payload as plain JSON. Raises ProductError if a store would refuse it."""
+    """Return the content with its payload converted to plain JSON values.
+
+    Raises ProductError if a store would refuse the text or the payload.
+    """
     if not isinstance(content.text, str):
-        raise ProductError(f"The text is {content.text!r}. Have `get_text` return a string.")
+        raise ProductError(f"The text is {content.text!r}. Make `get_text()` return a string.")
     try:
         content.text.encode()
         written = STRICT.encode(dict(content.payload))
         written.encode()
         payload = WHOLE.decode(written)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ProductError(f"The text or payload cannot be written as JSON: {error}.") from error
+        raise ProductError(f"The text or the payload cannot be written as JSON: {error}.") from error
     if depth(payload) > MAX_DEPTH:
-        raise ProductError(f"The payload is nested deeper than {MAX_DEPTH} levels. Make it flatter.")
+        raise ProductError(f"The payload is nested deeper than {MAX_DEPTH} levels. Remove some levels.")
     return replace(content, payload=payload)
 
 
 def depth(value: Any) -> int:
-    """Return how deep dicts and lists nest, without recursion: 0 for a plain value."""
+    """Return how many levels of dicts and lists a value has, 0 for a string or number.
+
+    A loop is used, because recursion would fail with a value that is nested very deep.
+    """
     level, found = [value], -1
     while level:
         found += 1
@@ -132,7 +144,10 @@ def depth(value: Any) -> int:
 
 
 def read_points(target: Target, items: Sequence[Item], *, vectors: bool = False) -> None:
-    """Ask the store what it has of the items, `vectors` too if wanted. Raises StoreUnavailable."""
+    """Read the items' stored points and set their `points`. Raises StoreUnavailable.
+
+    Without `vectors`, only stamps and payloads are read.
+    """
     if not items:
         return
     ids = [item.entry.uuid for item in items]

@@ -1,4 +1,4 @@
-"""Build a new collection beside the live one, and swap them."""
+"""Build a new collection while the old one is still searched, and then make it the live one."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from .pipeline import BATCH, index_due
 logger = logging.getLogger(__name__)
 
 LEASE = timedelta(minutes=5)
-"""How long a rebuild that was killed keeps others from continuing it."""
+"""How long a rebuild may go without renewing its lease. Then another process may continue it."""
 
 
 class RebuildRunning(ClipSearchError):
-    """Another process is rebuilding this document. Wait for it, or for its lease to end."""
+    """Another process is rebuilding this document. Wait until it ends, or five minutes if it was killed."""
 
 
 class RebuildIncomplete(ClipSearchError):
-    """Some products could not be indexed now. The live collection stays; run `clip_rebuild` again."""
+    """Some products could not be indexed now, so the old collection stays live. Run `clip_rebuild` again."""
 
 
 def rebuild(document: BoundDocument, *, batch_size: int = BATCH) -> Iterator[Report]:
-    """Build a collection with the configured model and options, index everything into it, and swap.
+    """Build a new collection with the configured CLIP model and options, and make it the live one.
 
-    Yield a report for each batch. Until the swap, searches use the live collection, if the configured model
-    built it. A rebuild that was interrupted is continued. Raises RebuildRunning, RebuildIncomplete,
-    BackendUnavailable, SetupError.
+    Yield a report for each batch. Meanwhile, searches read the old collection; if the CLIP model was changed,
+    searches by words or by a photo raise SearchUnavailable meanwhile. A rebuild that was interrupted is
+    continued. Raises RebuildRunning, RebuildIncomplete, BackendUnavailable, SetupError.
     """
     collection = start(document)
     with _leased(collection) as token:
@@ -52,18 +52,19 @@ def rebuild(document: BoundDocument, *, batch_size: int = BATCH) -> Iterator[Rep
             before = stale.count()
             for report in index_due(document, next_batch_size=lambda: batch_size):
                 if not _renew_lease(collection, token):
-                    raise RebuildRunning  # this process stalled, and another one continues
+                    raise RebuildRunning  # this process stalled, so another one has taken the rebuild over
                 yield report
             if stale.count() == before and not stale.exclude(claim=None).exists():
                 raise RebuildIncomplete
-            time.sleep(0.1)  # other workers may have claimed the last of them
+            time.sleep(0.1)  # other workers may have claimed the last entries
         swap(collection, token)
-        if stale.mark_all_due():  # what a worker with the former model finished just before the swap
+        # Just before the swap, a worker with the old model may have finished entries in the old collection.
+        if stale.mark_all_due():
             yield from index_due(document, next_batch_size=lambda: batch_size)
 
 
 def start(document: BoundDocument) -> Collection:
-    """Return the collection to build: the one that was begun if it still fits the settings, else a new one.
+    """Return the collection to build: that of an interrupted rebuild if it fits the settings, else a new one.
 
     Raises RebuildRunning.
     """
@@ -83,15 +84,22 @@ def start(document: BoundDocument) -> Collection:
 
 
 def _next_generation(document: BoundDocument) -> int:
-    """Return a generation that no entry was ever written for, also not by a rebuild that was given up."""
+    """Return the generation of a new collection: higher than that of any collection and any entry.
+
+    Entries may have a higher generation than the collections, from a rebuild that was never completed.
+    """
     querysets = (Collection.objects.of(document), IndexEntry.objects.of(document))
     return 1 + max(queryset.aggregate(latest=Max("generation"))["latest"] or 0 for queryset in querysets)
 
 
 def swap(collection: Collection, token: uuid.UUID) -> None:
-    """Make the built collection the live one, then remove the old one. Raises RebuildRunning."""
+    """Make the new collection the live one, and delete the old one.
+
+    Raises RebuildRunning if another process has taken the rebuild over.
+    """
     using = collection._state.db
     rows = Collection.objects.using(using).filter(document=collection.document)
+    # A killed rebuild may have left one, and a document can have only one retired collection.
     for left in rows.filter(state=Collection.State.RETIRED):
         _remove(left)
     with transaction.atomic(using=using):
@@ -105,7 +113,10 @@ def swap(collection: Collection, token: uuid.UUID) -> None:
 
 
 def _remove(collection: Collection) -> None:
-    """Delete a collection and its row. One of another installation stays in the store."""
+    """Delete a collection from the store, and then its row.
+
+    If another installation created the collection, only the row is deleted.
+    """
     if collection.is_ours:
         get_store().destroy(collection.name)
     collection.delete()
@@ -113,13 +124,19 @@ def _remove(collection: Collection) -> None:
 
 
 def adopt(document: BoundDocument) -> int:
-    """Make the document's collections this installation's own, if nobody else uses them. Return how many."""
+    """Write the name of this installation into the document's `Collection` rows. Return how many rows there are.
+
+    Call this only if no other installation uses the collections.
+    """
     return Collection.objects.of(document).update(installation=conf.installation)
 
 
 @contextmanager
 def _leased(collection: Collection) -> Iterator[uuid.UUID]:
-    """Hold the lease of a rebuild, so that no second process builds the same collection."""
+    """Hold the lease of a rebuild inside the block, so that no other process builds the same collection.
+
+    Raises RebuildRunning if another process has the lease.
+    """
     token = uuid.uuid4()
     if not _renew_lease(collection, token):
         raise RebuildRunning
@@ -131,7 +148,7 @@ def _leased(collection: Collection) -> Iterator[uuid.UUID]:
 
 
 def _renew_lease(collection: Collection, token: uuid.UUID) -> bool:
-    """Take or renew the lease. Return whether it is ours."""
+    """Take or renew the lease for `token`. Return False if another process has it."""
     now = timezone.now()
     free = Q(holder=None) | Q(holder=token) | Q(lease__lte=now)
     rows = Collection.objects.using(collection._state.db).filter(free, pk=collection.pk)

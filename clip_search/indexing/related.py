@@ -1,4 +1,4 @@
-"""The products behind a change of a related object."""
+"""Find the products that a change of a related object concerns, and mark them as changed."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from ..models import IndexEntry, RelatedChange
 logger = logging.getLogger(__name__)
 
 PAGE = 500
-"""Products that one step marks."""
+"""How many products are marked in one transaction."""
 
 
 def expand_related(document: BoundDocument, *, goes_on: Callable[[], bool] = lambda: True) -> list[str]:
-    """Mark the products behind every related change of a document as changed. Return their ids.
+    """Mark the products of every related change of a document as changed. Return their product ids.
 
-    A change that cannot be followed, because the host's code raises or its model is gone, stays and is logged
-    each time; it delays nothing else. `goes_on()` is asked before each step.
+    A change of which the products cannot be found, because the shop's own code raises or the Django model no
+    longer exists, is logged and stays for the next time. The other changes are processed nevertheless. The
+    loop ends when `goes_on()`, which is called before each step, returns False.
     """
     changes = RelatedChange.objects.using(document.using).filter(document=document.name)
     marked: list[str] = []
     broken: list[int] = []
     while goes_on():
         with transaction.atomic(using=document.using):
-            waiting = changes.exclude(pk__in=broken).order_by("pk")
+            remaining = changes.exclude(pk__in=broken).order_by("pk")
             if connections[document.using].features.has_select_for_update_skip_locked:
-                waiting = waiting.select_for_update(skip_locked=True)
-            change = waiting.first()
+                remaining = remaining.select_for_update(skip_locked=True)
+            change = remaining.first()
             if change is None:
                 return marked
             try:
@@ -41,17 +42,22 @@ def expand_related(document: BoundDocument, *, goes_on: Callable[[], bool] = lam
             except DatabaseError:
                 raise
             except Exception:
-                logger.exception("Cannot follow a related change, it stays change=%s", change)
+                logger.exception("Cannot find the products of a related change change=%s", change)
                 broken.append(change.pk)
     return marked
 
 
 def _step(document: BoundDocument, change: RelatedChange) -> list[str]:
-    """Mark the next products of a change, and record how far that is; the last step deletes the change."""
-    is_list = change.product_ids is not None  # of products that were saved, not of what they are related to
+    """Mark the next products of a change, and return their ids.
+
+    The cursor is moved behind them. The last step deletes the change.
+    """
+    is_list = change.product_ids is not None  # then the products themselves changed, not a related object
     product_ids, cursor = (_listed if is_list else _found)(document, change)
     IndexEntry.objects.mark_changed(document, product_ids, take_over=is_list)
-    if cursor:  # as an update, because a worker on a database without SKIP LOCKED may have deleted it
+    # `update()` and not `save()`: without SKIP LOCKED, another worker may have deleted the change meanwhile,
+    # and `save()` would insert it again.
+    if cursor:
         RelatedChange.objects.using(document.using).filter(pk=change.pk).update(cursor=cursor)
     else:
         change.delete(using=document.using)
@@ -59,14 +65,17 @@ def _step(document: BoundDocument, change: RelatedChange) -> list[str]:
 
 
 def _listed(document: BoundDocument, change: RelatedChange) -> tuple[list[str], str]:
-    """Return the next of the listed ids, and the cursor after them, "" at the end."""
+    """Return the next product ids of `change.product_ids`, and the cursor behind them, "" at the end."""
     start = int(change.cursor or 0)
     ids = change.product_ids or []
     return ids[start : start + PAGE], str(start + PAGE) if start + PAGE < len(ids) else ""
 
 
 def _found(document: BoundDocument, change: RelatedChange) -> tuple[list[str], str]:
-    """Return the ids of the next products that the path leads to, and the cursor after them or ""."""
+    """Return the next product ids that `change.path` leads to, and the cursor behind them, "" at the end.
+
+    The path leads from the related object to its products.
+    """
     model = apps.get_model(change.model)
     related = model._base_manager.using(document.using).filter(pk=change.object_id)
     keys = related.values(f"{change.path}__pk")

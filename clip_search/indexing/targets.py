@@ -1,4 +1,4 @@
-"""Where a batch of a document is written: its collections, the store and the model."""
+"""`Target`: the collections, the store and the encoder with which a batch of entries is indexed."""
 
 from __future__ import annotations
 
@@ -19,23 +19,27 @@ from .collections import create_collection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where a batch is written. It is decided when the batch is claimed, and does not change."""
+    """The collections that a batch is written to, with the store and the encoder.
+
+    A batch keeps the target that `get_target()` returned after its claim, even if a rebuild starts later.
+    """
 
     document: BoundDocument
     store: Store
     encoder: Encoder
     collections: Sequence[Collection]
-    """Those of this installation."""
+    """The live collection, and the one that a rebuild is building, if this installation created them."""
     writable: Sequence[Collection]
-    """The collections that our model built."""
+    """Those of the collections that the configured CLIP model built."""
     generation: int
-    """The newest generation that is written to."""
+    """The highest generation among the writable collections."""
 
 
 def get_target(document: BoundDocument) -> Target:
-    """Return where the document's points are written now. Its first collection is created here.
+    """Return the target that the document's entries are written to now.
 
-    Raises ModelChanged, ForeignCollection, StoreUnavailable, ModelUnavailable.
+    If the document has no live collection, it is created. Raises ModelChanged if another CLIP model built the
+    collections, ForeignCollection if another installation created them, StoreUnavailable, ModelUnavailable.
     """
     store, encoder = get_store(), get_encoder()
     collections = Collection.objects.of(document).active()
@@ -61,7 +65,10 @@ def get_target(document: BoundDocument) -> Target:
 
 
 def opened(*targets: Target) -> ExitStack:
-    """Keep every collection of the targets open; all processes open them in the same order."""
+    """Open every collection of the targets, and return the context manager that closes them.
+
+    They are opened in the order of their names: processes that open two in different orders would deadlock.
+    """
     stack = ExitStack()
     with stack:
         for name in sorted({collection.name for target in targets for collection in target.collections}):

@@ -1,4 +1,4 @@
-"""Write points, and record the result in each entry."""
+"""Write the points of claimed entries to the store, and record the result in each entry."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LONGEST_DELAY = 300.0
-"""Seconds between two tries while something outside does not work."""
+"""The most seconds between two tries while something outside, such as Qdrant, does not work."""
 
 
 def write(target: Target, items: Sequence[Item]) -> None:
-    """Write the items' points to every active collection. Raises StoreUnavailable."""
+    """Write the items' points to the store, and tombstones for products that must be removed.
+
+    Points are written to the collections of the configured CLIP model, tombstones to every active collection.
+    Raises StoreUnavailable.
+    """
     with opened(target):
         read_points(target, [item for item in items if item.points is None])
         ready = [item for item in items if not (item.error or item.postponed or newer_revision(item))]
@@ -40,10 +44,10 @@ def write(target: Target, items: Sequence[Item]) -> None:
 
 
 def is_up_to_date(item: Item, collection: str) -> bool:
-    """Return whether the collection's point may stay as it is.
+    """Return True if the collection's point need not be written again.
 
-    Its content must be the same, and no revision may lie between: a worker that stalled with one of those
-    could still write, and its older content would then not be rejected.
+    Its content must be the same, and its revision at most one lower than the entry's. With a larger gap, a
+    worker that stalled with a revision between the two could still write its older content over the point.
     """
     point = (item.points or {}).get(collection)
     return (
@@ -54,7 +58,11 @@ def is_up_to_date(item: Item, collection: str) -> bool:
 
 
 def newer_revision(item: Item) -> int:
-    """Return the revision of a point that is not older than the entry but has other content, or 0."""
+    """Return the highest revision of those stored points that would reject this item's point, or 0.
+
+    A stored point rejects a new one unless its own revision is lower. A point with the same content does not
+    count, because nothing need be written then.
+    """
     if item.error or item.postponed:
         return 0
     revisions = [
@@ -67,7 +75,7 @@ def newer_revision(item: Item) -> int:
 
 
 def point_of(item: Item, multiple_images: bool) -> Point:
-    """Return an item's whole point: vectors that were embedded now, and vectors that are reused."""
+    """Return an item's point: its stamp, payload, and all vectors, embedded by this run or reused."""
     import numpy as np
 
     vectors: dict[str, NDArray[np.float32]] = {}
@@ -83,7 +91,7 @@ def point_of(item: Item, multiple_images: bool) -> Point:
 
 
 def finish(target: Target, items: Sequence[Item]) -> Report:
-    """Record the result in each entry, and return the counts."""
+    """Record the result in each entry, send the signals, and return the counts."""
     entries = IndexEntry.objects.of(target.document)
     by_state: dict[tuple[str, str], list[IndexEntry]] = {}
     reports = []
@@ -92,20 +100,21 @@ def finish(target: Target, items: Sequence[Item]) -> Report:
             entries.release([item.entry], backoff(item.entry.attempts), item.postponed)
             reports.append(Report(postponed=1))
         elif revision := newer_revision(item):
-            entries.overtake(item.entry, revision)  # it is due again at once, and counted then
+            entries.overtake(item.entry, revision)  # due at once, with a revision that the point accepts
         else:
             state, error = state_of(item)
             by_state.setdefault((state, error), []).append(item.entry)
             reports.append(count(item, state))
     for (state, error), group in by_state.items():
         entries.finish(group, state, target.generation, error)
-    entries.release([item.entry for item in items], written=True)  # those that changed again since the claim
+    # Entries whose product was saved again since the claim are still claimed. They stay pending.
+    entries.release([item.entry for item in items], written=True)
     send_signals(target.document, by_state)
     return Report.total(reports)
 
 
 def send_signals(document: BoundDocument, by_state: Mapping[tuple[str, str], Sequence[IndexEntry]]) -> None:
-    """Send `indexed` and `index_failed`. What their receivers raise is logged by Django."""
+    """Send the signals `indexed` and `index_failed`. If a receiver raises, Django logs the exception."""
     written: list[str] = []
     errors: dict[str, str] = {}
     for (state, error), group in by_state.items():
@@ -121,7 +130,7 @@ def send_signals(document: BoundDocument, by_state: Mapping[tuple[str, str], Seq
 
 
 def state_of(item: Item) -> tuple[str, str]:
-    """Return the state that the entry gets, and what is wrong with the product."""
+    """Return the new state of the entry, and why the product cannot be indexed as it is, or ""."""
     if item.error:
         return IndexEntry.State.FAILED, item.error
     if item.content is None:
@@ -131,14 +140,14 @@ def state_of(item: Item) -> tuple[str, str]:
             is_named = len(item.stamps) == 1 or source.name in stamp.error
             return IndexEntry.State.FAILED, stamp.error if is_named else f"{source.name}: {stamp.error}"
     for key, message in item.content.invalid.items():
-        return IndexEntry.State.FAILED, f"The filter {key!r} is left out: {message}."
+        return IndexEntry.State.FAILED, f"The filter {key!r} has no value: {message}."
     if not item.content.text and not item.stamps:
-        return IndexEntry.State.FAILED, "There is nothing to search by: neither text nor an image."
+        return IndexEntry.State.FAILED, "The product has neither text nor an image to search by."
     return IndexEntry.State.INDEXED, ""
 
 
 def count(item: Item, state: str) -> Report:
-    """Return the counts of one item."""
+    """Return a report that counts this one item."""
     without_image = int(item.content is not None and not item.content.images)
     if state == IndexEntry.State.FAILED:
         return Report(failed=1, without_image=without_image)
@@ -152,6 +161,10 @@ def count(item: Item, state: str) -> Report:
 
 
 def backoff(attempts: int) -> float:
-    """Return the seconds to wait after so many tries: exponential, with jitter, and never giving up."""
+    """Return how many seconds to wait before the next try, at most LONGEST_DELAY.
+
+    The delay doubles with each failed try. It is partly random, so that entries which failed together are not
+    tried together again.
+    """
     longest = min(LONGEST_DELAY, 2.0 ** min(attempts, 16))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311

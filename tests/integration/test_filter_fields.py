@@ -47,7 +47,7 @@ def test_a_product_is_indexed_without_a_value_that_does_not_fit(declare):
 
     entry = IndexEntry.objects.get(document="filtered", state=IndexEntry.State.FAILED)
     assert entry.error == (
-        "The filter 'weight' is left out: description: could not convert string to float: 'much'."
+        "The filter 'weight' has no value: description: could not convert string to float: 'much'."
     )
     everything = {"light mug", "heavy mug", "odd mug", "plain mug"}
     assert names(document_class.search("mug")) == everything

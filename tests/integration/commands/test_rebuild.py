@@ -143,7 +143,7 @@ def test_a_rebuild_that_cannot_finish_keeps_the_live_collection(other_model, mon
     old = collection()
     with monkeypatch.context() as patched:
         patched.setattr(FileSystemStorage, "open", None)
-        assert complain("clip_rebuild").startswith("Some products could not be indexed now.")
+        assert complain("clip_rebuild").startswith("Some products could not be indexed now,")
     assert collection() == old
     IndexEntry.objects.update(not_before=timezone.now())
     complain("clip_rebuild")

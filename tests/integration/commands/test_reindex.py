@@ -204,7 +204,7 @@ def test_what_failed_and_is_right_again_is_no_failure_any_more(monkeypatch):
 def test_of_many_failures_the_first_are_listed():
     Product.objects.bulk_create(Product(name="", sku=f"N-{n}") for n in range(13))
     said = complain("clip_reindex")
-    assert said.count("nothing to search by") == 10
+    assert said.count("neither text nor an image") == 10
     assert "… and 3 more" in said
     assert said.endswith("13 of product failed")
 
