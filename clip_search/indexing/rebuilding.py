@@ -124,7 +124,7 @@ def _remove(collection: Collection) -> None:
 
 
 def adopt(document: BoundDocument) -> int:
-    """Write the name of this installation into the document's `Collection` rows. Return how many rows there are.
+    """Write the name of this installation into the document's `Collection` rows. Return their number.
 
     Call this only if no other installation uses the collections.
     """
