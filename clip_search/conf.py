@@ -16,7 +16,10 @@ Value = TypeVar("Value")
 
 
 class Setting(Generic[Value]):
-    """One key of CLIP_SEARCH: its default, and how its value is converted. Read at each access."""
+    """One key of CLIP_SEARCH: its default, and how its value is converted. Read at each access.
+
+    Reading it raises SetupError if the value cannot be converted.
+    """
 
     def __init__(self, default: Any, convert: Callable[[Any], Value]) -> None:
         self.default = default
@@ -26,8 +29,14 @@ class Setting(Generic[Value]):
         self.key = name.upper()
 
     def __get__(self, instance: object, owner: type | None = None) -> Value:
-        raw: Mapping[str, Any] = getattr(django_settings, "CLIP_SEARCH", {})
-        return self.convert(raw.get(self.key, self.default))
+        raw = getattr(django_settings, "CLIP_SEARCH", {})
+        if not isinstance(raw, Mapping):
+            raise SetupError("CLIP_SEARCH is no dict. Run `manage.py check`.")
+        try:
+            return self.convert(raw.get(self.key, self.default))
+        except (TypeError, ValueError) as error:  # its message is not repeated: a value may hold a key
+            message = f'CLIP_SEARCH["{self.key}"] cannot be used. Run `manage.py check`.'
+            raise SetupError(message) from error
 
 
 def _optional(value: Any) -> str | None:

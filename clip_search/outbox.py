@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +13,13 @@ from . import queue
 from .conf import conf
 from .documents.binding import BoundDocument
 from .documents.registry import registry
+from .exceptions import SetupError, in_one_line
 from .indexing.inline import index_here
 from .models import IndexEntry, RelatedChange
 from .models.paging import ROWS_PER_STATEMENT
 from .types import MODEL_SOURCE
+
+logger = logging.getLogger(__name__)
 
 
 def schedule(
@@ -61,10 +65,13 @@ class CommitBatch:
         self.done = True
         for name, product_ids in self.scheduled.items():
             document = registry.get(name)
-            if document and conf.queue:
-                queue.wake(document)
-            elif document:
-                index_here(document, product_ids)
+            try:
+                if document and conf.queue:
+                    queue.wake(document)
+                elif document:
+                    index_here(document, product_ids)
+            except SetupError as error:  # CLIP_SEARCH is no dict
+                logger.error("Cannot index document=%s error=%s", name, in_one_line(error))
 
 
 def wake_on_commit(document: BoundDocument, product_ids: Iterable[str] = ()) -> None:

@@ -12,7 +12,7 @@ from django.conf import settings
 
 from .conf import conf
 from .documents.binding import BoundDocument
-from .exceptions import in_one_line
+from .exceptions import SetupError, in_one_line
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -51,7 +51,7 @@ def wake(document: BoundDocument) -> bool:
                 pipeline=pipeline if queue.is_async else None,  # otherwise the job runs here and now
             )
             pipeline.execute()
-    except RedisError as error:
+    except (RedisError, SetupError) as error:
         _paused_until[name] = time.monotonic() + PAUSE_AFTER_FAILURE
         logger.warning(
             "Cannot enqueue, a worker's sweep will find it queue=%s error=%s", name, in_one_line(error)
@@ -61,11 +61,15 @@ def wake(document: BoundDocument) -> bool:
 
 
 def get_queue(name: str) -> Any:
-    """Return the django-rq queue of that name, on a connection that fails fast."""
+    """Return the django-rq queue of that name, on a connection that fails fast. Raises SetupError."""
     import django_rq
 
+    queues = getattr(settings, "RQ_QUEUES", {})
+    if name not in queues:
+        known = ", ".join(queues) or "none"
+        raise SetupError(f'CLIP_SEARCH["QUEUE"]: RQ_QUEUES has no queue {name!r}. It has: {known}.')
     # a hash, because a configuration may hold a password, and error pages show variables
-    config = hash(json.dumps(settings.RQ_QUEUES[name], default=repr, sort_keys=True))
+    config = hash(json.dumps(queues[name], default=repr, sort_keys=True))
     connection = _connection(name, config)
     return django_rq.get_queue(name, connection=connection, commit_mode="auto")
 

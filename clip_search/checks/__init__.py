@@ -9,13 +9,15 @@ E005 `QDRANT` names neither a server nor a folder, or both
 E006 `QDRANT` names a folder, and qdrant-edge-py is not installed
 E007 `MODEL` or `TEXT_MODEL` names a folder that does not exist
 E008 `DEVICE` or `PRECISION` is unknown
-E009 the module of `ENCODER` does not exist
+E009 `ENCODER` names no class
 E010 `IMAGE_FORMATS` names a format that the installed Pillow cannot read
 E011 `API_DOCUMENT` names no document
 E012 a permission class cannot be imported
 E013 a throttle rate cannot be read
 E014 `QUEUE` is not in `RQ_QUEUES`
 E015 `QUEUE` is set, and django_rq is not installed
+E017 the address of Qdrant has no scheme, host or port that can be used
+E018 `QDRANT["backend"]` names no class
 W001 the embedded store is used with `DEBUG = False`
 W002 anybody, or anybody with an account, may write through the endpoints
 W003 the endpoints are mounted, and `API_DOCUMENT` does not say which document they feed

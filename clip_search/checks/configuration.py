@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage
@@ -142,16 +143,37 @@ def _qdrant() -> Iterator[CheckMessage]:
         )
     elif folder:
         yield from _embedded()
-    elif server and not usable("INSTALLATION"):
+    elif server:
+        yield from _server(qdrant)
+    elif not _may_be_class(str(qdrant["backend"])):
+        message = f'CLIP_SEARCH["QDRANT"]["backend"] names no class: {qdrant["backend"]!r}'
+        yield error("clip_search.E018", message, "Name a store's class by its dotted path.")
+    if PASSWORD.search(str(qdrant.get("url", ""))):
+        hint = 'Write it as "api_key": error pages and logs show addresses, and hide keys.'
+        yield warning("clip_search.W007", 'CLIP_SEARCH["QDRANT"]["url"] holds a password.', hint)
+
+
+def _server(qdrant: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    # the value is not shown: it may hold a password
+    url, host = qdrant.get("url"), qdrant.get("host")
+    try:
+        parts = urlsplit(url or "")
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (ValueError, AttributeError):  # a port that is no number up to 65535, or a value that is no text
+        fits = False
+    if "url" in qdrant and not fits:
+        hint = 'Write it with http:// or https:// and a port, such as "http://localhost:6333".'
+        yield error("clip_search.E017", 'CLIP_SEARCH["QDRANT"]["url"] is no address.', hint)
+    elif "url" not in qdrant and (not _text(host) or "/" in str(host)):
+        hint = 'Write a name such as "localhost", or write the whole address as "url".'
+        yield error("clip_search.E017", 'CLIP_SEARCH["QDRANT"]["host"] is no name of a machine.', hint)
+    if not usable("INSTALLATION"):
         message = 'A Qdrant server is used, and CLIP_SEARCH["INSTALLATION"] is not set.'
         hint = (
             'Set it to a name, such as "production": else a copy of the database writes into the same '
             "collections. Then run `manage.py clip_rebuild --adopt`, if there are collections."
         )
         yield warning("clip_search.W009", message, hint)
-    if PASSWORD.search(str(qdrant.get("url", ""))):
-        hint = 'Write it as "api_key": error pages and logs show addresses, and hide keys.'
-        yield warning("clip_search.W007", 'CLIP_SEARCH["QDRANT"]["url"] holds a password.', hint)
 
 
 def _embedded() -> Iterator[CheckMessage]:
@@ -209,16 +231,24 @@ def _hardware() -> Iterator[CheckMessage]:
 
 
 def _encoder() -> Iterator[CheckMessage]:
-    module, _, name = usable("ENCODER").rpartition(".")
-    try:
-        found = bool(name) and find_spec(module) is not None  # not imported: it may load a model
-    except (ImportError, ValueError):
-        found = False
-    if not found:
+    if not _may_be_class(usable("ENCODER")):
         hint = f"Name a class by its dotted path, such as {DEFAULTS['ENCODER']}."
-        yield error(
-            "clip_search.E009", f'CLIP_SEARCH["ENCODER"] is in no module: {usable("ENCODER")!r}', hint
-        )
+        yield error("clip_search.E009", f'CLIP_SEARCH["ENCODER"] names no class: {usable("ENCODER")!r}', hint)
+
+
+def _may_be_class(path: str) -> bool:
+    """Return False if a dotted path names no class. Its module is not imported: it may load a model."""
+    module, _, name = path.rpartition(".")
+    try:
+        spec = find_spec(module) if module else None
+        get_source = getattr(getattr(spec, "loader", None), "get_source", None)
+        source = get_source(module) if get_source else None
+    except (ImportError, ValueError):
+        return False
+    if spec is None:
+        return False
+    # a star import may bring the name, and a source that cannot be read may have it
+    return source is None or re.search(rf"\b{re.escape(name)}\b|import \*", source) is not None
 
 
 def _formats() -> Iterator[CheckMessage]:

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage
 from django.utils.module_loading import import_string
 
+from ..conf import conf
 from ..documents.registry import registry
 from .configuration import usable
 from .messages import error, warning
@@ -21,7 +22,7 @@ PICKLE: Final = ("DefaultSerializer", "PickleSerializer")
 def check_queue(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Check the queue that CLIP_SEARCH["QUEUE"] names; None needs none."""
     name = usable("QUEUE")
-    if name is None:
+    if name is None or not isinstance(conf.raw, Mapping):
         return []
     queues = getattr(settings, "RQ_QUEUES", {})
     found = list(_installed())

@@ -8,6 +8,7 @@ from functools import lru_cache
 from django.utils.module_loading import import_string
 
 from ..conf import conf
+from ..exceptions import SetupError
 from .base import Encoder
 
 SETTINGS = ("MODEL", "TEXT_MODEL", "DEVICE", "PRECISION", "BATCH_SIZE", "ACCELERATE")
@@ -15,7 +16,7 @@ _creating = threading.Lock()  # lru_cache alone may create two at once, and each
 
 
 def get_encoder() -> Encoder:
-    """Return this process's encoder, of the class that CLIP_SEARCH["ENCODER"] names."""
+    """Return this process's encoder, of the class that CLIP_SEARCH["ENCODER"] names. Raises SetupError."""
     with _creating:
         # another one if any of its settings changes, as in tests
         return _encoder(conf.encoder, repr([conf.raw.get(key) for key in SETTINGS]))
@@ -23,7 +24,13 @@ def get_encoder() -> Encoder:
 
 @lru_cache(maxsize=4)
 def _encoder(path: str, _settings: str) -> Encoder:
-    encoder: Encoder = import_string(path)()
+    try:
+        encoder_class = import_string(path)
+    except ImportError as error:
+        raise SetupError(
+            f'CLIP_SEARCH["ENCODER"] = {path!r} cannot be imported: {error}. Run `manage.py check`.'
+        ) from error
+    encoder: Encoder = encoder_class()
     return encoder
 
 

@@ -16,6 +16,7 @@ from django.db.models import signals
 
 from ..conf import conf
 from ..documents.binding import BoundDocument
+from ..exceptions import SetupError, in_one_line
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ def _harmless(handler: Callable[..., None]) -> Callable[..., None]:
             raise OperationalError(f"{error}{NO_TABLES}") from error
         except DatabaseError:
             raise
+        except SetupError as error:  # `manage.py check` reports it too
+            logger.error("Cannot schedule, the nightly run will find it error=%s", in_one_line(error))
         except Exception:  # the host's own methods may raise anything
             logger.exception("Cannot schedule, the nightly run will find it sender=%s", kwargs.get("sender"))
 

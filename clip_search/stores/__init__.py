@@ -37,7 +37,14 @@ def _store(qdrant: str) -> Store:
     options = json.loads(qdrant)
     path = store_path(options)
     options.pop("backend", None)
-    store: Store = import_string(path)(**options)
+    try:
+        store: Store = import_string(path)(**options)
+    except ImportError as error:
+        raise SetupError(
+            f'CLIP_SEARCH["QDRANT"]: {path!r} cannot be imported: {error}. Run `manage.py check`.'
+        ) from error
+    except TypeError as error:
+        raise SetupError(f'CLIP_SEARCH["QDRANT"] has an option that its store refuses: {error}.') from error
     return store
 
 

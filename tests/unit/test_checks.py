@@ -107,7 +107,7 @@ def test_registered_under_a_tag():
 def test_e001_no_dict(settings, value):
     settings.CLIP_SEARCH = value
     assert ids(checks.check_settings()) == ["E001"]
-    assert set(ids(checks.check_queue())) <= {"W006"}
+    assert ids(checks.check_queue()) == []
 
 
 def test_e002_unknown_key_names_the_nearest(settings):
@@ -152,9 +152,38 @@ def test_e005_neither_or_both(said, qdrant):
     assert said(QDRANT=qdrant) == ["E005"]
 
 
-@pytest.mark.parametrize("qdrant", [{"host": "x"}, {"backend": "x.Y"}])
+@pytest.mark.parametrize("qdrant", [{"host": "x"}, {"backend": "clip_search.testing.MemoryStore"}])
 def test_other_ways_to_name_a_store(said, qdrant):
     assert said(QDRANT=qdrant) == []
+
+
+@pytest.mark.parametrize(
+    "qdrant",
+    [
+        *({"url": url} for url in ("localhost:6333", "qdrant", "", None, 6333, "ftp://x", "http://")),
+        *({"url": url} for url in ("http://x:port", "http://x:99999", "http://x:0", "http:/x", "//x:6333")),
+        *({"host": host} for host in ("http://x", "", None)),
+    ],
+)
+def test_e017_address_of_qdrant(said, qdrant):
+    assert said(QDRANT=qdrant) == ["E017"]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:6333", "https://x.cloud.qdrant.io", "http://[::1]:6333/qdrant", "HTTP://x"]
+)
+def test_an_address_with_scheme_and_host_is_fine(said, url):
+    assert said(QDRANT={"url": url}) == []
+
+
+def test_e017_shows_no_password(settings):
+    settings.CLIP_SEARCH = GOOD | {"QDRANT": {"url": "user:secret@host:6333"}}
+    assert not any("secret" in str(message) for message in checks.check_settings())
+
+
+@pytest.mark.parametrize("backend", ["x.Y", "Store", "clip_search.testing.MemoryStor", None, 5])
+def test_e018_backend(said, backend):
+    assert said(QDRANT={"backend": backend}) == ["E018"]
 
 
 def test_e006_embedded_store_not_installed(said, settings, monkeypatch):
@@ -184,10 +213,27 @@ def test_e008_device_and_precision(said):
         assert said(DEVICE=device, PRECISION="bfloat16") == []
 
 
-@pytest.mark.parametrize("encoder", ["Encoder", "no.such.module.Encoder", "clip_search.nowhere.Encoder", "."])
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        "Encoder",
+        "no.such.module.Encoder",
+        "clip_search.nowhere.Encoder",
+        "clip_search.testing.HashingEncodr",
+        "clip_search.encoders.clip.ClipEncoders",
+        ".",
+    ],
+)
 def test_e009_encoder(said, encoder):
     assert said(ENCODER=encoder) == ["E009"]
+
+
+def test_an_encoder_may_come_from_anywhere(said, tmp_path, monkeypatch):
+    (tmp_path / "encoders_by_star.py").write_text("from elsewhere import *\nraise ValueError")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert said(ENCODER="encoders_by_star.Encoder") == []
     assert said(ENCODER="clip_search.testing.HashingEncoder") == []
+    assert said(ENCODER="itertools.count") == []  # a module without source
 
 
 def test_e010_image_formats(said):

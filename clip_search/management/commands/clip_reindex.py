@@ -49,8 +49,9 @@ class Command(DocumentCommand):
             raise CommandError(f"--batch-size: name a number of products from 1 to {ROWS_PER_STATEMENT}.")
         if options["queue"] and not conf.queue:
             raise CommandError('--queue: CLIP_SEARCH["QUEUE"] is None. Name a queue of RQ_QUEUES there.')
-        if options["queue"] and conf.queue not in settings.RQ_QUEUES:
-            known = ", ".join(settings.RQ_QUEUES)
+        queues = getattr(settings, "RQ_QUEUES", {})
+        if options["queue"] and conf.queue not in queues:
+            known = ", ".join(queues) or "none"
             raise CommandError(f"--queue: RQ_QUEUES has no queue {conf.queue!r}. It has: {known}.")
         super().handle(*args, **options)
 
