@@ -10,7 +10,7 @@ from django.urls import path
 
 from . import views
 
-app_name = views.app_name
+app_name = "clip_search"
 
 
 def outside_transactions(view: Callable[..., Any]) -> Callable[..., Any]:

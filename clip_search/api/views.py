@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from django.http import Http404, HttpRequest, QueryDict
-from django.urls import reverse
 from rest_framework.exceptions import ParseError, UnsupportedMediaType, ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -41,8 +40,6 @@ from .serializers import (
 from .throttles import ApiThrottle, SearchThrottle, WriteThrottle
 
 logger = logging.getLogger(__name__)
-
-app_name = "clip_search"
 
 MAX_TEXT_BODY = 2_621_440
 """Bytes of a request beside its image: Django's own default of DATA_UPLOAD_MAX_MEMORY_SIZE."""
@@ -107,12 +104,6 @@ def content_length(request: Request) -> int:
         return int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
         return 0
-
-
-def namespace(request: Request) -> str:
-    """Return the namespace in which the host included the endpoints."""
-    match = request.resolver_match
-    return match.namespace if match else app_name
 
 
 class ImageView(ApiView):
@@ -188,13 +179,13 @@ class IndexProductWithImage(ImageView, IndexProduct):
         entry = posting.post_product(**data, image=image, document=document, wake=False)
         job_id = posting.job_id(entry)
         latest, message = posting.announce(document, entry)
-        status_path = reverse(f"{namespace(request)}:index-job", kwargs={"job_id": job_id})
         answer = {
             "status": posting.job_status(latest, entry.revision),
             "message": message,
             "product_id": entry.product_id,
             "job_id": job_id,
-            "status_url": request.build_absolute_uri(status_path),
+            # relative to this address: the host may have included the endpoints in any namespace, or in none
+            "status_url": request.build_absolute_uri(f"index-jobs/{job_id}"),
         }
         return Response(answer, status=202)
 
