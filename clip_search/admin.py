@@ -95,8 +95,9 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
 
     @admin.action(description=_("Reindex selected %(verbose_name_plural)s"), permissions=["change"])
     def reindex_selected(self, request: HttpRequest, queryset: Rows) -> None:
-        """Schedule the selected rows for indexing, in a few statements for any number of them."""
-        asked = [outbox.schedule(d, d.product_ids(queryset)) for d in documents_of(self.model)]
+        """Schedule the selected rows for indexing, and their image files for reading, in a few statements."""
+        documents = documents_of(self.model)
+        asked = [outbox.schedule(d, d.product_ids(queryset), images=True) for d in documents]
         count = max(asked, default=0)
         self.message_user(request, queued_message(count), messages.SUCCESS if count else messages.WARNING)
 
@@ -253,7 +254,7 @@ class IndexEntryAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Index again"), permissions=["index_again"])
     def index_again(self, request: HttpRequest, queryset: Rows) -> None:
-        """Schedule the selected entries for indexing."""
+        """Schedule the selected entries for indexing, and their image files for reading."""
         count = index_again(queryset)
         self.message_user(request, queued_message(count), messages.SUCCESS if count else messages.WARNING)
 
@@ -273,7 +274,7 @@ def index_again(entries: Rows) -> int:
     for (name, source), group in groupby(rows, key=lambda row: row[:2]):
         document = registry.get(name)
         if document is not None:
-            count += outbox.schedule(document, product_ids_of(group), source=source)
+            count += outbox.schedule(document, product_ids_of(group), source=source, images=True)
     return count
 
 

@@ -53,16 +53,18 @@ class Document(Declaration[Row]):
         return searching.similar_to(registry.of_class(cls), product, filters=filters, min_score=min_score)
 
     @classmethod
-    def reindex(cls, rows: Iterable[Row]) -> int:
+    def reindex(cls, rows: Iterable[Row], *, images: bool = False) -> int:
         """Schedule these rows for indexing, as after `update()` or `bulk_create()`. Return how many.
 
-        Raises TypeError for rows of another model.
+        With `images`, the image files are read again: a storage may overwrite a file without a trace. Raises
+        TypeError for rows of another model.
         """
         document = registry.of_class(cls)
         if isinstance(rows, models.QuerySet):
             document.check_model(rows.model)
-            return outbox.schedule(document, document.product_ids(rows))
-        return outbox.schedule(document, document.product_ids(map(document.checked_row, rows)))
+            return outbox.schedule(document, document.product_ids(rows), images=images)
+        product_ids = document.product_ids(map(document.checked_row, rows))
+        return outbox.schedule(document, product_ids, images=images)
 
 
 DECLARED = frozenset(

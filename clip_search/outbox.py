@@ -23,17 +23,24 @@ logger = logging.getLogger(__name__)
 
 
 def schedule(
-    document: BoundDocument, product_ids: Iterable[str], *, source: str = MODEL_SOURCE, wake: bool = True
+    document: BoundDocument,
+    product_ids: Iterable[str],
+    *,
+    source: str = MODEL_SOURCE,
+    wake: bool = True,
+    images: bool = False,
 ) -> int:
     """Schedule products for indexing when the transaction commits. Return how many there are.
 
-    Callers that index the products themselves, or wake a worker themselves, pass `wake=False`.
+    Callers that index the products themselves, or wake a worker themselves, pass `wake=False`. With `images`,
+    the image files are read again, also if their signatures say that they are the same.
     """
     ids = list(dict.fromkeys(product_ids))
     if len(ids) > ROWS_PER_STATEMENT and source == MODEL_SOURCE:
-        schedule_related(document, wake=wake, product_ids=ids)  # one statement; a worker marks the entries
+        # one statement; a worker marks the entries
+        schedule_related(document, wake=wake, product_ids=ids, path="images" if images else "")
     elif ids:
-        IndexEntry.objects.mark_changed(document, ids, source=source)
+        IndexEntry.objects.mark_changed(document, ids, source=source, images=images)
         if wake:
             wake_on_commit(document, ids)
     return len(ids)

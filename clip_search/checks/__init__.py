@@ -46,6 +46,7 @@ E116 the type of a filter cannot fit its column
 W101 a path crosses a relation whose changes are not noticed
 W102 `image_field` leads to no file
 W103 a document has neither text nor image to search by
+W104 the storage of the images overwrites files, and a new image is not noticed
 ==== =====================================================================================
 """
 

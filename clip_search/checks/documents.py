@@ -16,7 +16,7 @@ from django.db.models.query import ModelIterable
 from django.utils import translation
 
 from ..documents import paths
-from ..documents.binding import BoundDocument
+from ..documents.binding import BoundDocument, is_local
 from ..documents.fields import RESERVED_KEYS, FilterField
 from ..documents.registry import registry
 from ..documents.watching import declared_paths
@@ -26,6 +26,8 @@ from .relations import check_noticed, check_related
 
 NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 KEY: Final = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*")
+OVERWRITES: Final = ("file_overwrite", "overwrite_files", "allow_overwrite", "_allow_overwrite")
+"""What storages call it: S3 and Google Cloud, Azure, others, and Django's own."""
 
 
 def check_documents(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
@@ -227,6 +229,27 @@ def _paths(document: BoundDocument) -> Iterator[CheckMessage]:
         yield warning("clip_search.W102", message, hint, document)
 
 
+def _storage(document: BoundDocument) -> Iterator[CheckMessage]:
+    """Warn about a storage whose files change without a change of what `image_signature` returns."""
+    path = document.declaration.image_field
+    end = paths.field(document.model, path) if path else None
+    if not isinstance(end, models.FileField) or "image_signature" in document.overridden:
+        return
+    try:
+        overwrites = any(getattr(end.storage, name, False) is True for name in OVERWRITES)
+        unseen = overwrites and not is_local(end.storage)
+    except Exception:  # a storage may miss its library or its settings, which it says when it is used
+        return
+    if unseen:
+        storage = end.storage.__class__.__name__
+        message = f"{label_of(document, 'image_field')}: {storage}, where {path!r} is, overwrites files."
+        hint = (
+            "A new image under an old name is not noticed there. Have the storage choose new names "
+            '("file_overwrite": False for S3), override image_signature(), or call reindex(…, images=True).'
+        )
+        yield warning("clip_search.W104", message, hint, document)
+
+
 def _crossed(document: BoundDocument, path: str) -> Iterator[type[models.Model]]:
     """Yield the models that a path crosses, the document's own first."""
     yield document.model
@@ -320,4 +343,4 @@ def _type_mistake(model: type[models.Model], field: FilterField, path: str) -> s
 
 
 PLAIN: Final = (_name, _using, _language, _max_images, _weights, _query_prompt, _queryset, _ids)
-DECLARED: Final = (_paths, _content, _filter_keys, _filter_types, check_related, check_noticed)
+DECLARED: Final = (_paths, _storage, _content, _filter_keys, _filter_types, check_related, check_noticed)

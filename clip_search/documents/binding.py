@@ -155,7 +155,7 @@ class BoundDocument:
             name=name,
             signature=self.declaration.image_signature(image),
             open=lambda: storage.open(name, "rb"),
-            local=_is_local(storage),
+            local=is_local(storage),
         )
 
     # Ids.
@@ -247,6 +247,6 @@ def _prefetches(
     return tuple(dict.fromkeys(found))
 
 
-def _is_local(storage: Storage) -> bool:
+def is_local(storage: Storage) -> bool:
     """Return whether a storage keeps its files on a local disk: only such storages override `path()`."""
     return storage.__class__.path is not Storage.path  # type(default_storage) is LazyObject

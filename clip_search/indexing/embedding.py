@@ -52,8 +52,11 @@ def split_by_model(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
 def known_images(item: Item) -> dict[str, ImageStamp]:
     """Return the stamps of the images whose stored vectors can be reused, by signature.
 
-    A broken image is not among them: its file may have been repaired while its signature stayed the same.
+    A broken image is not among them: its file may have been repaired while its signature stayed the same. There
+    are none if the files are to be read again.
     """
+    if item.entry.reads_images:
+        return {}
     stamps = item.reusable.stamp.images if item.reusable else ()
     return {s.signature: s for s in stamps if not s.error and s.hash in item.reusable_images}
 
@@ -76,8 +79,7 @@ class ImageLoader:
 
     def load(self, item: Item, encoder: Encoder) -> None:
         """Start to load an item's images. An image whose stored vector can be reused is not opened."""
-        known = known_images(item)
-        hashes = {stamp.hash for stamp in known.values()}
+        known, hashes = known_images(item), set(item.reusable_images)
         for source in item.content.images if item.content else ():
             threads = self._local if source.local else self._remote
             stamp = known.get(source.signature)

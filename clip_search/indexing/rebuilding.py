@@ -37,15 +37,19 @@ class RebuildIncomplete(ClipSearchError):
     """Some products could not be indexed now, so the old collection stays live. Run `clip_rebuild` again."""
 
 
-def rebuild(document: BoundDocument, *, batch_size: int = BATCH) -> Iterator[Report]:
+def rebuild(document: BoundDocument, *, batch_size: int = BATCH, images: bool = False) -> Iterator[Report]:
     """Build a new collection with the configured CLIP model and options, and make it the live one.
 
     Yield a report for each batch. Meanwhile, searches read the old collection; if the CLIP model was changed,
     searches by words or by a photo raise SearchUnavailable meanwhile. A rebuild that was interrupted is
-    continued. Raises RebuildRunning, RebuildIncomplete, BackendUnavailable, SetupError.
+    continued. With `images`, all image files are read again, and embedded if their bytes differ; otherwise the
+    vectors of images with the same signature are carried over. Raises RebuildRunning, RebuildIncomplete,
+    BackendUnavailable, SetupError.
     """
     collection = start(document)
     with _leased(collection) as token:
+        if images:
+            IndexEntry.objects.of(document).read_images_again()
         stale = IndexEntry.objects.of(document).filter(generation__lt=collection.generation)
         while stale.exists():
             stale.mark_all_due()

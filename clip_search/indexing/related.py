@@ -54,7 +54,8 @@ def _step(document: BoundDocument, change: RelatedChange) -> list[str]:
     """
     is_list = change.product_ids is not None  # then the products themselves changed, not a related object
     product_ids, cursor = (_listed if is_list else _found)(document, change)
-    IndexEntry.objects.mark_changed(document, product_ids, take_over=is_list)
+    images = is_list and change.path == "images"
+    IndexEntry.objects.mark_changed(document, product_ids, take_over=is_list, images=images)
     # `update()` and not `save()`: without SKIP LOCKED, another worker may have deleted the change meanwhile,
     # and `save()` would insert it again.
     if cursor:

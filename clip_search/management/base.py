@@ -23,6 +23,7 @@ from clip_search.types import Report
 SECONDS_A_LINE = 10.0
 """How often a line shows progress if there is no terminal."""
 ERRORS_SHOWN = 10
+IMAGES = "read every image file again, also if its name and time say that it is the same"
 OBJECTS_A_COLLECTION = 50_000
 """New objects between two runs of the garbage collector; Python's 700 is for programs with few objects."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -35,23 +35,26 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         *,
         source: str = MODEL_SOURCE,
         take_over: bool = True,
+        images: bool = False,
     ) -> int:
         """Mark products as pending and raise their revision by one. Return the number of products.
 
         Missing entries are created. `source` says what is indexed: the shop's row or the posted product; the
         last call decides. With `take_over=False`, entries with another source are not changed, unless their
-        product is removed.
+        product is removed. With `images`, the image files are read again, even if their signatures are known.
         """
         ids = sorted({document.point_id(product_id): product_id for product_id in product_ids}.items())
         entries = [
             IndexEntry(uuid=key, document=document.name, product_id=product_id, source=source)
             for key, product_id in ids
         ]
-        self.of(document)._mark(entries, source, take_over)
+        self.of(document)._mark(entries, source, take_over, {"generation": 0} if images else {})
         return len(entries)
 
     @retried
-    def _mark(self, entries: list[IndexEntry], source: str, take_over: bool) -> None:
+    def _mark(
+        self, entries: list[IndexEntry], source: str, take_over: bool, values: Mapping[str, Any]
+    ) -> None:
         now = timezone.now()
         with transaction.atomic(using=self.db, savepoint=False):
             for start in range(0, len(entries), ROWS_PER_STATEMENT):
@@ -59,6 +62,7 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
                 if not take_over:
                     rows = rows.filter(Q(source=source) | Q(state=IndexEntry.State.REMOVED))
                 rows.update(
+                    **values,
                     revision=F("revision") + 1,
                     state=IndexEntry.State.PENDING,
                     source=source,
@@ -195,6 +199,19 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         """End all claims. The workers that hold them can record no result, and pending entries are due."""
         self.exclude(claim=None)._update_in_order(claim=None, claimed_until=None)
 
+    def read_images_again(self) -> int:
+        """Mark entries as pending, and have their image files read even if their signatures are known."""
+        now = timezone.now()
+        return self.exclude(state=IndexEntry.State.REMOVED)._update_in_order(
+            generation=0,
+            revision=F("revision") + 1,
+            state=IndexEntry.State.PENDING,
+            not_before=now,
+            attempts=0,
+            error="",
+            updated_at=now,
+        )
+
     def mark_all_due(self) -> int:
         """Mark all entries as pending, so that every product is indexed again. Return the number changed.
 
@@ -250,6 +267,14 @@ class IndexEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.document} {self.product_id}"
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether image files are read even if their signatures are known.
+
+        This is so if the entry has not been written for any collection yet; `generation` is set to 0 for that.
+        """
+        return self.generation == 0
 
     @property
     def is_being_indexed(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from django.apps import apps
 from django.core import checks as django_checks
+from django.core.files.storage import Storage
 from django.db import OperationalError, models
 from PIL import Image
 
@@ -624,6 +625,16 @@ def test_an_image_field_that_cannot_be_known_is_fine(monkeypatch, path):
     monkeypatch.setattr(Product, "cover", property(lambda self: None), raising=False)
     monkeypatch.setattr(Product, "main_image", property(lambda self: None), raising=False)
     assert "W102" not in said_of(image_field=path)
+
+
+def test_w104_storage_that_overwrites(monkeypatch):
+    class Bucket(Storage):
+        file_overwrite = True
+
+    declared = {"image_field": "images.original", "related": {ProductImage: "product"}}
+    assert said_of(**declared) == []
+    monkeypatch.setattr(ProductImage._meta.get_field("original"), "storage", Bucket())
+    assert said_of(**declared) == ["W104"]
 
 
 def test_w101_relation_that_nobody_watches():

@@ -9,7 +9,7 @@ from typing import Any
 from clip_search.conf import conf
 from clip_search.documents.binding import BoundDocument
 from clip_search.indexing.rebuilding import adopt, rebuild
-from clip_search.management.base import DocumentCommand, summary
+from clip_search.management.base import IMAGES, DocumentCommand, summary
 from clip_search.models import IndexEntry
 from clip_search.types import Report
 
@@ -23,6 +23,7 @@ class Command(DocumentCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
+        parser.add_argument("--images", action="store_true", help=IMAGES)
         parser.add_argument(
             "--adopt",
             action="store_true",
@@ -36,7 +37,7 @@ class Command(DocumentCommand):
         started, total = time.monotonic(), Report()
         count = IndexEntry.objects.of(document).count()
         with self.progress(count, f"Rebuilding {document.name}") as progress:
-            for report in rebuild(document):
+            for report in rebuild(document, images=options["images"]):
                 progress.add(report.products)
                 total += report
         self.stdout.write(f"{document.name}: {summary(total, time.monotonic() - started)}")

@@ -18,8 +18,9 @@ from clip_search.indexing.collections import repair
 from clip_search.indexing.comparing import compare, mark_changed
 from clip_search.indexing.housekeeping import purge_tombstones
 from clip_search.indexing.related import expand_related
-from clip_search.management.base import DocumentCommand, Progress, summary
+from clip_search.management.base import IMAGES, DocumentCommand, Progress, summary
 from clip_search.models import IndexEntry
+from clip_search.models.entries import IndexEntryQuerySet
 from clip_search.models.paging import ROWS_PER_STATEMENT
 from clip_search.types import Report
 
@@ -42,6 +43,7 @@ class Command(DocumentCommand):
         parser.add_argument(
             "--queue", action="store_true", help="hand the work to the workers and watch them"
         )
+        parser.add_argument("--images", action="store_true", help=IMAGES)
         parser.add_argument("--dry-run", action="store_true", help="count what differs and change nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -53,6 +55,8 @@ class Command(DocumentCommand):
         if options["queue"] and conf.queue not in queues:
             known = ", ".join(queues) or "none"
             raise CommandError(f"--queue: RQ_QUEUES has no queue {conf.queue!r}. It has: {known}.")
+        if options["images"] and options["dry_run"]:
+            raise CommandError("--images: files are compared while they are indexed. Leave out --dry-run.")
         super().handle(*args, **options)
 
     def handle_document(self, document: BoundDocument, options: dict[str, Any]) -> str:
@@ -61,6 +65,8 @@ class Command(DocumentCommand):
             self.stdout.write(self.count_differences(document, ids))
             return ""
         self.check_ids(document, ids)
+        if options["images"]:
+            self.chosen_entries(document, ids).read_images_again()
         report = self.compare(document, ids)
         report += (self.watch if options["queue"] else self.index)(document, ids, options["batch_size"])
         if not ids:
@@ -150,7 +156,10 @@ class Command(DocumentCommand):
         return self.pending(document, ids).count()
 
     def pending(self, document: BoundDocument, ids: list[str] | None) -> QuerySet[IndexEntry]:
-        entries = IndexEntry.objects.of(document).filter(state=IndexEntry.State.PENDING)
+        return self.chosen_entries(document, ids).filter(state=IndexEntry.State.PENDING)
+
+    def chosen_entries(self, document: BoundDocument, ids: list[str] | None) -> IndexEntryQuerySet:
+        entries = IndexEntry.objects.of(document)
         if ids:
             entries = entries.filter(uuid__in=[document.point_id(product_id) for product_id in ids])
         return entries
