@@ -272,7 +272,7 @@ class IndexEntry(models.Model):
     def reads_images(self) -> bool:
         """Whether image files are read even if their signatures are known.
 
-        This is so if the entry has not been written for any collection yet; `generation` is set to 0 for that.
+        So it is if the entry was not written for any collection yet; `generation` is set to 0 for that.
         """
         return self.generation == 0
 
