@@ -21,6 +21,20 @@ class ProblemSerializer(Base):
     detail = serializers.JSONField(required=False)
 
 
+class EndpointSerializer(Base):
+    """One endpoint. Its address has a name in braces for what varies."""
+
+    method = serializers.CharField()
+    url = serializers.CharField()
+    description = serializers.CharField()
+
+
+class EndpointsSerializer(Base):
+    """All endpoints."""
+
+    endpoints = EndpointSerializer(many=True)
+
+
 class IndexedSerializer(Base):
     """A product that is searchable now."""
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import connections, transaction
-from django.urls import path
+from django.urls import path, re_path
+from django.views.decorators.common import no_append_slash
 
-from . import views
+from . import listing, views
 
 app_name = "clip_search"
 
@@ -21,6 +22,7 @@ def outside_transactions(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 urlpatterns = [
+    path("", outside_transactions(listing.Endpoints.as_view()), name="endpoints"),
     path("index-product", outside_transactions(views.IndexProduct.as_view()), name="index-product"),
     path(
         "index-product-with-image",
@@ -31,4 +33,11 @@ urlpatterns = [
     path("products/<path:product_id>/similar", outside_transactions(views.Similar.as_view()), name="similar"),
     path("products/<path:product_id>", outside_transactions(views.Product.as_view()), name="product"),
     path("search", outside_transactions(views.Search.as_view()), name="search"),
+    # Only below our own first segments: the host may have addresses of its own beside them. And without a
+    # redirect to an address with a slash, which would be this one.
+    re_path(
+        r"^(?:index-product|index-product-with-image|index-jobs|products|search)/[\s\S]*$",
+        no_append_slash(outside_transactions(listing.Unknown.as_view())),
+        name="unknown",
+    ),
 ]

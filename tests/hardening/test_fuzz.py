@@ -37,6 +37,8 @@ ENDPOINTS = {
     "products/{}/similar": "GET",
     "search": "GET",
     "search?": "POST",
+    "": "GET",
+    "search/{}": "GET",
 }
 METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS", "TRACE", "get", "FOO", "P\tT"]
 ODD = [

@@ -22,6 +22,7 @@ from rest_framework import serializers
 
 from clip_search import Document, checks
 from clip_search.api import responses, schema, urls
+from clip_search.api.listing import ENDPOINTS
 from clip_search.api.serializers import ProductWithImageSerializer, SearchSerializer
 from clip_search.checks import configuration
 from clip_search.conf import DEFAULTS
@@ -176,14 +177,14 @@ HTTP = page("reference/http")
 
 
 def test_every_endpoint_that_curl_is_shown_with_resolves():
-    paths = [path.split("?")[0] for path in re.findall(r"http://127.0.0.1:8000(/api/v1/[^\s\"\\]+)", HTTP)]
+    paths = [path.split("?")[0] for path in re.findall(r"http://127.0.0.1:8000(/api/v1/[^\s\"\\]*)", HTTP)]
     found = set()
     for path in paths:
         try:
             found.add(resolve(path).url_name)
         except Resolver404:
             pytest.fail(f"{path} is on the page, and nowhere else")
-    assert found == {pattern.name for pattern in urls.urlpatterns}
+    assert found == {pattern.name for pattern in urls.urlpatterns} - {"unknown"}
 
 
 ANSWERS: list[type[serializers.Serializer[Any]]] = [
@@ -191,6 +192,7 @@ ANSWERS: list[type[serializers.Serializer[Any]]] = [
     responses.QueuedSerializer,
     responses.JobSerializer,
     responses.ResultsSerializer,
+    responses.EndpointsSerializer,
 ]
 
 
@@ -199,6 +201,9 @@ def test_the_answers_that_are_shown_have_the_fields_of_real_ones():
     assert [list(answer) for answer in shown[:-1]] == [list(answer().fields) for answer in ANSWERS]
     for hit in shown[3]["results"]:
         assert list(hit) == list(responses.HitSerializer().fields)
+    (endpoint,) = shown[4]["endpoints"]
+    assert list(endpoint) == list(responses.EndpointSerializer().fields)
+    assert (endpoint["method"], endpoint["url"].split("/v1/")[1], endpoint["description"]) == ENDPOINTS[0]
     assert list(shown[-1]) == ["image_file"]
 
 
