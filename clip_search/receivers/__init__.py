@@ -22,8 +22,11 @@ _connected: dict[str, list[Receiver]] = {}
 def connect(document: BoundDocument) -> None:
     """Connect to the signals of everything that can change a product of this document.
 
-    Anything in `related` that is no model, or has no such relation, is left out: a check reports it.
+    Anything in `related` that is no model, or has no such relation, is left out: a check reports it. A
+    document that is connected already is connected anew: Django calls `ready()` again if a test changes
+    `INSTALLED_APPS`.
     """
+    disconnect(document)
     receivers: list[Receiver] = [ProductReceiver(document)]
     related = list(watching.related_paths(document.declaration))
     for start, model, field in dict.fromkeys(watching.many_to_many(document.declaration)):

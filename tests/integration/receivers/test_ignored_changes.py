@@ -107,3 +107,12 @@ def test_disconnected_documents_hear_nothing(mug):
         receivers.disconnect(raised.document)
         mug.save()
         assert raised() == set()
+
+
+def test_a_document_is_connected_once_although_django_readies_the_app_again(raised, settings, mug):
+    before = len(post_save.receivers)
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_rq"]
+    assert len(post_save.receivers) == before
+    mug.save()
+    assert IndexEntry.objects.get().revision == 2
+    assert raised() == ids(mug)
