@@ -52,8 +52,8 @@ def split_by_model(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
 def known_images(item: Item) -> dict[str, ImageStamp]:
     """Return the stamps of the images whose stored vectors can be reused, by signature.
 
-    A broken image is not among them: its file may have been repaired while its signature stayed the same. There
-    are none if the files are to be read again.
+    A broken image is not among them: its file may have been repaired while its signature stayed the same. If
+    the files are to be read again, none is.
     """
     if item.entry.reads_images:
         return {}

@@ -42,8 +42,8 @@ def rebuild(document: BoundDocument, *, batch_size: int = BATCH, images: bool = 
 
     Yield a report for each batch. Meanwhile, searches read the old collection; if the CLIP model was changed,
     searches by words or by a photo raise SearchUnavailable meanwhile. A rebuild that was interrupted is
-    continued. With `images`, all image files are read again, and embedded if their bytes differ; otherwise the
-    vectors of images with the same signature are carried over. Raises RebuildRunning, RebuildIncomplete,
+    continued. With `images`, all image files are read again, and embedded if their bytes differ; otherwise
+    the vectors of images with the same signature are carried over. Raises RebuildRunning, RebuildIncomplete,
     BackendUnavailable, SetupError.
     """
     collection = start(document)
