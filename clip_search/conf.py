@@ -1,6 +1,6 @@
-"""The settings of this package: the dict `CLIP_SEARCH`, as typed attributes of `conf`.
+"""The settings of this package: the dict `CLIP_SEARCH`, whose values are typed attributes of `conf`.
 
-Nothing is cached, so `override_settings` works.
+Each access reads Django's settings, so `override_settings` works.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Value = TypeVar("Value")
 
 
 class Setting(Generic[Value]):
-    """One key of CLIP_SEARCH: its default, and how its value is converted. Read at each access.
+    """A descriptor for one key of CLIP_SEARCH, with its default and the function that converts its value.
 
-    Reading it raises SetupError if the value cannot be converted.
+    The value is read and converted at each access. Raises SetupError if it cannot be converted.
     """
 
     def __init__(self, default: Any, convert: Callable[[Any], Value]) -> None:
@@ -61,27 +61,27 @@ def _store(value: Any) -> dict[str, Any]:
 
 
 class Conf:
-    """The settings. What each means is in the reference of the documentation."""
+    """The settings as attributes. The reference in the documentation explains each of them."""
 
     qdrant = Setting(None, _store)
-    """Where the points are stored. Raises SetupError if it is not set."""
+    """The store of the points. Reading this raises SetupError if it is not set."""
     model = Setting("sentence-transformers/clip-ViT-B-32", str)
     text_model = Setting(None, _optional)
     encoder = Setting("clip_search.encoders.clip.ClipEncoder", str)
-    """Dotted path of the encoder's class."""
+    """The dotted path of the encoder's class."""
     device = Setting("auto", str)
     precision = Setting("auto", str)
     batch_size = Setting("auto", _number_or_auto)
-    """Texts or images in one call of the model; None lets the encoder choose."""
+    """How many texts or images are embedded in one call. If it is None, the encoder chooses."""
     accelerate = Setting(True, bool)
-    """Whether CLIP models are optimized when they are loaded."""
+    """True if CLIP models are optimized when they are loaded."""
     collection_options = Setting[dict[str, Any]]({}, dict)
     installation = Setting("", _text)
-    """The name of this installation, which is written into each collection that it makes."""
+    """The name of this installation, which is written into each collection that it creates."""
     queue = Setting("default", _optional)
-    """Name in `RQ_QUEUES`; None indexes in the process that saves."""
+    """The name of a queue in `RQ_QUEUES`. If it is None, the process that saves a product indexes it."""
     autosync = Setting(True, bool)
-    """Whether saving a product schedules indexing."""
+    """True if saving or deleting a row schedules the indexing of its product."""
     api_document = Setting(None, _optional)
     api_permission_classes = Setting[list[str]](["rest_framework.permissions.IsAdminUser"], list)
     api_search_permission_classes = Setting[list[str]](["rest_framework.permissions.AllowAny"], list)
@@ -93,7 +93,7 @@ class Conf:
 
     @property
     def raw(self) -> Mapping[str, Any]:
-        """The dict as it stands in the settings."""
+        """Return the dict CLIP_SEARCH as the project's settings contain it."""
         return getattr(django_settings, "CLIP_SEARCH", {})
 
 

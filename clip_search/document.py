@@ -1,4 +1,4 @@
-"""`Document`: the declaration, with the methods that a shop calls; and `register`."""
+"""`Document`, the base class of a shop's documents, and the decorator `register`."""
 
 from __future__ import annotations
 
@@ -19,45 +19,49 @@ DocumentClass = TypeVar("DocumentClass", bound="type[Declaration[Any]]")
 
 
 class Document(Declaration[Row]):
-    """How one model becomes searchable. Class attributes declare; methods may be overridden.
+    """The base class of a document, which says how the rows of one Django model become searchable.
 
-    ::
+    Class attributes declare what is indexed. Methods may be overridden::
 
         @register(Product)
         class ProductDocument(Document):
             text_fields = ["name", "description"]
             image_field = "images.original"
 
-    `class ProductDocument(Document[Product])` tells type checkers what the results are.
+    With `class ProductDocument(Document[Product])`, type checkers know that results are `Product` rows.
     """
 
     @classmethod
     def search(
         cls, text: str, *, filters: Filters | None = None, weights: Weights | None = None
     ) -> SearchResults[Row]:
-        """Find products by words: see `clip_search.searching.search`."""
+        """Return the products that match the words in `text`: see `clip_search.searching.search`."""
         return searching.search(registry.of_class(cls), text, filters=filters, weights=weights)
 
     @classmethod
     def search_by_image(
         cls, image: Any, *, filters: Filters | None = None, min_score: float | None = None
     ) -> SearchResults[Row]:
-        """Find products by a photo: see `clip_search.searching.search_by_image`."""
+        """Return the products whose images are most like a photo.
+
+        See `clip_search.searching.search_by_image`.
+        """
         return searching.search_by_image(registry.of_class(cls), image, filters=filters, min_score=min_score)
 
     @classmethod
     def similar_to(
         cls, product: Row | str | int, *, filters: Filters | None = None, min_score: float | None = None
     ) -> SearchResults[Row]:
-        """Find products like this one: see `clip_search.searching.similar_to`."""
+        """Return the products that are most like `product`: see `clip_search.searching.similar_to`."""
         return searching.similar_to(registry.of_class(cls), product, filters=filters, min_score=min_score)
 
     @classmethod
     def reindex(cls, rows: Iterable[Row], *, images: bool = False) -> int:
-        """Schedule these rows for indexing, as after `update()` or `bulk_create()`. Return how many.
+        """Schedule these rows for indexing. Return the number of products.
 
-        With `images`, the image files are read again: a storage may overwrite a file without a trace. Raises
-        TypeError for rows of another model.
+        Call this after `update()` or `bulk_create()`, for which Django sends no signals. With `images=True`,
+        the image files are read again even if their signature is unchanged: call it so if a file may have
+        been overwritten. Raises TypeError for rows of another Django model.
         """
         document = registry.of_class(cls)
         if isinstance(rows, models.QuerySet):
@@ -73,13 +77,14 @@ DECLARED = frozenset(
     for name in (*vars(base), *base.__annotations__)
     if not name.startswith("_")
 )
-"""What a document class may declare, override or call."""
+"""The names that a document class may declare, override or call."""
 
 
 def register(model: type[models.Model]) -> Callable[[DocumentClass], DocumentClass]:
-    """Register a Document class for a model: `@register(Product)`.
+    """Register the decorated Document class for a Django model, as in `@register(Product)`.
 
-    Raises InvalidDeclaration if another document has the name, or an attribute looks like a misspelt one.
+    Raises InvalidDeclaration if another document has the same name, or if an attribute is not an attribute of
+    Document, but its name looks like a misspelling of one.
     """
 
     def decorate(document_class: DocumentClass) -> DocumentClass:

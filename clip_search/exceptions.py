@@ -1,4 +1,4 @@
-"""The errors of this package: what is at fault, and what to do about it."""
+"""The exceptions of this package. Each docstring is the default message: the cause, and what to do."""
 
 from __future__ import annotations
 
@@ -6,40 +6,43 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 def in_one_line(error: object) -> str:
-    """Return an error's message in one line, for logs: a database's error quotes what clients sent."""
+    """Return an error's message in one line, without control characters, for a log.
+
+    Without this, a client could forge log lines: a database's error may quote what a client sent.
+    """
     printable = "".join(char if char.isprintable() else " " for char in str(error))
     return " ".join(printable.split())
 
 
 class ClipSearchError(Exception):
-    """Something in clip_search failed."""
+    """Something in clip_search failed. All exceptions of this package are subclasses of this one."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or type(self).__doc__)
 
 
 class SetupError(ClipSearchError, ImproperlyConfigured):
-    """The settings cannot work as they are. Run `manage.py check`. Retrying does not help."""
+    """The settings are wrong, so trying again does not help. Run `manage.py check`."""
 
 
 class ModelUnavailable(SetupError):
-    """The model cannot be loaded. Set CLIP_SEARCH["MODEL"] to a CLIP model's name or folder."""
+    """The CLIP model cannot be loaded. Set CLIP_SEARCH["MODEL"] to the name or folder of a CLIP model."""
 
 
 class ModelChanged(SetupError):
-    """The collection was built by another model. Run `manage.py clip_rebuild`, or restore MODEL."""
+    """The collection was built by another CLIP model. Run `manage.py clip_rebuild`, or restore MODEL."""
 
 
 class ForeignCollection(SetupError):
-    """The collection belongs to another installation. Run `manage.py clip_rebuild` to make an own one."""
+    """The collection belongs to another installation. Run `manage.py clip_rebuild` to create your own."""
 
 
 class InvalidDeclaration(SetupError):
-    """A Document declares something that is not possible. Run `manage.py check`."""
+    """A Document class declares something that is not possible. Run `manage.py check`."""
 
 
 class BackendUnavailable(ClipSearchError):
-    """Something outside does not work now. Nothing is lost: the work waits and is tried again."""
+    """A service such as Qdrant does not work now. Nothing is lost: indexing goes on when it works again."""
 
 
 class StoreUnavailable(BackendUnavailable):
@@ -51,7 +54,7 @@ class StoreBusy(StoreUnavailable):
 
 
 class StoreFull(StoreUnavailable):
-    """The disk of the embedded store is nearly full. Free some space; work then resumes by itself."""
+    """The disk of the embedded store is nearly full. Free some space; indexing then goes on by itself."""
 
 
 class CollectionMissing(StoreUnavailable):
@@ -59,7 +62,7 @@ class CollectionMissing(StoreUnavailable):
 
 
 class StorageUnavailable(BackendUnavailable):
-    """The storage of an image did not answer, or is full. Nothing is lost: it is tried again."""
+    """The storage of an image failed or is full. Nothing is lost: the image will be tried again."""
 
 
 class Postponed(BackendUnavailable):
@@ -71,7 +74,7 @@ class ProductError(ClipSearchError):
 
 
 class BadImage(ProductError):
-    """The image cannot be used. Upload a JPEG, PNG, WEBP, GIF or AVIF."""
+    """The image cannot be used. Upload a JPEG, PNG, WEBP, GIF or AVIF file."""
 
 
 class UnknownFilter(ClipSearchError, ValueError):
@@ -79,7 +82,7 @@ class UnknownFilter(ClipSearchError, ValueError):
 
 
 class BadFilterValue(UnknownFilter):
-    """The filter exists, but cannot have such a value."""
+    """The filter exists, but does not accept this value."""
 
 
 class SearchUnavailable(ClipSearchError):
@@ -91,4 +94,4 @@ class SearchMisconfigured(SearchUnavailable, SetupError):
 
 
 class SearchTooDeep(ClipSearchError, ValueError):
-    """Results end at a constant depth. Filter, or ask for fewer."""
+    """A search has at most 1,000 results. Add filters, or ask for an earlier page."""

@@ -1,4 +1,4 @@
-"""Scheduling products for indexing, and the wake-up when the transaction commits."""
+"""Schedule products for indexing, and wake a worker when the transaction commits."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ def schedule(
     wake: bool = True,
     images: bool = False,
 ) -> int:
-    """Schedule products for indexing when the transaction commits. Return how many there are.
+    """Mark the entries of products as pending, in this transaction. Return the number of products.
 
-    Callers that index the products themselves, or wake a worker themselves, pass `wake=False`. With `images`,
-    the image files are read again, also if their signatures say that they are the same.
+    A worker is woken when the transaction commits, unless `wake` is False: then the caller wakes a worker or
+    indexes the products itself. With `images`, the image files are read again even if their signature is
+    unchanged.
     """
     ids = list(dict.fromkeys(product_ids))
     if len(ids) > ROWS_PER_STATEMENT and source == MODEL_SOURCE:
-        # one statement; a worker marks the entries
+        # one INSERT; a worker marks the entries later
         schedule_related(document, wake=wake, product_ids=ids, path="images" if images else "")
     elif ids:
         IndexEntry.objects.mark_changed(document, ids, source=source, images=images)
@@ -47,7 +48,10 @@ def schedule(
 
 
 def schedule_related(document: BoundDocument, *, wake: bool = True, **change: Any) -> None:
-    """Record a change that concerns products which a worker will find. See `RelatedChange`."""
+    """Save a `RelatedChange` with these fields, so that a worker finds the products that it concerns.
+
+    The worker is woken when the transaction commits, unless `wake` is False.
+    """
     RelatedChange.objects.using(document.using).create(document=document.name, **change)
     if wake:
         wake_on_commit(document)
@@ -55,21 +59,21 @@ def schedule_related(document: BoundDocument, *, wake: bool = True, **change: An
 
 @dataclass(eq=False)
 class CommitBatch:
-    """What one transaction scheduled, announced once when it commits.
+    """The products that one transaction has scheduled; `run()` is called when the transaction commits.
 
-    `run` is registered for every change, because a savepoint that is rolled back removes its callbacks; the
-    first callback that is called does the work of all.
+    `run` is registered with `on_commit()` for every change, because the rollback of a savepoint removes the
+    callbacks that were registered in it. Only the first call does something.
     """
 
     scheduled: dict[str, set[str]] = field(default_factory=dict)
     """Product ids by the name of their document."""
-    done: bool = False
+    has_run: bool = False
 
     def run(self) -> None:
-        """Wake a worker, or index here if no queue is set."""
-        if self.done:
+        """Wake a worker for each document or, if the setting `QUEUE` is None, index the products here."""
+        if self.has_run:
             return
-        self.done = True
+        self.has_run = True
         for name, product_ids in self.scheduled.items():
             document = registry.get(name)
             try:
@@ -82,12 +86,15 @@ class CommitBatch:
 
 
 def wake_on_commit(document: BoundDocument, product_ids: Iterable[str] = ()) -> None:
-    """Wake a worker for this document when the transaction commits, once per transaction."""
+    """Wake a worker for this document when the transaction commits.
+
+    However often this is called in one transaction, only one RQ job is enqueued for each document.
+    """
     hooks = (hook[1] for hook in reversed(connections[document.using].run_on_commit))
     registered = (getattr(hook, "__self__", None) for hook in hooks)
-    # A batch that a rollback removed is not registered any more, and would wake nobody. One that is done is
-    # still registered in a TestCase, after captureOnCommitCallbacks(execute=True).
-    waiting = (hook for hook in registered if isinstance(hook, CommitBatch) and not hook.done)
-    batch = next(waiting, None) or CommitBatch()
+    # Only a batch whose callback is still registered can be used: a rollback may have removed the callback.
+    # In a TestCase, captureOnCommitCallbacks(execute=True) leaves callbacks registered that have run.
+    usable = (hook for hook in registered if isinstance(hook, CommitBatch) and not hook.has_run)
+    batch = next(usable, None) or CommitBatch()
     batch.scheduled.setdefault(document.name, set()).update(product_ids)
     transaction.on_commit(batch.run, using=document.using, robust=True)

@@ -1,6 +1,6 @@
-"""Products that other systems post: save them, index them, delete them, and report the state of their jobs.
+"""Save, index and delete posted products, and report whether they are indexed yet.
 
-The index endpoints use these functions, and so can Python code: `post_product("P-1", name="Red mug")`.
+The HTTP endpoints call these functions. Python code can call them too: `post_product("P-1", name="Red mug")`.
 """
 
 from __future__ import annotations
@@ -32,20 +32,27 @@ logger = logging.getLogger(__name__)
 JOB_ID: Final = re.compile(
     r"(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(?P<revision>[0-9]{1,19})", re.ASCII
 )
+"""The form of a job id: the uuid of an entry, a dot and a revision."""
 
 
 class NoDocument(SetupError):
-    """The endpoints do not know which document they feed. Set CLIP_SEARCH["API_DOCUMENT"]."""
+    """It is not known to which document posted products belong. Set CLIP_SEARCH["API_DOCUMENT"]."""
 
 
 def api_document() -> BoundDocument:
-    """Return the document that posted products belong to and the endpoints search. Raises NoDocument."""
+    """Return the document to which posted products belong, and which the endpoints search.
+
+    This is the document that CLIP_SEARCH["API_DOCUMENT"] names or, if only one is registered, that one.
+    Raises NoDocument otherwise.
+    """
     names = sorted(document.name for document in registry)
     name = conf.api_document or (names[0] if len(names) == 1 else "")
     document = registry.get(name)
     if document is None:
         known = ", ".join(names) or "none is registered"
-        raise NoDocument(f'CLIP_SEARCH["API_DOCUMENT"] must name a document, {name!r} does not: {known}.')
+        raise NoDocument(
+            f'CLIP_SEARCH["API_DOCUMENT"] is {name!r}. Set it to the name of a registered document: {known}.'
+        )
     return document
 
 
@@ -61,9 +68,9 @@ def post_product(
 ) -> IndexEntry:
     """Save a posted product and schedule it for indexing, in one transaction. Return its entry.
 
-    Without an image, an image that was posted before stays. With `wake=False` no worker is woken: the caller
-    does that, or indexes the product. Raises ProductError for an id that the endpoints refuse, NoDocument,
-    StorageUnavailable, and the database's errors; no file of a post that failed is left.
+    If no image is given, an image that was posted before stays. A worker is woken when the transaction
+    commits, unless `wake` is False. Raises ProductError if the product id is not allowed, NoDocument,
+    StorageUnavailable or DatabaseError; the image file is then deleted again.
     """
     if reason := ids.mistake(product_id):
         raise ProductError(f"product_id: {reason}")
@@ -86,29 +93,32 @@ def post_product(
 
 
 def index_posted(document: BoundDocument, product_id: str) -> IndexEntry:
-    """Index a posted product now and return its entry, which says how that went. Raises Postponed."""
+    """Index a posted product in this process, and return its entry with the result.
+
+    Raises Postponed if the product cannot be indexed now, but will be indexed later.
+    """
     try:
         entry = index_now(document, product_id)
     except (NotImplementedError, RecursionError):
         raise
-    except (BackendUnavailable, SetupError, DatabaseError, RuntimeError) as error:  # torch raises the last
+    except (BackendUnavailable, SetupError, DatabaseError, RuntimeError) as error:  # RuntimeError: torch
         logger.warning(
             "Cannot index now document=%s product_id=%r error=%s",
             document.name,
             product_id,
             in_one_line(error),
         )
-        reason = "The model failed." if isinstance(error, RuntimeError) else type(error).__doc__ or ""
+        reason = "The CLIP model failed." if isinstance(error, RuntimeError) else type(error).__doc__ or ""
         raise Postponed(_saved(product_id, reason)) from error
     if entry.state == IndexEntry.State.PENDING:
-        raise Postponed(_saved(product_id, "A worker is busy with it."))
+        raise Postponed(_saved(product_id, "A worker is already indexing it."))
     return entry
 
 
 def announce(document: BoundDocument, entry: IndexEntry) -> tuple[IndexEntry, str]:
-    """Wake a worker for a posted product. Return its entry and a sentence that says what came of it.
+    """Wake a worker for a posted product. Return its entry, and a message for the client.
 
-    With `QUEUE = None` the product is indexed here, and the sentence says so.
+    If the setting `QUEUE` is None, the product is indexed in this process instead.
     """
     product_id = entry.product_id
     if conf.queue is None:
@@ -116,20 +126,21 @@ def announce(document: BoundDocument, entry: IndexEntry) -> tuple[IndexEntry, st
         entry.refresh_from_db(using=document.using)
         if entry.state == IndexEntry.State.PENDING:
             return entry, _saved(product_id)
-        return entry, f'Product {product_id} was handled at once: CLIP_SEARCH["QUEUE"] is None'
+        return entry, f'Product {product_id} was processed at once, because CLIP_SEARCH["QUEUE"] is None'
     if queue.wake(document):
         return entry, f"Product {product_id} queued for indexing"
-    return entry, f"Product {product_id} is saved; the queue is down, an idle worker will find it"
+    return entry, f"Product {product_id} is saved. The queue is down, so a worker will index it a bit later"
 
 
 def _saved(product_id: str, reason: str = "") -> str:
+    """Return the message for a product that is saved, but could not be indexed at once."""
     return f"Product {product_id} is saved and will be indexed, but not now. {reason}".strip()
 
 
 def delete_product(product_id: str, *, document: BoundDocument | None = None) -> bool:
-    """Delete a posted product. The shop's own row, if there is one, is then indexed instead.
+    """Delete a posted product, and schedule its removal from the index. Return False if there was none.
 
-    Return whether there was a posted product.
+    If the shop has a row with this product id, the row is indexed instead.
     """
     document = document or api_document()
 
@@ -144,12 +155,15 @@ def delete_product(product_id: str, *, document: BoundDocument | None = None) ->
 
 
 def job_id(entry: IndexEntry) -> str:
-    """Return the public name of the entry's latest revision."""
+    """Return the job id for the entry's latest revision: clients use it to ask whether that is indexed.
+
+    A job is one requested indexing of a product, not an RQ job.
+    """
     return f"{entry.uuid}.{entry.revision}"
 
 
 def find_job(document: BoundDocument, name: str) -> tuple[IndexEntry, int] | None:
-    """Return the entry and the revision that a job id stands for, or None if there never was such a job."""
+    """Return the entry and the revision that a job id stands for, or None if `job_id()` never returned it."""
     parts = JOB_ID.fullmatch(name)
     if not parts:
         return None
@@ -161,7 +175,10 @@ def find_job(document: BoundDocument, name: str) -> tuple[IndexEntry, int] | Non
 
 
 def job_status(entry: IndexEntry, revision: int) -> str:
-    """Return "queued", "indexing", "indexed", "failed", or "removed" if it was deleted after posting."""
+    """Return the state of the job for this revision of the entry.
+
+    It is "queued", "indexing", "indexed", "failed", or "removed" if the product was deleted after the post.
+    """
     if entry.indexed_revision >= revision:
         return "removed" if entry.state == IndexEntry.State.REMOVED else "indexed"
     if entry.state == IndexEntry.State.FAILED:

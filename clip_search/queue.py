@@ -1,4 +1,4 @@
-"""The queue: its connection to Redis, and enqueueing a wake-up for the workers."""
+"""Wake workers by enqueueing RQ jobs, on a connection that does not slow a save down if Redis is down."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ logger = logging.getLogger(__name__)
 
 JOB = "clip_search.jobs.index_due"
 JOB_TIMEOUT = 600
-"""Seconds after which RQ kills a job: far above what a job works, for a first batch that loads a model."""
+"""Seconds after which RQ stops a job. A job takes about 20 s, but the first one may load the CLIP model."""
 FAILURE_TTL = 7 * 24 * 3600
-"""Seconds that RQ keeps a failed job with its traceback; RQ's default is a year."""
+"""Seconds for which RQ keeps a failed job with its traceback. RQ's own default is one year."""
 CONNECT_TIMEOUT = 0.25
 ANSWER_TIMEOUT = 0.5
 PAUSE_AFTER_FAILURE = 5.0
-"""Seconds without another try after Redis did not answer. The workers' sweep finds what was not announced."""
+"""Seconds for which Redis is not tried again after it did not answer. Idle workers find the due entries."""
 
 _paused_until: dict[str, float] = {}
 
 
 def wake(document: BoundDocument) -> bool:
-    """Enqueue a wake-up for a worker. Return whether Redis took it; if not, a sweep finds the work."""
+    """Enqueue an RQ job that wakes a worker for this document. Return False if Redis does not answer.
+
+    Nothing is lost then: idle workers look for due entries every 30 s.
+    """
     from redis.exceptions import RedisError
 
     name = conf.queue or ""
@@ -41,34 +44,39 @@ def wake(document: BoundDocument) -> bool:
         return False
     try:
         queue = get_queue(name)
-        with queue.connection.pipeline() as pipeline:  # without it, RQ makes two round trips
+        with queue.connection.pipeline() as pipeline:  # one round trip to Redis instead of two
             queue.enqueue(
                 JOB,
                 document.name,
                 result_ttl=0,
                 failure_ttl=FAILURE_TTL,
                 job_timeout=JOB_TIMEOUT,
-                pipeline=pipeline if queue.is_async else None,  # otherwise the job runs here and now
+                pipeline=pipeline if queue.is_async else None,  # a queue with ASYNC=False runs the job here
             )
             pipeline.execute()
     except (RedisError, SetupError) as error:
         _paused_until[name] = time.monotonic() + PAUSE_AFTER_FAILURE
         logger.warning(
-            "Cannot enqueue, a worker's sweep will find it queue=%s error=%s", name, in_one_line(error)
+            "Cannot enqueue a job, an idle worker will find the work queue=%s error=%s",
+            name,
+            in_one_line(error),
         )
         return False
     return True
 
 
 def get_queue(name: str) -> Any:
-    """Return the django-rq queue of that name, on a connection that fails fast. Raises SetupError."""
+    """Return the django-rq queue of this name. Its connection fails within a second if Redis is down.
+
+    Raises SetupError if RQ_QUEUES has no such queue.
+    """
     import django_rq
 
     queues = getattr(settings, "RQ_QUEUES", {})
     if name not in queues:
         known = ", ".join(queues) or "none"
         raise SetupError(f'CLIP_SEARCH["QUEUE"]: RQ_QUEUES has no queue {name!r}. It has: {known}.')
-    # a hash, because a configuration may hold a password, and error pages show variables
+    # Django's error pages show local variables, and the configuration may contain a password: use its hash.
     config = hash(json.dumps(queues[name], default=repr, sort_keys=True))
     connection = _connection(name, config)
     return django_rq.get_queue(name, connection=connection, commit_mode="auto")
@@ -76,7 +84,7 @@ def get_queue(name: str) -> Any:
 
 @lru_cache(maxsize=8)
 def _connection(name: str, _config: int) -> Redis:
-    """Return a connection without retries: with redis-py's own, a save takes 4 s while Redis is down."""
+    """Return a connection without retries: with redis-py's ten, a save takes 4 s while Redis is down."""
     from django_rq.connection_utils import get_connection
     from redis import ConnectionPool, Redis
     from redis.backoff import NoBackoff
@@ -90,7 +98,7 @@ def _connection(name: str, _config: int) -> Redis:
     }
     connection = get_connection(name)
     pool = connection.connection_pool
-    if isinstance(pool, SentinelConnectionPool):  # created for us, and only it knows how to find the master
+    if isinstance(pool, SentinelConnectionPool):  # changed in place: only this pool can find the master
         for client in (connection, *pool.sentinel_manager.sentinels):
             client.connection_pool.connection_kwargs.update(fail_fast)
         return connection
@@ -101,6 +109,6 @@ def _connection(name: str, _config: int) -> Redis:
 
 
 def reset_queue() -> None:
-    """Forget connections and pauses, as tests do."""
+    """Forget all connections, and try Redis again at once. For tests that start or stop Redis."""
     _connection.cache_clear()
     _paused_until.clear()

@@ -1,4 +1,4 @@
-"""The frozen values that are passed between the rooms."""
+"""Immutable values that the parts of this package pass to each other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAMESPACE = uuid.UUID("6f0c3f3e-5d1b-5f0e-9a61-0d3c2f6c7a11")
 
 
 def point_id(document: str, product_id: str) -> uuid.UUID:
-    """Return the id of the point of (document, product_id): UUIDv5, the same in every process."""
+    """Return the id of a product's point in the store: a UUIDv5 of the document's name and the product id."""
     return uuid.uuid5(_namespace(document), product_id)
 
 
@@ -33,37 +33,40 @@ def _namespace(document: str) -> uuid.UUID:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSource:
-    """An image in a storage; nothing is read before `open()` is called.
+    """An image file that is not read before `open()` is called.
 
-    A host's `get_images()` may return these instead of the files of an ImageField.
+    A document's `get_images()` may return these instead of the files of an ImageField.
     """
 
     name: str
     signature: str
-    """A string that changes when the file does, such as its name, size and time of change."""
+    """A string that differs when the file has changed, made of its name, size and modification time, say."""
     open: Callable[[], IO[bytes]] = field(compare=False)
     local: bool = field(default=False, compare=False)
-    """Whether the file is on a local disk. Of other files, several are read at once on each core."""
+    """True if the file is on a local disk. Other files are slow to read, so more are read at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What one product says and shows now."""
+    """The content of one product that is to be indexed: its text, images and payload."""
 
     product_id: str
     text: str
     images: tuple[ImageSource, ...] = ()
     payload: Mapping[str, Any] = field(default_factory=dict)
     invalid: Mapping[str, str] = field(default_factory=dict)
-    """What is wrong with values that do not fit their filters, by filter. They are not in the payload."""
+    """Error messages by filter, for values that do not fit. The payload does not contain these values."""
     exact: tuple[str, ...] = ()
     without_row: bool = False
-    """Whether the product was posted, and the shop has no row of it."""
+    """True if the product was posted, and the shop has no row with its product id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStamp:
-    """An image that was read: its signature at that time, and the hash of its bytes, "" if it is missing."""
+    """The stamp of one image that was read: its signature at that time, and the hash of its bytes.
+
+    If the image cannot be used, `error` says why. `hash` is "" if the file could not be read.
+    """
 
     signature: str
     hash: str
@@ -72,7 +75,10 @@ class ImageStamp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
-    """What is known of a point. It is stored in the point, under `_clip` in its payload."""
+    """The facts about a point that tell whether it must be indexed again: its revision, hashes, and more.
+
+    Each point contains its own stamp, under the key `_clip` of its payload.
+    """
 
     product_id: str
     revision: int
@@ -83,20 +89,21 @@ class Stamp:
     images: tuple[ImageStamp, ...] = ()
     exact: tuple[str, ...] = ()
     invalid: tuple[str, ...] = ()
-    """The filters whose value is invalid: the point meets no condition on them."""
+    """The filters whose value is invalid. The point meets no condition on these filters."""
     without_row: bool = False
-    """Whether the shop had no row of the product. Results in Python leave it out."""
+    """True if the product was posted, and the shop has no row of it. `SearchResults` leaves it out."""
     removed: bool = False
+    """True if this is the stamp of a tombstone."""
 
     def as_payload(self) -> dict[str, Any]:
-        """Return this as plain JSON values."""
-        values = {name: getattr(self, name) for name in self.__slots__}  # `asdict` takes ten times as long
+        """Return the stamp as a dict of plain JSON values."""
+        values = {name: getattr(self, name) for name in self.__slots__}  # `asdict()` takes ten times as long
         images = [{name: getattr(image, name) for name in image.__slots__} for image in self.images]
         return values | {"images": images, "exact": list(self.exact), "invalid": list(self.invalid)}
 
     @classmethod
     def from_payload(cls, values: Mapping[str, Any]) -> Stamp:
-        """Return what `as_payload()` wrote; keys of a later version are ignored."""
+        """Return the stamp that `as_payload()` has converted. Keys of a later version are ignored."""
         known = {name: values[name] for name in cls.__slots__ if name in values}
         known["images"] = tuple(ImageStamp(**image) for image in values.get("images", ()))
         known["exact"] = tuple(values.get("exact", ()))
@@ -106,10 +113,11 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One product in the store.
+    """One product as the store holds it.
 
-    `vectors` maps "text" to float32 (dimension,), and "image" to float32 (dimension,), or to (k, dimension)
-    in a collection with several images a product. Either may be missing.
+    `vectors` has a float32 array for "text" and one for "image", of the shape (dimension,). In a collection
+    with several images per product, "image" has the shape (number of images, dimension). Either key may be
+    missing.
     """
 
     id: uuid.UUID
@@ -120,7 +128,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """One product that a search found. `instance` is None for a posted product without a row in the shop."""
+    """One product that a search found.
+
+    `instance` is its row. It is None if rows were not read, or if a posted product has no row in the shop.
+    """
 
     product_id: str
     score: float
@@ -131,7 +142,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The results of indexing, as numbers of products. `without_image` overlaps the others."""
+    """The results of indexing, counted in products.
+
+    Each product is counted once, and again in `without_image` if it has no image.
+    """
 
     embedded: int = 0
     payload_only: int = 0
@@ -143,7 +157,7 @@ class Report:
 
     @classmethod
     def total(cls, reports: Iterable[Report]) -> Report:
-        """Return the sums of several reports."""
+        """Return a report with the sums of several reports."""
         each = list(reports)
         return cls(**{f.name: sum(getattr(report, f.name) for report in each) for f in fields(cls)})
 
@@ -152,5 +166,5 @@ class Report:
 
     @property
     def products(self) -> int:
-        """The number of products that were processed."""
+        """Return the number of products that were processed. Postponed ones are not among them."""
         return self.embedded + self.payload_only + self.unchanged + self.removed + self.failed

@@ -1,4 +1,4 @@
-"""The RQ worker: it does not fork, loads the model once, sweeps while idle, and survives Redis."""
+"""`EmbeddingWorker`: an RQ worker that loads the CLIP model once and waits if Redis is down."""
 
 from __future__ import annotations
 
@@ -28,35 +28,39 @@ from .exceptions import SetupError
 logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 25
-"""How often an idle worker looks for entries whose wake-up was lost."""
+"""How often an idle worker looks for due entries, because the RQ job for them may have been lost."""
 WAIT_SECONDS = 5
-"""How long it waits for a job before it checks whether a sweep is due, so that entries wait 30 s at most."""
+"""How long an idle worker waits for an RQ job before it checks whether SWEEP_SECONDS are over.
+
+So due entries are found after 30 s at most.
+"""
 SECONDS_TO_DROP = 7.5
-"""Seconds after a request to stop until the job is interrupted: a store may take longer to answer."""
+"""Seconds after a request to stop until the running RQ job is interrupted, even if it waits for Qdrant."""
 REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise indexing.Stopped  # a store's client may report it as its own error; the batch is given back anyway
+    """Raise Stopped inside the running RQ job. The pipeline then releases the claims of the job."""
+    raise indexing.Stopped  # qdrant-client may raise an error of its own instead; the claims are released too
 
 
 class EmbeddingWorker(SimpleWorker):
-    """RQ's SimpleWorker for jobs that need a large model.
+    """An RQ worker that keeps the CLIP model loaded between jobs, because it does not fork.
 
-    RQ's default worker forks for each job: every job would load the model, CUDA fails after a fork, and
-    OpenMP can hang. Set `RQ = {"WORKER_CLASS": "clip_search.worker.EmbeddingWorker"}`.
+    RQ's default worker forks for each job: every job would load the CLIP model again, CUDA would fail, and
+    OpenMP could hang. Set `RQ = {"WORKER_CLASS": "clip_search.worker.EmbeddingWorker"}`.
     """
 
     def __init__(self, queues: Any, *args: Any, **kwargs: Any) -> None:
-        # RQ also creates an instance without queues for each worker that it lists
+        # RQ also creates an instance of this class, without queues, for each worker that it lists
         first = next(iter(queues), None) if isinstance(queues, list | tuple) else queues
         if isinstance(first, Queue):
-            # `rqworker` passes pickle by default, whatever the queue's jobs were written with; the queues
-            # that `rqworker-pool` creates do not have the configured serializer either
-            written_with = settings.RQ_QUEUES.get(first.name, {}).get("SERIALIZER")
-            kwargs["serializer"] = written_with or first.serializer
+            # `rqworker` passes pickle by default, and the queues of `rqworker-pool` have no serializer. Jobs
+            # must be read with the serializer that wrote them: that of RQ_QUEUES.
+            serializer = settings.RQ_QUEUES.get(first.name, {}).get("SERIALIZER")
+            kwargs["serializer"] = serializer or first.serializer
         super().__init__(queues, *args, **kwargs)
-        # RQ itself waits for Redis; redis-py's own ten retries would make each call take 4 s
+        # One retry instead of redis-py's ten, with which each call takes 4 s. RQ itself waits for Redis.
         self.connection.set_retry(Retry(NoBackoff(), 1))
         self.maintenance_interval = SWEEP_SECONDS
         self.fault: SetupError | None = None
@@ -64,11 +68,14 @@ class EmbeddingWorker(SimpleWorker):
 
     @property
     def dequeue_timeout(self) -> int:
-        """Seconds to wait for a job before checking whether a sweep is due."""
+        """Return how many seconds RQ waits for a job before it runs due maintenance."""
         return WAIT_SECONDS
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
-        """Load the model, then work. If the settings are wrong: one line with the remedy, exit status 1."""
+        """Load the CLIP model, then run jobs until the worker is stopped.
+
+        If the settings are wrong, log one line with the remedy, and exit with status 1.
+        """
         jobs.worker_state.reset()
         images.release_memory_early()
         try:
@@ -82,18 +89,24 @@ class EmbeddingWorker(SimpleWorker):
         return worked
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Run a job in this process. If Redis dies, nothing is lost: the entries say what is due."""
+        """Run an RQ job in this process.
+
+        If Redis is lost meanwhile, no work is lost: the index entries in the database still say what is due.
+        """
         close_old_connections()
         self.share()
         try:
             super().execute_job(job, queue)
         except REDIS_DOWN as error:
-            logger.warning("Redis is gone, waiting for it error=%s", error)
+            logger.warning("Redis does not answer, waiting for it error=%s", error)
         finally:
             close_old_connections()
 
     def share(self) -> None:
-        """Share the cores with this machine's other workers, and the work with all workers of the queue."""
+        """Count the workers that run now, so that they share the cores and the due entries.
+
+        Workers on the same machine share its cores; workers of the same queue share the due entries.
+        """
         with contextlib.suppress(*REDIS_DOWN):
             colleagues = sorted(self.all_keys(connection=self.connection))
             if colleagues == self._colleagues:
@@ -105,22 +118,25 @@ class EmbeddingWorker(SimpleWorker):
             self._colleagues = colleagues
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
-        """Stop if no job can succeed."""
+        """Let RQ record the failed job. If the settings are wrong, stop the worker: no job could succeed."""
         super().handle_exception(job, *exc_info)
         if isinstance(exc_info[1], SetupError):
             self.fault = exc_info[1]
             self._stop_requested = True
 
     def handle_warm_shutdown_request(self) -> None:
-        """Finish or give back the batch under way, even if something outside does not answer."""
+        """Stop after the running RQ job, and give it SECONDS_TO_DROP seconds to end.
+
+        This is called when the process gets SIGTERM or SIGINT. Unfinished entries stay pending.
+        """
         super().handle_warm_shutdown_request()
         jobs.worker_state.request_stop()
         if self.get_state() == WorkerStatus.BUSY and hasattr(signal, "setitimer"):
-            signal.signal(signal.SIGALRM, _interrupt)  # RQ's own alarm, for this job, is longer
+            signal.signal(signal.SIGALRM, _interrupt)  # replaces RQ's own alarm, which would come later
             signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_DROP)
 
     def run_maintenance_tasks(self) -> None:
-        """Run RQ's own maintenance, and sweep."""
+        """Run RQ's own maintenance, and look for due entries. RQ calls this every SWEEP_SECONDS."""
         with contextlib.suppress(*REDIS_DOWN):
             super().run_maintenance_tasks()
         try:
@@ -129,17 +145,19 @@ class EmbeddingWorker(SimpleWorker):
         except StopRequested:
             raise
         except Exception:
-            logger.exception("Cannot sweep")
+            logger.exception("Cannot look for due entries")
 
     def check_for_suspension(self, burst: bool) -> None:
-        """Wait for Redis here: RQ gives up if Redis is gone while it is not waiting for a job."""
+        """Wait until Redis answers. RQ calls this before each job, and would end if Redis did not answer."""
         while True:
             try:
                 super().check_for_suspension(burst)
                 return
             except REDIS_DOWN as error:
-                logger.warning("Redis is gone, waiting for it error=%s", error)
+                logger.warning("Redis does not answer, waiting for it error=%s", error)
                 time.sleep(1)
+
+    # RQ would end the worker if one of the following calls failed while Redis is down.
 
     def heartbeat(self, *args: Any, **kwargs: Any) -> None:
         with contextlib.suppress(*REDIS_DOWN):

@@ -96,7 +96,7 @@ def test_sync_503_when_a_worker_keeps_holding_it(client, monkeypatch):
     monkeypatch.setattr(inline, "index_due", lambda *args, **kwargs: iter(()))
     answer = client.post(SYNC, FIELDS)
     assert answer.status_code == 503
-    assert "busy" in answer.json()["detail"]
+    assert "A worker is already indexing it" in answer.json()["detail"]
 
 
 def test_sync_503_when_the_collection_has_just_vanished(client, monkeypatch):
