@@ -51,6 +51,11 @@ def _number_or_auto(value: Any) -> int | None:
     return None if value == "auto" else int(value)
 
 
+def is_port(value: Any) -> bool:
+    """Return whether a value is the number of a port."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**16
+
+
 def _store(value: Any) -> dict[str, Any]:
     if not value:
         raise SetupError(

@@ -17,7 +17,7 @@ from django.urls import URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
 from .. import images
-from ..conf import DEFAULTS, conf
+from ..conf import DEFAULTS, conf, is_port
 from ..documents.registry import registry
 from ..encoders.placement import PRECISIONS
 from .messages import error, warning
@@ -167,6 +167,10 @@ def _server(qdrant: Mapping[str, Any]) -> Iterator[CheckMessage]:
     elif "url" not in qdrant and (not _text(host) or "/" in str(host)):
         hint = 'Write a name such as "localhost", or write the whole address as "url".'
         yield error("clip_search.E017", 'CLIP_SEARCH["QDRANT"]["host"] is no name of a machine.', hint)
+    for name in ("port", "grpc_port"):
+        if not (qdrant.get(name) is None or is_port(qdrant[name])):
+            message = f'CLIP_SEARCH["QDRANT"]["{name}"] is no port: {qdrant[name]!r:.30}'
+            yield error("clip_search.E020", message, "Write a whole number from 1 to 65535, not a text.")
     if not usable("INSTALLATION"):
         message = 'A Qdrant server is used, and CLIP_SEARCH["INSTALLATION"] is not set.'
         hint = (

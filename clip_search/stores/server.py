@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from ..conf import is_port
 from ..exceptions import CollectionMissing, SetupError, StoreUnavailable
 from ..types import IMAGE, TEXT, Point
 from .base import RRF_K, Query, Retriever, Schema
@@ -44,6 +46,8 @@ class ServerStore(QdrantStore):
 
     def __init__(self, **options: Any) -> None:
         self._options = {"timeout": TIMEOUT, "check_compatibility": False} | options
+        if _is_https_without_port(str(options.get("url"))):
+            self._options.setdefault("port", 443)  # qdrant-client would take 6333
         self._client: QdrantClient | None = None
         self._connecting = threading.Lock()
         self._version_is_fine = False
@@ -72,17 +76,23 @@ class ServerStore(QdrantStore):
 
         with self._connecting:
             if self._client is None:
-                self._check_key()
+                self._check_options()
                 try:
                     self._client = QdrantClient(**self._options)
-                except TypeError as error:
+                except (TypeError, AttributeError, OSError) as error:
                     raise SetupError(
-                        f'CLIP_SEARCH["QDRANT"] has an option that qdrant-client does not know: {error}.'
+                        f'CLIP_SEARCH["QDRANT"] has an option that qdrant-client cannot use: {error}.'
                     ) from without_frames(error)
             return self._client
 
-    def _check_key(self) -> None:
-        """Refuse a key that cannot be sent as a header: the HTTP client's error would show it."""
+    def _check_options(self) -> None:
+        """Refuse what the HTTP client stumbles over at the first request, with an error of its own."""
+        for name in ("port", "grpc_port"):
+            port = self._options.get(name)
+            if not (port is None or is_port(port)):
+                raise SetupError(
+                    f'CLIP_SEARCH["QDRANT"]["{name}"] is no port. Write a number from 1 to 65535.'
+                )
         # not in a variable: an error page would show it
         if re.search(r"[^ -~]", str(self._options.get("api_key") or "")):
             raise SetupError(
@@ -225,6 +235,14 @@ class ServerStore(QdrantStore):
     def _count(self, collection: str, where: Any) -> int:
         with self._client_for(collection) as client:
             return client.count(collection, count_filter=where, exact=True).count
+
+
+def _is_https_without_port(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "https" and parts.port is None
+    except ValueError:  # no address; the client says so when it is made
+        return False
 
 
 def _vectors(schema: Schema, on_disk: bool | None) -> dict[str, Any]:

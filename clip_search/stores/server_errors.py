@@ -14,10 +14,12 @@ GRPC_STATUS = {"INVALID_ARGUMENT": 400, "UNAUTHENTICATED": 401, "PERMISSION_DENI
 def client_errors() -> tuple[type[Exception], ...]:
     """Return what qdrant-client raises: its own errors, gRPC's, and those of parsing an unexpected answer."""
     import grpc
+    from httpx import InvalidURL
     from qdrant_client.common.client_exceptions import QdrantException
     from qdrant_client.http.exceptions import ApiException
 
-    return ApiException, QdrantException, grpc.RpcError, ValueError, AssertionError, RecursionError
+    ours = ApiException, QdrantException
+    return *ours, grpc.RpcError, InvalidURL, ValueError, AssertionError, RecursionError
 
 
 def without_frames(error: BaseException) -> BaseException:

@@ -293,6 +293,16 @@ def test_w007_password_in_an_address(said, settings):
         assert said(QDRANT={"url": fine}) == []
 
 
+@pytest.mark.parametrize("key", ["port", "grpc_port"])
+def test_e020_port(said, key):
+    for wrong in ("6333", "", 0, -1, 70000, 65536, True, 1.5, []):
+        assert said(QDRANT={"host": "localhost", key: wrong}) == ["E020"], wrong
+        assert said(QDRANT={"url": "http://localhost", key: wrong}) == ["E020"], wrong
+    for right in (1, 443, 65535, None):
+        assert said(QDRANT={"host": "localhost", key: right}) == []
+    assert said(QDRANT={"backend": "clip_search.testing.MemoryStore", key: "any"}) == []
+
+
 def test_w008_relative_path(said, settings):
     settings.DEBUG = True
     for path in (None, 1):

@@ -277,6 +277,58 @@ def test_an_address_that_is_none() -> None:
         ServerStore(url="ftp://qdrant").count("shop")
 
 
+@pytest.mark.parametrize("name", ["port", "grpc_port"])
+@pytest.mark.parametrize("port", ["abc", "6333", "", 0, -1, 70000, True, 1.5, []])
+def test_a_port_that_is_none(name: str, port: Any) -> None:
+    for where in ({"url": "http://127.0.0.1"}, {"host": "127.0.0.1"}):
+        with pytest.raises(SetupError, match=rf'\["{name}"\] is no port.*1 to 65535'):
+            ServerStore(**where, **{name: port}).count("shop")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"url": "http://127.0.0.1:70000"},
+        {"url": "http://127.0.0.1:abc"},
+        {"url": "https://[::1"},
+        {"url": 5},
+        {"host": 5},
+        {"headers": 5},
+        {"timeout": "long"},
+        {"api_key": 5},
+        {"verify": "/nowhere/ca.pem"},
+        {"prefix": "a\x00b"},
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+@pytest.mark.filterwarnings("ignore:.verify=<str>. is deprecated")
+def test_options_that_the_client_stumbles_over(options: dict[str, Any]) -> None:
+    with pytest.raises((SetupError, StoreUnavailable), match=r"QDRANT|Qdrant"):
+        ServerStore(**({} if "host" in options else {"url": "http://127.0.0.1:1"}) | options).count("shop")
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("https://qdrant.example", "https://qdrant.example:443"),
+        ("HTTPS://qdrant.example/", "https://qdrant.example:443/"),
+        ("https://[::1]/prefix", "https://[::1]:443/prefix"),
+        ("https://qdrant.example:6333", "https://qdrant.example:6333"),
+        ("http://qdrant.example", "http://qdrant.example:6333"),
+    ],
+)
+def test_https_without_a_port_is_port_443(url: str, address: str) -> None:
+    client = ServerStore(url=url)._connected()
+    assert client._client.rest_uri == address  # type: ignore[attr-defined]
+    client.close()
+
+
+def test_a_port_beside_the_address_counts() -> None:
+    client = ServerStore(url="https://qdrant.example", port=8443)._connected()
+    assert client._client.rest_uri == "https://qdrant.example:8443"  # type: ignore[attr-defined]
+    client.close()
+
+
 def test_points_that_somebody_else_wrote(stub: Stub, store: ServerStore) -> None:
     stub.otherwise = result({"points": [{"id": 1, "payload": {"a": 1}}], "next_page_offset": None})
     with pytest.raises(StoreUnavailable, match="not written by clip_search"):

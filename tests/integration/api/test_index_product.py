@@ -83,6 +83,17 @@ def test_sync_503_when_it_cannot_index_now_and_keeps_it(client, document, monkey
     assert PostedProduct.objects.count() == 1
 
 
+@pytest.mark.parametrize(
+    "qdrant",
+    [{"port": "abc"}, {"port": 0}, {"port": 70000}, {"url": "http://127.0.0.1:70000"}, {"headers": 5}],
+)
+def test_503_when_the_address_of_qdrant_cannot_be_used(client, clip_search, qdrant):
+    assert client.post(SYNC, FIELDS).status_code == 200
+    clip_search(QDRANT={"url": "http://127.0.0.1"} | qdrant)
+    assert client.post(SYNC, FIELDS).status_code == 503
+    assert client.get(SEARCH, {"q": "red mug"}).status_code == 503
+
+
 @pytest.mark.parametrize("error", [NotImplementedError(), RecursionError()])
 def test_sync_hides_no_fault_of_the_program(client, monkeypatch, error):
     monkeypatch.setattr(inline, "index_due", broken(error))
