@@ -1,4 +1,4 @@
-"""Search a Django storefront by meaning and by picture."""
+"""Search the products of a Django shop by meaning and by image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ __all__ = ["Bool", "Date", "Document", "Hit", "Keyword", "Number", "SearchUnavai
 
 
 def __getattr__(name: str) -> Any:
-    """Import public names on first use: Django imports this package before its models can be."""
+    """Import a public name when it is first used.
+
+    Django imports this package before it is ready for models, so they cannot be imported above.
+    """
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from . import document, exceptions, types

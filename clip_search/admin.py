@@ -1,4 +1,4 @@
-"""The admin: the index status of each product, searching by meaning, and the action to reindex products."""
+"""The admin: it shows the index status of products, searches by meaning, and reindexes products."""
 
 from __future__ import annotations
 
@@ -32,28 +32,31 @@ else:
 TEXTS = (models.CharField, models.TextField)
 
 
-# For the host's own ModelAdmin.
+# For the shop's own ModelAdmin classes.
 
 
 class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ignore[misc]
-    """Add search by meaning, the index status and the action "Reindex selected products" to a ModelAdmin.
+    """Adds search by meaning, an index status and the action "Reindex selected products" to a ModelAdmin.
 
-    The column `index_status` is the last one, unless `list_display` names it.
+    `index_status` is added as the last column, unless `list_display` already contains it.
     """
 
     clip_search_limit = 100
-    """How many products a search by meaning adds to those that match by `search_fields`."""
+    """How many products a search by meaning adds at most to those that `search_fields` find."""
 
     def get_search_fields(self, request: HttpRequest) -> list[str] | tuple[str, ...]:
-        """Return the host's `search_fields`, else the exact fields: without any there is no search box."""
+        """Return the shop's `search_fields`. If there are none, return the exact fields, or else "pk".
+
+        Django shows a search box only if this list is not empty.
+        """
         key = ["pk"] if documents_of(self.model) else []
         return super().get_search_fields(request) or exact_columns(self.model) or key
 
     def get_search_results(self, request: HttpRequest, queryset: Rows, search_term: str) -> tuple[Rows, bool]:
-        """Return what Django's own search finds, then what is near in meaning, within the list filters.
+        """Return the rows that Django's own search finds, and then rows that are near in meaning.
 
-        If a column was clicked, its order is kept. Autocompletion is by words alone: it searches at every
-        key.
+        If the user sorts by a column, all are in the order of this column. Autocompletion uses Django's
+        search only, because it sends a request for each key that the user presses.
         """
         own: tuple[Rows, bool] = super().get_search_results(request, queryset, search_term)
         documents = documents_of(self.model)
@@ -69,10 +72,10 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
         return combined(queryset, own[0], near, by_rank=by_rank), False
 
     def _say_unavailable(self, request: HttpRequest, error: SearchUnavailable) -> None:
-        """Tell the user, once a request, that only words were compared."""
+        """Show a warning that search by meaning is unavailable, at most once in each request."""
         if not hasattr(request, "_clip_search_is_unavailable"):
             request._clip_search_is_unavailable = True  # type: ignore[attr-defined]
-            message = _("Search by meaning is unavailable, so these match by words alone. %(reason)s")
+            message = _("Search by meaning is unavailable, so only matches by words are shown. %(reason)s")
             self.message_user(request, message % {"reason": error}, messages.WARNING, fail_silently=True)
 
     def get_list_display(self, request: HttpRequest) -> list[Any] | tuple[Any, ...]:
@@ -84,7 +87,7 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
         return type("IndexChangeList", (IndexChangeListMixin, base), {})
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
-        # since Django 6.1, actions may also be shown on an object's own page
+        # since Django 6.1, the page of one object can have actions too
         location = {} if action_location is None else {"action_location": action_location}
         actions: dict[str, Any] = super().get_actions(request, **location)
         in_list = getattr(action_location, "value", "CHANGE_LIST") == "CHANGE_LIST"
@@ -95,7 +98,7 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
 
     @admin.action(description=_("Reindex selected %(verbose_name_plural)s"), permissions=["change"])
     def reindex_selected(self, request: HttpRequest, queryset: Rows) -> None:
-        """Schedule the selected rows for indexing, and their image files for reading, in a few statements."""
+        """Schedule the selected rows for indexing. Their image files are read again too."""
         documents = documents_of(self.model)
         asked = [outbox.schedule(d, d.product_ids(queryset), images=True) for d in documents]
         count = max(asked, default=0)
@@ -103,15 +106,18 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
 
     @admin.display(description=_("Index"))
     def index_status(self, obj: Any) -> str:
-        """Return the state of a row in the index; an error is shown as a tooltip."""
+        """Return the index state of a row as HTML. An error is shown as a tooltip."""
         entries = getattr(obj, "_clip_search_entries", None)
-        if entries is None:  # not on the list's page
+        if entries is None:  # not in a change list, which reads the entries of all rows at once
             entries = entries_of(self.model, [obj])[obj.pk]
         return format_html_join(" ", "{}", ((badge(entry),) for entry in entries)) or "–"
 
 
 class IndexChangeListMixin(ChangeList if TYPE_CHECKING else object):  # type: ignore[misc]
-    """Read the entries of a page's rows together, and mark no column as sorted if the order is by rank."""
+    """Reads the entries of all rows on a page at once.
+
+    If the rows are in the order of a search by meaning, no column is marked as sorted.
+    """
 
     is_ranked = False
 
@@ -132,26 +138,27 @@ class IndexChangeListMixin(ChangeList if TYPE_CHECKING else object):  # type: ig
 
 
 def documents_of(model: type[models.Model]) -> list[BoundDocument]:
-    """Return the documents that a row of this model, or of a subclass of theirs, may belong to."""
+    """Return the documents that are registered for this model or for one of its parent models."""
     return registry.of_model(model)
 
 
 def exact_columns(model: type[models.Model]) -> list[str]:
-    """Return the text columns of a model that its documents declare as `exact_fields`."""
+    """Return the names of the model's own text fields that its documents list in `exact_fields`."""
     columns = {field.name for field in model._meta.concrete_fields if isinstance(field, TEXTS)}
     paths = (path for document in documents_of(model) for path in document.declaration.exact_fields)
     return list(dict.fromkeys(path for path in paths if path in columns))
 
 
 def is_autocompletion(request: HttpRequest) -> bool:
-    """Return whether a request is for a field with autocompletion."""
+    """Return whether a request comes from a form field with autocompletion."""
     return request.resolver_match is not None and request.resolver_match.url_name == "autocomplete"
 
 
 def nearest(request: HttpRequest, document: BoundDocument, text: str, queryset: Rows) -> list[Any]:
-    """Return the primary keys of the rows that are near in meaning, best first. Raises SearchUnavailable.
+    """Return the primary keys of the rows that are near to `text` in meaning, best first.
 
-    The index is searched once a request, however many facets the page counts.
+    The admin may call this many times in one request, but the index is searched only once. Raises
+    SearchUnavailable.
     """
     known: dict[str, list[Any]] = request.__dict__.setdefault("_clip_search_found", {})
     if text not in known:
@@ -163,7 +170,10 @@ def nearest(request: HttpRequest, document: BoundDocument, text: str, queryset: 
 
 
 def combined(queryset: Rows, own: Rows, near: Sequence[Any], *, by_rank: bool) -> Rows:
-    """Return the rows that match by words, then those that are near in meaning, each once."""
+    """Return the rows that match by words (`own`) and then the rows `near` in meaning, without duplicates.
+
+    If `by_rank` is False, they keep the order of `queryset`.
+    """
     by_words = models.Q(pk__in=own.order_by().values("pk"))
     found = queryset.filter(by_words | models.Q(pk__in=near))
     if not by_rank:
@@ -175,7 +185,7 @@ def combined(queryset: Rows, own: Rows, near: Sequence[Any], *, by_rank: bool) -
 
 
 def entries_of(model: type[models.Model], rows: Sequence[Any]) -> dict[Any, list[IndexEntry]]:
-    """Return the entries of each row by its primary key, with one query for each document."""
+    """Return {primary key: index entries} for these rows. This takes one query for each document."""
     found: dict[Any, list[IndexEntry]] = {row.pk: [] for row in rows}
     for document in documents_of(model):
         points = {row.pk: point_of(document, row) for row in rows}
@@ -188,14 +198,14 @@ def entries_of(model: type[models.Model], rows: Sequence[Any]) -> dict[Any, list
 
 
 def point_of(document: BoundDocument, row: Any) -> uuid.UUID | None:
-    """Return the id of the point that stands for a row."""
+    """Return the id of the point under which a row is indexed, or None if the row is not indexed."""
     return next(iter(map(document.point_id, document.product_ids([row]))), None)
 
 
 def queued_message(count: int) -> str:
-    """Return the message that says how many products were scheduled."""
+    """Return a message for the user: how many products were queued."""
     if not count:
-        return str(_("Nothing was queued: none of these rows has a place in the index."))
+        return str(_("Nothing was queued, because none of these rows is to be indexed."))
     message = ngettext(
         "%(count)d product was queued for indexing.", "%(count)d products were queued for indexing.", count
     )
@@ -203,7 +213,7 @@ def queued_message(count: int) -> str:
 
 
 def badge(entry: IndexEntry) -> str:
-    """Return the state of an entry as HTML, with its error as a tooltip."""
+    """Return the state of an entry as HTML. Its error is the tooltip."""
     state = _("being indexed") if entry.is_being_indexed else entry.get_state_display()
     html = '<span class="clip-search-{}" title="{}">{}</span>'
     return format_html(html, entry.state, entry.error, state)
@@ -213,7 +223,7 @@ def badge(entry: IndexEntry) -> str:
 
 
 class ReadOnlyAdmin(ModelAdmin):
-    """Allow no adding, changing or deleting: the package itself keeps these rows."""
+    """Forbids adding, changing and deleting, because only the package itself writes to these tables."""
 
     show_full_result_count = False
 
@@ -229,7 +239,7 @@ class ReadOnlyAdmin(ModelAdmin):
 
 @admin.register(IndexEntry)
 class IndexEntryAdmin(ReadOnlyAdmin):
-    """The state of every product of the default database's documents."""
+    """Read-only list of the `IndexEntry` rows in the default database, with the action "Index again"."""
 
     list_display = (
         "product_id",
@@ -249,12 +259,12 @@ class IndexEntryAdmin(ReadOnlyAdmin):
     actions = ("index_again",)
 
     def has_index_again_permission(self, request: HttpRequest) -> bool:
-        """Allow "Index again" to users who may change entries: it is the only change."""
+        """Return whether the user may run "Index again": this needs the permission to change entries."""
         return super(ReadOnlyAdmin, self).has_change_permission(request)
 
     @admin.action(description=_("Index again"), permissions=["index_again"])
     def index_again(self, request: HttpRequest, queryset: Rows) -> None:
-        """Schedule the selected entries for indexing, and their image files for reading."""
+        """Schedule the products of the selected entries for indexing. Their image files are read again too."""
         count = index_again(queryset)
         self.message_user(request, queued_message(count), messages.SUCCESS if count else messages.WARNING)
 
@@ -268,7 +278,10 @@ class IndexEntryAdmin(ReadOnlyAdmin):
 
 
 def index_again(entries: Rows) -> int:
-    """Schedule entries, each from its source. Return how many; those of an unregistered document stay."""
+    """Schedule the products of these entries for indexing. Return how many.
+
+    Each keeps its source. Entries of a document that is no longer registered are skipped.
+    """
     rows = entries.order_by("document", "source").values_list("document", "source", "product_id")
     count = 0
     for (name, source), group in groupby(rows, key=lambda row: row[:2]):
@@ -284,7 +297,7 @@ def product_ids_of(rows: Iterable[tuple[str, str, str]]) -> list[str]:
 
 @admin.register(Collection)
 class CollectionAdmin(ReadOnlyAdmin):
-    """The collections in the store."""
+    """Read-only list of the `Collection` rows."""
 
     list_display = (
         "name",
@@ -301,7 +314,7 @@ class CollectionAdmin(ReadOnlyAdmin):
 
 @admin.register(PostedProduct)
 class PostedProductAdmin(ReadOnlyAdmin):
-    """What clients of the API posted."""
+    """Read-only list of the `PostedProduct` rows."""
 
     list_display = ("product_id", "document", "name", "created_at", "updated_at")
     list_filter = ("document",)
@@ -321,5 +334,5 @@ class PostedProductAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("image"))
     def image_name(self, posted: PostedProduct) -> str:
-        """Return the name alone, without a link: a client uploaded the file."""
+        """Return the name of the image file without a link, because a client uploaded the file."""
         return posted.image.name or "–"

@@ -1,4 +1,4 @@
-"""The app: finds the documents, connects the signal receivers and registers the checks."""
+"""The app configuration, which registers documents, signal receivers and system checks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from django.utils.translation import gettext_lazy as _
 
 
 class ClipSearchConfig(AppConfig):
-    """The app. Starting it loads no model and no torch, and uses no network."""
+    """Imports each app's `clip_documents` module, and connects the receivers of their documents.
+
+    This loads neither torch nor a CLIP model, and uses no network.
+    """
 
     name = "clip_search"
     verbose_name = _("Search by meaning and picture")

@@ -1,4 +1,4 @@
-"""Errors as HTTP answers: a 400 for bad input, a 409 or 503 for what is out of order, without secrets."""
+"""Turns Python exceptions into HTTP errors with status 400, 409 or 503, without internal details."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RETRY_AFTER: Final = 10
 
 
 class Unavailable(APIException):
-    """A 503 with `Retry-After`."""
+    """An HTTP error with status 503 and the header `Retry-After`."""
 
     status_code = 503
     default_code = "unavailable"
@@ -34,7 +34,7 @@ class Unavailable(APIException):
 
 
 class LengthRequired(APIException):
-    """A 411: under WSGI, and to DRF, a body without Content-Length is empty."""
+    """An HTTP error with status 411: without Content-Length, Django and DRF would read an empty body."""
 
     status_code = 411
     default_code = "length_required"
@@ -42,27 +42,27 @@ class LengthRequired(APIException):
 
 
 class Conflict(APIException):
-    """A 409: another request was the last to change the product."""
+    """An HTTP error with status 409: another request has changed the product meanwhile."""
 
     status_code = 409
     default_code = "conflict"
 
 
 def as_http(error: Exception) -> Exception:
-    """Return an error as DRF answers it. An error that is the server's own fault is returned as it is."""
+    """Return the DRF exception that answers this error. Other errors are returned unchanged (status 500)."""
     if isinstance(error, SuspiciousOperation | BadRequest):
         return ParseError(str(error) or "The request is malformed.")
     if isinstance(error, UnreadablePostError):
-        return ParseError("The request ended early. Send it again.")
+        return ParseError("The request is incomplete. Send it again.")
     if isinstance(error, posting.NoDocument | Postponed):
         return Unavailable(str(error))
     if isinstance(error, OperationalError | InterfaceError | OSError):
-        # a database that is down, locked for too long or full; a disk or storage that takes no file
+        # the database is down, full or locked for too long, or a file cannot be saved
         logger.error("Cannot answer error=%s", in_one_line(error))
-        return Unavailable("This cannot be done now. Send it again later: twice does no harm.")
+        return Unavailable("The request failed. Send it again later; sending it twice does no harm.")
     if isinstance(error, SearchUnavailable | BackendUnavailable | SetupError):
         logger.warning("Cannot answer error=%s", in_one_line(error))
-        return Unavailable("This is unavailable now. Try again later.")
-    if isinstance(error, BadImage):  # a damaged body shows only when it is decoded
+        return Unavailable("The service is unavailable now. Try again later.")
+    if isinstance(error, BadImage):  # only decoding finds damage after the header
         return ValidationError({"image_file": [str(error)[:MAX_MESSAGE]]})
     return error

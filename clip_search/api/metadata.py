@@ -1,4 +1,4 @@
-"""What clients send as metadata: free text or JSON."""
+"""Parses and checks the `metadata` that clients send: free text or JSON."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..stores.base import CLIP
 
 MAX_BYTES: Final = 64 * 1024
 MAX_DEPTH: Final = 20
-"""Levels of nesting: far below the limits of parsers, databases and Qdrant (100)."""
+"""The deepest nesting allowed: far below the limits of parsers, databases and Qdrant (100)."""
 MAX_INTEGER: Final = 2**63 - 1
 
 
 def parse(text: str) -> Any:
-    """Return the JSON object or list that a text is, or the text itself."""
+    """Parse `text` if it is a JSON object or array. Otherwise return the text itself."""
     if not text.lstrip().startswith(("{", "[")):
         return text
     try:
@@ -29,7 +29,7 @@ def _not_json(constant: str) -> None:
 
 
 def mistake(value: Any) -> str:
-    """Return why a value cannot be saved, or ""."""
+    """Return an error message if the metadata cannot be saved, or ""."""
     for depth, item in _walk(value):
         if depth > MAX_DEPTH:
             return f"It is nested deeper than {MAX_DEPTH} levels. Send a flatter object."
@@ -42,7 +42,10 @@ def mistake(value: Any) -> str:
 
 
 def _walk(value: Any) -> Iterator[tuple[int, Any]]:
-    """Yield every value and key with its depth. Without recursion, because clients choose the depth."""
+    """Yield (depth, item) for each nested value and key.
+
+    This uses no recursion, because a client may send any depth.
+    """
     waiting = [(0, value)]
     while waiting:
         depth, item = waiting.pop()
@@ -56,7 +59,7 @@ def _walk(value: Any) -> Iterator[tuple[int, Any]]:
 
 
 class _Reserved:
-    """Stands for a key that clients may not set."""
+    """A marker that `_walk()` yields for a key that clients may not use."""
 
 
 def _mistake_of_item(item: Any) -> str:
@@ -72,7 +75,7 @@ def _mistake_of_item(item: Any) -> str:
 
 
 def text_mistake(text: str) -> str:
-    """Return why a text cannot be saved in every database, or ""."""
+    """Return an error message if some databases cannot save this text, or ""."""
     if "\0" in text:
         return "It holds a NUL character. Remove it."
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):

@@ -1,4 +1,4 @@
-"""DRF's parsers, but strict: a 400 for invalid UTF-8 and deep nesting, and no temporary file left behind."""
+"""Stricter versions of DRF's parsers: they answer 400 to invalid UTF-8 and deep nesting."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rest_framework.exceptions import ParseError, ValidationError
 
 NOT_UTF8 = "This is not valid UTF-8. Encode the request as UTF-8."
 LOSSLESS = "latin-1"
-"""Django replaces what it cannot decode. Decoded as Latin-1, every byte stays what it was."""
+"""Forms are first decoded as Latin-1, which keeps every byte: Django replaces bytes that are not UTF-8."""
 
 Context = Mapping[str, Any] | None
 
 
 class JSONParser(parsers.JSONParser):
-    """JSON. Input that is nested too deep for Python's own parser is a 400."""
+    """Parses JSON. Answers 400 if it is nested too deep for Python's own parser."""
 
     def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Context = None) -> Any:
         try:
@@ -28,14 +28,14 @@ class JSONParser(parsers.JSONParser):
 
 
 class FormParser(parsers.FormParser):
-    """URL-encoded forms."""
+    """Parses URL-encoded forms. Answers 400 if a value is not UTF-8."""
 
     def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Context = None) -> Any:
         return decoded(QueryDict(stream.read(), encoding=LOSSLESS))
 
 
 class MultiPartParser(parsers.MultiPartParser):
-    """Forms with files."""
+    """Parses forms with files. Answers 400 if a value is not UTF-8."""
 
     def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Context = None) -> Any:
         context = {**(parser_context or {}), "encoding": LOSSLESS}
@@ -49,13 +49,16 @@ class MultiPartParser(parsers.MultiPartParser):
 
 
 def discard_unfinished(handlers: list[FileUploadHandler]) -> None:
-    """Remove the temporary file of an interrupted upload. Django closes finished ones."""
+    """Delete the temporary file of an interrupted upload. Django itself deletes those of complete uploads."""
     for handler in handlers:
         handler.upload_interrupted()
 
 
 def decoded(data: QueryDict) -> QueryDict:
-    """Return a form that was decoded as Latin-1, decoded as UTF-8. Raises ValidationError."""
+    """Return the form, which was decoded as Latin-1, decoded as UTF-8.
+
+    Raises ValidationError, which names the fields that are not UTF-8.
+    """
     result, faults = QueryDict(mutable=True), {}
     for key, values in data.lists():
         try:

@@ -1,4 +1,4 @@
-"""The permission classes that the settings name."""
+"""Imports the permission classes that the settings name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..exceptions import SetupError
 
 
 def instances(paths: Iterable[str]) -> list[BasePermission]:
-    """Return an instance of each permission class. Raises SetupError."""
+    """Return an instance of each permission class. Raises SetupError if one cannot be imported."""
     try:
         return [import_string(path)() for path in paths]
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The answers of the endpoints, for the schema. Tests compare the answers with it."""
+"""Serializers that describe the responses of the endpoints in the OpenAPI schema."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ else:
 
 
 class ProblemSerializer(Base):
-    """An error: `detail`, or a list of messages under the name of each invalid field."""
+    """An error: either `detail`, or a list of messages for each invalid field."""
 
     detail = serializers.JSONField(required=False)
 
@@ -36,7 +36,7 @@ class EndpointsSerializer(Base):
 
 
 class IndexedSerializer(Base):
-    """A product that is searchable now."""
+    """Says that a posted product was indexed and is searchable now."""
 
     status = serializers.CharField(help_text="success")
     message = serializers.CharField()
@@ -44,11 +44,11 @@ class IndexedSerializer(Base):
 
 
 JOB_STATES = "queued, indexing, indexed, failed or removed"
-"""No enumeration: its name would collide with those of the host's own fields of that name."""
+"""A help text instead of `choices`: drf-spectacular's enum might have the same name as one of the shop."""
 
 
 class QueuedSerializer(Base):
-    """A product that is saved and will be indexed."""
+    """Says that a posted product was saved and will be indexed."""
 
     status = serializers.CharField(help_text=JOB_STATES)
     message = serializers.CharField()
@@ -58,7 +58,7 @@ class QueuedSerializer(Base):
 
 
 class JobSerializer(Base):
-    """The state of an indexing job."""
+    """The state of one requested indexing of a product (not of an RQ job)."""
 
     job_id = serializers.CharField()
     product_id = serializers.CharField()
@@ -70,7 +70,7 @@ class JobSerializer(Base):
 
 
 class HitSerializer(Base):
-    """One product of the results."""
+    """One product that a search found."""
 
     product_id = serializers.CharField()
     score = serializers.FloatField()
@@ -79,7 +79,7 @@ class HitSerializer(Base):
 
 
 class ResultsSerializer(Base):
-    """A page of results."""
+    """One page of search results."""
 
     count = serializers.IntegerField(min_value=0, max_value=DEPTH)
     page = serializers.IntegerField()

@@ -1,4 +1,4 @@
-"""What the endpoints take and answer, for drf-spectacular (extra `schema`), if that is installed."""
+"""Describes the endpoints for OpenAPI, if drf-spectacular is installed (extra `schema`)."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ else:
 Described = TypeVar("Described", bound=Callable[..., Any])
 
 ALWAYS: Final = (400, 401, 403, 429, 503)
-"""Statuses that every endpoint may answer with."""
+"""HTTP statuses of errors with which every endpoint may answer."""
 DESCRIPTIONS: Final[Mapping[int, str]] = {
     400: "The input is not valid; the answer names the field.",
-    401: "Nobody is logged in.",
-    403: "Not allowed.",
+    401: "The client is not authenticated.",
+    403: "The client has no permission.",
     404: "Not found.",
     409: "Another request was the last to change the product.",
     411: "The body has no `Content-Length`.",
@@ -58,7 +58,11 @@ TYPES: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 class ApiSchema(AutoSchema):
-    """Names that do not collide with the host's, and the document's filters as parameters of a search."""
+    """The OpenAPI schema of the endpoints.
+
+    It prefixes component names with `ClipSearch`, so that they do not clash with the shop's own. It adds the
+    document's filters to the search endpoints as query parameters.
+    """
 
     def get_tags(self) -> list[str]:
         return ["clip_search"]
@@ -75,10 +79,10 @@ class ApiSchema(AutoSchema):
 def operation(
     name: str, *, responses: Mapping[int, Any], errors: tuple[int, ...] = (), **options: Any
 ) -> Callable[[Described], Described]:
-    """Describe a method of an endpoint.
+    """Return a decorator that describes a method of a view in the OpenAPI schema.
 
-    `errors` are statuses beyond those that every endpoint may answer with; `options` are those of
-    drf-spectacular's `extend_schema`.
+    `errors` are HTTP statuses besides those in `ALWAYS`. `options` are passed to drf-spectacular's
+    `extend_schema`.
     """
     if extend_schema is None:
         return lambda handler: handler
@@ -89,17 +93,17 @@ def operation(
 
 
 def field_schema(schema: dict[str, Any]) -> Callable[[Described], Described]:
-    """Describe a serializer field."""
+    """Return a decorator that sets the OpenAPI schema of a serializer field."""
     return (lambda field: field) if extend_schema_field is None else extend_schema_field(schema)
 
 
 def hidden(handler: Described) -> Described:
-    """Leave a method of an endpoint out of the description."""
+    """Decorate a method of a view, so that the OpenAPI schema leaves it out."""
     return handler if extend_schema is None else extend_schema(exclude=True)(handler)
 
 
 def filter_parameters() -> list[Any]:
-    """Return the filters of the document that the endpoints search, as parameters of a query string."""
+    """Return the filters of the document that the endpoints search, as OpenAPI query parameters."""
     try:
         document = api_document()
     except NoDocument:

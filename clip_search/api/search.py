@@ -1,4 +1,4 @@
-"""The search endpoints: filters from a request's parameters, and a page of results as an answer."""
+"""For the search endpoints: reads filters from the request, and builds the response."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ FIELDS: Final = ("product_id", "score", "source", "payload")
 
 
 def filters_of(document: BoundDocument, params: QueryDict, known: Collection[str]) -> dict[str, Any]:
-    """Return the parameters that are not `known` as filters. Raises ValidationError with their names."""
+    """Return all request parameters that are not in `known`, as filters.
+
+    Raises ValidationError, which names each unknown filter and each filter with an invalid value.
+    """
     filters, faults = {}, {}
     for name in params:
         if name in known:
@@ -36,17 +39,18 @@ def filters_of(document: BoundDocument, params: QueryDict, known: Collection[str
 
 
 def value_of(document: BoundDocument, name: str, values: list[Any]) -> Any:
-    """Return a parameter's value, or a list for the lookup `in`. Raises UnknownFilter.
+    """Return the value of a request parameter: a list for the lookup `in`, otherwise a string.
 
-    A list is either one parameter, joined by commas, or several parameters, whose values may have commas.
+    A client sends a list as one value with commas, or repeats the parameter. Raises UnknownFilter if a value
+    is invalid.
     """
     if not all(isinstance(value, str) for value in values):
-        raise UnknownFilter("This is a file. Send the image as image_file.")
+        raise UnknownFilter("The value is a file. Send an image in the field image_file.")
     _field, lookup = lookups(document).get(name, (None, ""))
     if lookup == "in":
         values = values[0].split(",") if len(values) == 1 else values
     elif len(values) > 1:
-        raise UnknownFilter(f"It is given {len(values)} times. For several values, use the lookup in.")
+        raise UnknownFilter(f"It is given {len(values)} times. To send several values, use the lookup 'in'.")
     for value in values:
         check_value(value)
     if len(values) > MAX_VALUES:
@@ -55,7 +59,7 @@ def value_of(document: BoundDocument, name: str, values: list[Any]) -> Any:
 
 
 def check_value(value: str) -> None:
-    """Raise UnknownFilter for a value that no product can have."""
+    """Raise UnknownFilter if a filter value is empty, too long or not UTF-8."""
     if not value:
         raise UnknownFilter("It is empty. Leave it out, or send a value.")
     if len(value) > MAX_VALUE:
@@ -65,9 +69,10 @@ def check_value(value: str) -> None:
 
 
 def page_of(results: SearchResults[Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the answer for a page of results, with one opening of the store.
+    """Return the response for one page of results. The store is opened only once for all of it.
 
-    The shop's rows are read, but not returned: a product that has just been unpublished must not be found.
+    The shop's rows are read too, although the response does not contain them: so a product that has just been
+    unpublished is left out.
     """
     page, size = asked["page"], asked["page_size"]
     hits = results.hits(with_rows=True)
@@ -83,6 +88,6 @@ def shown_as(hit: Hit) -> dict[str, Any]:
 
 
 def is_indexed(document: BoundDocument, product_id: str) -> bool:
-    """Return whether the index has a product of that id, or is about to."""
+    """Return whether the product has an index entry, unless it was removed from the index."""
     entries = IndexEntry.objects.of(document).filter(uuid=document.point_id(product_id))
     return entries.exclude(state=IndexEntry.State.REMOVED).exists()

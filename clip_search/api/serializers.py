@@ -1,4 +1,4 @@
-"""Validation of what clients send. Every error names the field and the remedy."""
+"""Serializers that validate requests. Each error names the field and the remedy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAX_MESSAGE = 300
 
 @field_schema({"nullable": True, "description": "Free text or JSON."})
 class MetadataField(AnyField):
-    """Free text or JSON. Nothing and "" are None."""
+    """Free text or JSON. An empty text becomes None."""
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, str):
@@ -58,7 +58,7 @@ class MetadataField(AnyField):
 
 
 class ProductSerializer(Base):
-    """A product. Needs the document in its context."""
+    """A product to index. The context must contain its `document`."""
 
     product_id = serializers.CharField(
         max_length=ids.MAX_ID,
@@ -78,7 +78,7 @@ class ProductSerializer(Base):
 
     def validate_name(self, value: str) -> str:
         if not readable(value):
-            raise serializers.ValidationError("It holds HTML and no text. Send the product's name.")
+            raise serializers.ValidationError("It contains HTML but no text. Send the product's name.")
         return value
 
     def validate_description(self, value: str | None) -> str:
@@ -97,18 +97,18 @@ class ProductSerializer(Base):
         document: BoundDocument = self.context["document"]
         try:
             filter_values(document, value)
-        except (ProductError, OverflowError) as error:  # a date in year 9999 has no place in every zone
+        except (ProductError, OverflowError) as error:  # a date in the year 9999 may be out of range in UTC
             raise serializers.ValidationError(str(error).removeprefix("metadata: ")[:MAX_MESSAGE]) from error
         return value
 
 
 @field_schema({"type": "string", "format": "binary"})
 class UploadField(serializers.FileField):
-    """The bytes of a file. To drf-spectacular, other fields of files are addresses."""
+    """An uploaded file. drf-spectacular would describe a plain FileField as a URL."""
 
 
 class ImageSerializer(Base):
-    """An image. Its header is checked; nothing is decoded."""
+    """An uploaded image. Only its header is checked here; the pixels are decoded later."""
 
     image_file = UploadField(
         error_messages={
@@ -126,15 +126,15 @@ class ImageSerializer(Base):
 
 
 class ProductWithImageSerializer(ImageSerializer, ProductSerializer):
-    """A product with an image."""
+    """A product to index, with its image."""
 
 
 @field_schema({"type": "string", "description": "Names of keyword filters, joined by commas."})
 class NamesField(AnyField):
-    """Names, joined by commas or repeated."""
+    """A list of names: a client joins them by commas or repeats the parameter."""
 
     def get_value(self, dictionary: Any) -> Any:
-        """Return every value of the parameter."""
+        """Return all values of the parameter as a list."""
         return dictionary.getlist(self.field_name) if self.field_name in dictionary else serializers.empty
 
     def to_internal_value(self, data: list[str]) -> list[str]:
@@ -145,7 +145,7 @@ class NamesField(AnyField):
 
 
 class PageSerializer(Base):
-    """The page and the facets that are wanted. Needs the document in its context."""
+    """The requested page and facets. The context must contain the `document`."""
 
     page = serializers.IntegerField(min_value=1, default=1)
     page_size = serializers.IntegerField(min_value=1, max_value=MAX_PAGE_SIZE, default=24)
@@ -167,7 +167,7 @@ class PageSerializer(Base):
 
 
 class SearchSerializer(PageSerializer):
-    """A search by words."""
+    """The parameters of a search by words."""
 
     q = serializers.CharField(max_length=MAX_QUERY)
 
@@ -178,17 +178,17 @@ class SearchSerializer(PageSerializer):
 
 
 class NearSerializer(PageSerializer):
-    """A search by similarity."""
+    """The parameters of a search for products that are similar to a product or an image."""
 
     min_score = serializers.FloatField(min_value=-1, max_value=1, required=False)
 
 
 class PhotoSerializer(ImageSerializer, NearSerializer):
-    """A search by a photo."""
+    """The parameters of a search by image, with the uploaded image."""
 
 
 def readable(value: str) -> str:
-    """Return the text without HTML. Raises ValidationError for hostile markup."""
+    """Return the text without HTML. Raises ValidationError if it has too many unclosed tags."""
     try:
         return clean(value)
     except SuspiciousOperation as error:
@@ -196,7 +196,7 @@ def readable(value: str) -> str:
 
 
 def too_large() -> dict[str, list[str]]:
-    """Return the error for a request that is larger than an image may be."""
+    """Return the error for a request that is larger than `MAX_IMAGE_BYTES` allows."""
     limit = conf.max_image_bytes
     message = f'The file is larger than CLIP_SEARCH["MAX_IMAGE_BYTES"], {limit} bytes. Upload a smaller one.'
     return {"image_file": [message]}

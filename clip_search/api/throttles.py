@@ -1,4 +1,4 @@
-"""Throttles: one rate for writing and one for searching, read from the settings each time."""
+"""Throttles, which limit the rate of requests: one for writing and one for searching."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ logger = logging.getLogger(__name__)
 
 
 class ApiThrottle(UserRateThrottle):
-    """Count requests by user, or by address for anonymous users. A rate of None allows any number."""
+    """Counts requests by user, or by IP address for anonymous users. A rate of None means no limit."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         try:
             return super().allow_request(request, view)
-        except Exception as error:  # each cache backend raises its own errors; nothing is counted then
+        except Exception as error:  # each cache backend has its own errors; then allow the request
             logger.warning("Cannot count requests in the cache error=%s", in_one_line(error))
             return True
 
     def get_cache_key(self, request: Request, view: APIView) -> str | None:
         key = super().get_cache_key(request, view)
-        # hashed, because the address may come from a header, and some characters break memcached
+        # hashed, because the IP address may come from a header, and memcached rejects some characters
         return key and f"clip_search:{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"
 
 
 class WriteThrottle(ApiThrottle):
-    """Index, status and delete."""
+    """Limits requests that index or delete a product, or ask for the state of its indexing."""
 
     scope = "clip_search_write"
 
@@ -41,7 +41,7 @@ class WriteThrottle(ApiThrottle):
 
 
 class SearchThrottle(ApiThrottle):
-    """Search."""
+    """Limits search requests."""
 
     scope = "clip_search_search"
 

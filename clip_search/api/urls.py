@@ -1,4 +1,4 @@
-"""Include this in the shop's URLs: `path("api/v1/", include("clip_search.api.urls"))`."""
+"""The URLs of the endpoints. A shop includes them: `path("api/v1/", include("clip_search.api.urls"))`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app_name = "clip_search"
 
 
 def outside_transactions(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Exempt a view from `ATOMIC_REQUESTS` of every database: it must commit before it answers."""
+    """Exempt a view from `ATOMIC_REQUESTS` of every database, because it must commit before it responds."""
     for alias in connections:
         view = transaction.non_atomic_requests(using=alias)(view)
     return view

@@ -1,4 +1,4 @@
-"""The endpoints: they parse a request, call a function of a lower layer, and answer."""
+"""The HTTP endpoints. Each view validates a request, calls a function of another module, and responds."""
 
 from __future__ import annotations
 
@@ -42,18 +42,21 @@ from .throttles import ApiThrottle, SearchThrottle, WriteThrottle
 logger = logging.getLogger(__name__)
 
 MAX_TEXT_BODY = 2_621_440
-"""Bytes of a request beside its image: Django's own default of DATA_UPLOAD_MAX_MEMORY_SIZE."""
+"""The most bytes of a request without its image: Django's default of DATA_UPLOAD_MAX_MEMORY_SIZE."""
 
 
 class Negotiation(DefaultContentNegotiation):
-    """By the Accept header alone: the parameter `format` may be a filter, as of books."""
+    """Chooses the format of a response by the Accept header only.
+
+    DRF's query parameter `format` is ignored, because a document may have a filter of that name.
+    """
 
     def filter_renderers(self, renderers: Iterable[BaseRenderer], format: str) -> list[BaseRenderer]:
         return list(renderers)
 
 
 class ApiView(APIView):
-    """What all endpoints share: JSON answers, strict parsers, 400 for bad input, 503 if something is down."""
+    """Base class of all endpoints: JSON responses, strict parsers, and the errors of `as_http()`."""
 
     schema = ApiSchema()
     content_negotiation_class = Negotiation
@@ -66,17 +69,17 @@ class ApiView(APIView):
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         if (request.encoding or "utf-8").lower() not in ("utf-8", "utf8"):
-            request.encoding = "utf-8"  # a client may name a codec of Python that decodes no text
+            request.encoding = "utf-8"  # a client may name a Python codec that is no text encoding
         return super().initialize_request(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        # before anything, even the CSRF check, reads the body
+        # both first, because the CSRF check may read the body
         check_coding(request)
         self.check_body_size(request)
         super().initial(request, *args, **kwargs)
 
     def check_body_size(self, request: Request) -> None:
-        """Refuse a body that is too large before any of it is read."""
+        """Raise ParseError if the request body is too large, before any of it is read."""
         if content_length(request) > MAX_TEXT_BODY:
             raise ParseError(f"The request is larger than {MAX_TEXT_BODY} bytes. Send less.")
 
@@ -85,7 +88,7 @@ class ApiView(APIView):
 
 
 def check_coding(request: Request) -> None:
-    """Refuse a body that would be read as empty, or undecoded."""
+    """Raise an exception for a compressed or chunked body, which Django cannot read."""
     if request.method != "POST":
         return
     coding = request.META.get("HTTP_CONTENT_ENCODING", "")
@@ -99,7 +102,7 @@ def check_coding(request: Request) -> None:
 
 
 def content_length(request: Request) -> int:
-    """Return the Content-Length; no server reads beyond it."""
+    """Return the Content-Length of a request, or 0 without one. No server reads more than this."""
     try:
         return int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
@@ -107,10 +110,10 @@ def content_length(request: Request) -> int:
 
 
 class ImageView(ApiView):
-    """An endpoint that takes an image: its requests may be larger by that."""
+    """Base class of endpoints that accept an image, and so a larger request."""
 
     def check_body_size(self, request: Request) -> None:
-        """Allow larger forms with files, but not JSON, which takes twenty times its size in memory."""
+        """Allow a larger body only for multipart forms: JSON takes twenty times its size in memory."""
         if not str(request.content_type).lower().startswith("multipart/"):
             super().check_body_size(request)
         elif content_length(request) > conf.max_image_bytes + MAX_TEXT_BODY:
@@ -118,7 +121,7 @@ class ImageView(ApiView):
 
 
 class IndexProduct(ApiView):
-    """`POST index-product`: answered once the product is searchable."""
+    """`POST index-product`: index a product, and respond when it is searchable."""
 
     serializer_class: ClassVar[type[ProductSerializer]] = ProductSerializer
 
@@ -129,7 +132,7 @@ class IndexProduct(ApiView):
         errors=(409, 411, 415),
     )
     def post(self, request: Request) -> Response:
-        """Index a product now, and answer once it is searchable."""
+        """Index a product now, and respond when it is searchable."""
         document = posting.api_document()
         data = self.validated(request, document)
         posting.post_product(**data, document=document, wake=False)
@@ -138,19 +141,22 @@ class IndexProduct(ApiView):
         return Response({"status": "success", "message": message, "embedding_dimension": dimension})
 
     def validated(self, request: Request, document: BoundDocument) -> dict[str, Any]:
-        """Return the validated data. Raises ValidationError."""
+        """Return the validated data of the request. Raises ValidationError if it is invalid."""
         serializer = self.serializer_class(data=request.data, context={"document": document})
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 
 
 def indexed_now(document: BoundDocument, product_id: str) -> int:
-    """Index a posted product and return the dimension of its vectors. Raises Postponed, and DRF's errors."""
+    """Index a posted product now, and return the dimension of its vectors.
+
+    If that fails, raise Postponed, Conflict, Unavailable or ValidationError.
+    """
     entry = posting.index_posted(document, product_id)
     if entry.state == IndexEntry.State.REMOVED:
         raise Conflict(f"Product {product_id} was deleted meanwhile.")
     if entry.state == IndexEntry.State.FAILED:
-        # an image that was posted earlier may be at fault: the text is then searchable
+        # the product may have a damaged image from an earlier post; its text is searchable nevertheless
         posted = PostedProduct.objects.of(document).filter(uuid=entry.uuid).exclude(image="")
         raise ValidationError({"image_file" if posted.exists() else "detail": [entry.error]})
     live = Collection.objects.live(document)
@@ -161,7 +167,7 @@ def indexed_now(document: BoundDocument, product_id: str) -> int:
 
 
 class IndexProductWithImage(ImageView, IndexProduct):
-    """`POST index-product-with-image`: saved and queued, without using the model or the store."""
+    """`POST index-product-with-image`: save a product with its image, and let a worker index it."""
 
     serializer_class = ProductWithImageSerializer
 
@@ -191,11 +197,11 @@ class IndexProductWithImage(ImageView, IndexProduct):
 
 
 class IndexJob(ApiView):
-    """`GET index-jobs/<job_id>`."""
+    """`GET index-jobs/<job_id>`: return the state of a requested indexing."""
 
     @operation("index_job", responses={200: responses.JobSerializer}, errors=(404,))
     def get(self, request: Request, job_id: str) -> Response:
-        """Return the state of an indexing job."""
+        """Return the state of a requested indexing."""
         found = posting.find_job(posting.api_document(), job_id)
         if found is None:
             raise Http404
@@ -214,7 +220,7 @@ class IndexJob(ApiView):
 
 
 class Product(ApiView):
-    """`DELETE products/<product_id>`. The id may have slashes: it is all that follows `products/`."""
+    """`DELETE products/<product_id>`: delete a posted product. The id may contain slashes."""
 
     @operation("delete_product", responses={204: None}, errors=(404,))
     def delete(self, request: Request, product_id: str) -> Response:
@@ -225,12 +231,12 @@ class Product(ApiView):
 
 
 class SearchView(ApiView):
-    """What the search endpoints share: their own permissions and rate for requests that only read."""
+    """Base class of the search endpoints, which have permissions and a throttle of their own."""
 
     is_search_view = True
 
     def is_search(self) -> bool:
-        """Return whether the request only searches."""
+        """Return whether this request only searches, so that the settings for searching apply."""
         return True
 
     def get_permissions(self) -> Sequence[BasePermission]:
@@ -244,7 +250,10 @@ class SearchView(ApiView):
     def asked(
         self, serializer_class: type[PageSerializer], params: QueryDict, document: BoundDocument
     ) -> dict[str, Any]:
-        """Return the validated parameters; unknown ones are taken as `filters`. Raises ValidationError."""
+        """Return the validated parameters. All parameters that the serializer lacks are under "filters".
+
+        Raises ValidationError if a parameter is invalid.
+        """
         serializer = serializer_class(data=params, context={"document": document})
         serializer.is_valid(raise_exception=True)
         filters = filters_of(document, params, known=serializer.fields)
@@ -252,7 +261,7 @@ class SearchView(ApiView):
 
 
 class Search(SearchView, ImageView):
-    """`GET search?q=…` by words, `POST search` by a photo."""
+    """`GET search?q=…` searches by words, `POST search` by an image."""
 
     parser_classes = (MultiPartParser,)
 
@@ -271,7 +280,7 @@ class Search(SearchView, ImageView):
         errors=(411, 415),
     )
     def post(self, request: Request) -> Response:
-        """Find products by a photo. Parameters may be in the address or in the form."""
+        """Find products by an image. The other parameters may be in the URL or in the form."""
         document = posting.api_document()
         params = request.query_params.copy()
         params.update(request.data)
@@ -281,7 +290,10 @@ class Search(SearchView, ImageView):
 
 
 class Similar(SearchView, Product):
-    """`GET products/<product_id>/similar`. A DELETE at this address deletes the id that ends like it."""
+    """`GET products/<product_id>/similar`: find similar products.
+
+    A DELETE request to this URL deletes the product whose id ends with "/similar".
+    """
 
     def is_search(self) -> bool:
         return self.request.method in SAFE_METHODS
@@ -293,7 +305,7 @@ class Similar(SearchView, Product):
         errors=(404,),
     )
     def get(self, request: Request, product_id: str) -> Response:
-        """Find products like this one."""
+        """Find products that are similar to this one."""
         document = posting.api_document()
         asked = self.asked(NearSerializer, request.query_params, document)
         if not is_indexed(document, product_id):

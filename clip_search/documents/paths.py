@@ -1,4 +1,4 @@
-"""Attribute paths across relations, such as "images.original"."""
+"""Attribute paths that may cross relations, such as "images.original"."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from django.db.models.manager import BaseManager
 
 LISTS = (list, tuple, set, frozenset, models.QuerySet)
 LISTED = "_clip_search_listed_"
-"""Where a row keeps the list of a relation: to make a manager and a query for each row, as Django does to
-prefetch what `.all()` returns, takes as long as a quarter of what comparing an unchanged product does."""
+"""Prefix of the attribute in which a row keeps the prefetched objects of a relation as a list.
+
+This is faster than prefetching for `.all()`, for which Django creates a manager and a queryset for each row:
+they take up to a quarter of the time in which an unchanged product is compared."""
 
 
 def values(obj: Any, path: str) -> list[Any]:
-    """Return the values at the end of a path from an object, in order, without None.
+    """Return the values at the end of a path that starts at `obj`, in order and without None.
 
-    To-many relations are followed in their own order, methods are called without arguments, a list stands for
-    its items, and the path ends at a missing related object.
+    A to-many relation gives all its objects, a list all its items. A method is called without arguments. A
+    related object that does not exist gives no value.
     """
     found = [obj]
     for name in path.split("."):
@@ -45,18 +47,19 @@ def _step(obj: Any, name: str) -> Iterable[Any]:
 
 
 def relations(model: type[models.Model], path: str) -> str:
-    """Return the relations at the start of a path as a lookup for `prefetch_related`, or ""."""
+    """Return the relations at the start of a path as a lookup for `prefetch_related`, or "" without any."""
     return "__".join(name for name, _ in crossed(model, path))
 
 
 def prefetches(
     model: type[models.Model], path: str, using: str | None, *, lists: bool
 ) -> Iterator[models.Prefetch[Any]]:
-    """Yield what has `prefetch_related` read a path's relations from that database, not where a router says.
+    """Yield a Prefetch for each relation of a path, so that all are read from the database `using`.
 
-    `using` None is where it says. As `lists`, they are kept for `values` alone, not for `.all()`.
+    If `using` is None, the database router chooses the database. With `lists`, the objects of a to-many
+    relation are kept in a list that only `values()` reads; `.all()` does not use them.
     """
-    prefetch: Callable[..., models.Prefetch[Any]] = _Prefetch  # django-stubs fails at a call of a subclass
+    prefetch: Callable[..., models.Prefetch[Any]] = _Prefetch  # django-stubs rejects a call of the subclass
     before, pin = "", using if router.routers else None
     for name, field in crossed(model, path):
         many, related = _is_many(field), _related(field)
@@ -64,7 +67,7 @@ def prefetches(
         if pin and _takes_a_queryset(model, name) and router.allow_migrate_model(pin, related):
             queryset = (related._default_manager if many else related._base_manager).using(pin)
         if queryset is None or queryset._prefetch_related_lookups:
-            queryset = pin = None  # from here on: Django takes no queryset below what a manager prefetches
+            queryset = pin = None  # here and below: Django allows no second queryset for a relation
         attribute = LISTED + name if lists and many else None
         yield prefetch(before + name, queryset, to_attr=attribute)
         before += f"{attribute or name}__"
@@ -72,12 +75,15 @@ def prefetches(
 
 
 def _takes_a_queryset(model: type[models.Model], name: str) -> bool:
-    """Return whether a relation can be prefetched with a queryset. Those of other libraries may not."""
+    """Return whether Django itself defines this relation. Those of other libraries may accept no queryset."""
     return type(getattr(model, name)).__module__.startswith("django.")
 
 
 class _Prefetch(models.Prefetch):  # type: ignore[type-arg]
-    """Django notes a row on a queryset that it was given, and with that row a page may stay in memory."""
+    """A Prefetch that gives Django a copy of its queryset.
+
+    Django stores a row on the queryset as a hint. If the Prefetch is used again, this row stays in memory.
+    """
 
     def get_current_querysets(self, level: int) -> Sequence[models.QuerySet[Any]] | None:
         found = super().get_current_querysets(level)
@@ -86,12 +92,12 @@ class _Prefetch(models.Prefetch):  # type: ignore[type-arg]
 
 @lru_cache(maxsize=1024)
 def crosses_many(model: type[models.Model], path: str) -> bool:
-    """Return whether a path may lead to several values."""
+    """Return whether a path crosses a to-many relation, and so may lead to several values."""
     return any(_is_many(field) for _, field in crossed(model, path))
 
 
 def crossed(model: type[models.Model], path: str) -> Iterator[tuple[str, Any]]:
-    """Yield the relations at the start of a path: name and field."""
+    """Yield (name, field) for each relation at the start of a path."""
     for name in path.split("."):
         field = _field(model, name)
         if field is None or field.related_model is None:
@@ -105,7 +111,7 @@ def _is_many(field: Any) -> bool:
 
 
 def mistake(model: type[models.Model], path: str) -> str:
-    """Return what is wrong with a path, or "". What follows a property cannot be checked."""
+    """Return an error message if a path is wrong, or "". Steps after a property cannot be checked."""
     for name in path.split("."):
         field = _field(model, name)
         if field is None:
@@ -117,7 +123,7 @@ def mistake(model: type[models.Model], path: str) -> str:
 
 
 def field(model: type[models.Model], path: str) -> Any:
-    """Return the field at the end of a path; None if the path ends in anything else or cannot be followed."""
+    """Return the model field at the end of a path, or None if the path does not end at a model field."""
     *crossed, last = path.split(".")
     for name in crossed:
         step = _field(model, name)
@@ -128,9 +134,10 @@ def field(model: type[models.Model], path: str) -> Any:
 
 
 def first_columns(model: type[models.Model], path: str) -> set[str] | None:
-    """Return the names of the path's first field in `update_fields`; None if they are not known.
+    """Return the names that `update_fields` may have for the first step of a path.
 
-    They are not for a property, and for a GenericForeignKey, which has two columns.
+    The set is empty for a relation without a column in the model's table. The result is None, for unknown
+    names, if the step is a property or a GenericForeignKey.
     """
     field = _field(model, path.split(".")[0])
     if field is None:
@@ -141,7 +148,7 @@ def first_columns(model: type[models.Model], path: str) -> set[str] | None:
 
 
 def split_forward(model: type[models.Model], path: str) -> tuple[list[str], list[str]]:
-    """Return the leading steps of a path that are columns (to-one relations), and the other steps."""
+    """Split a path after its leading foreign keys. Return the names before and after the split."""
     names = path.replace("__", ".").split(".")
     for index, name in enumerate(names):
         field = _field(model, name)
@@ -152,20 +159,20 @@ def split_forward(model: type[models.Model], path: str) -> tuple[list[str], list
 
 
 def follow(model: type[models.Model], names: Iterable[str]) -> type[models.Model]:
-    """Return the model at the end of relation names. Raises FieldDoesNotExist."""
+    """Return the model to which these relations lead. Raises FieldDoesNotExist if one is not a relation."""
     for name in names:
         model = _related(relation(model, name))
     return model
 
 
 def links(through: type[models.Model], model: type[models.Model]) -> list[Any]:
-    """Return the foreign keys, and the generic ones, that may lead from a `through` model to this model."""
+    """Return the ForeignKeys and GenericForeignKeys that may lead from a `through` model to `model`."""
     concrete = [f for f in through._meta.concrete_fields if f.is_relation and kin(f.related_model, model)]
     return concrete + [f for f in through._meta.private_fields if hasattr(f, "ct_field")]
 
 
 def kin(one: Any, other: Any) -> bool:
-    """Return whether two models are the same, or one inherits from the other."""
+    """Return whether both arguments are models, and are the same or one inherits from the other."""
     if not all(isinstance(model, type) and issubclass(model, models.Model) for model in (one, other)):
         return False
     first, second = (model._meta.concrete_model or model for model in (one, other))
@@ -173,13 +180,16 @@ def kin(one: Any, other: Any) -> bool:
 
 
 def back(steps: Sequence[Any]) -> str:
-    """Return the path that leads back along relations, or "" if one of them has no name in that direction."""
+    """Return the path that follows these relations backwards, from the last one to the first.
+
+    Return "" if one of them has no name in that direction, as with `related_name="+"`.
+    """
     names: list[str] = []
     reached = steps[-1].related_model
     for step in reversed(steps):
         if step.related_model is not reached and issubclass(step.related_model, reached):
             if getattr(step, "parent_link", False):
-                continue  # the way has reached the parent already: the last relation is inherited from it
+                continue  # a step from parent to child: the parent itself has the next relation
             names += _down(reached, step.related_model)
         if isinstance(step, ForeignObjectRel):
             names.append(step.field.name)
@@ -195,7 +205,7 @@ def back(steps: Sequence[Any]) -> str:
 
 
 def _down(parent: type[models.Model], child: type[models.Model]) -> list[str]:
-    """Return the relations that lead from a row of a parent to that of a subclass with a table of its own."""
+    """Return the relations from a parent's row to the child's row (multi-table inheritance)."""
     names: list[str] = []
     model: Any = child._meta.concrete_model
     while model is not parent._meta.concrete_model:
@@ -211,7 +221,10 @@ def _related(field: Any) -> type[models.Model]:
 
 
 def _field(model: type[models.Model], name: str) -> Any:
-    """Return the field of a model's attribute, or None. A reverse relation has the name of its accessor."""
+    """Return the field or relation with this attribute name, or None.
+
+    The attribute name of a reverse relation is that of its accessor, such as `image_set`.
+    """
     for reverse in model._meta.related_objects:
         if reverse.get_accessor_name() == name:
             return reverse
@@ -223,7 +236,10 @@ def _field(model: type[models.Model], name: str) -> Any:
 
 
 def relation(model: type[models.Model], name: str) -> Any:
-    """Return the relation of that name in queries, else of that accessor. Raises FieldDoesNotExist."""
+    """Return the relation with this name in queries, or else with this accessor name.
+
+    Raises FieldDoesNotExist if there is none.
+    """
     try:
         field: Any = model._meta.get_field(name)
     except FieldDoesNotExist:
@@ -234,7 +250,7 @@ def relation(model: type[models.Model], name: str) -> Any:
 
 
 def lookup(model: type[models.Model], path: str) -> str:
-    """Return a path as a lookup for queries. Raises FieldDoesNotExist."""
+    """Return a path of relations as a lookup for queries. Raises FieldDoesNotExist for a wrong name."""
     names = []
     for name in path.replace("__", ".").split("."):
         field = relation(model, name)

@@ -1,4 +1,4 @@
-"""Which columns and relations the index depends on: what a save can change."""
+"""Finds the fields and relations that the index depends on. Other changes need no indexing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .declaration import Declaration, overridden
 
 
 def declared_paths(declaration: Declaration[Any]) -> Iterator[tuple[str, str]]:
-    """Yield every path that is declared, each with the attribute that declares it."""
+    """Yield (attribute, path) for each declared path, such as ("text_fields", "name")."""
     yield from (("text_fields", path) for path in declaration.text_fields)
     if declaration.image_field:
         yield "image_field", declaration.image_field
@@ -23,15 +23,16 @@ def declared_paths(declaration: Declaration[Any]) -> Iterator[tuple[str, str]]:
 
 
 def related_paths(declaration: Declaration[Any]) -> Iterator[tuple[type[models.Model], str]]:
-    """Yield each model of `related` with each of its paths."""
+    """Yield (model, path) for each path in `related`."""
     for model, declared in declaration.related.items():
         yield from ((model, path) for path in ([declared] if isinstance(declared, str) else declared))
 
 
 def many_to_many(declaration: Declaration[Any]) -> Iterator[tuple[str, type[models.Model], Any]]:
-    """Yield the many-to-many relations that the index may depend on: those of the model, and those on paths.
+    """Yield (start, model, field) for each many-to-many relation that the index may depend on.
 
-    Each comes with the model that has it, and with the start of a lookup that leads to that model, "" or
+    These are the relations of the document's own model, and those that declared paths cross. `model` is the
+    model that has the relation. `start` is the lookup that leads to this model: "" or, for example,
     "category__".
     """
     for field in declaration.model._meta.get_fields():
@@ -46,16 +47,20 @@ def many_to_many(declaration: Declaration[Any]) -> Iterator[tuple[str, type[mode
 
 
 def is_read_by_paths(declaration: Declaration[Any]) -> bool:
-    """Return whether rows are read by columns and relations alone. A host's own method may read anything."""
+    """Return whether content is read from declared fields and relations only.
+
+    Overridden methods, functions and properties may read anything else.
+    """
     methods = overridden(declaration) - {"get_queryset", "image_signature"}
     functions = any(field.from_ for field in declaration.filter_fields.values())
     return not methods and not functions and None not in _columns(declaration)
 
 
 def watched_columns(declaration: Declaration[Any]) -> frozenset[str] | None:
-    """Return the columns whose change can change the index; None if any column may.
+    """Return the fields whose change can change the index, named as in `update_fields`.
 
-    What the host's own methods and properties read is only known if it is declared in `reads`.
+    Return None if every field may: overridden methods, functions and properties may read any field, unless
+    `reads` lists what they read.
     """
     columns = _columns(declaration)
     methods = overridden(declaration) - {"image_signature"}
@@ -66,7 +71,7 @@ def watched_columns(declaration: Declaration[Any]) -> frozenset[str] | None:
 
 
 def _columns(declaration: Declaration[Any]) -> list[set[str] | None]:
-    """Return the names of the first column of each declared path, None if they are not known."""
+    """Return the field names of the first step of each declared path: a set, or None if unknown."""
     ids = [] if declaration.id_field == "pk" else [declaration.id_field]
     declared = [*ids, *(path for _, path in declared_paths(declaration))]
     return [paths.first_columns(declaration.model, path) for path in declared]
