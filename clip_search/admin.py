@@ -264,7 +264,7 @@ class IndexEntryAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Index again"), permissions=["index_again"])
     def index_again(self, request: HttpRequest, queryset: Rows) -> None:
-        """Schedule the products of the selected entries for indexing. Their image files are read again too."""
+        """Schedule the selected entries for indexing. Their image files are read again too."""
         count = index_again(queryset)
         self.message_user(request, queued_message(count), messages.SUCCESS if count else messages.WARNING)
 
