@@ -10,7 +10,8 @@ from django.contrib import admin, messages
 from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -20,6 +21,7 @@ from .documents.binding import BoundDocument
 from .documents.registry import registry
 from .exceptions import SearchUnavailable
 from .models import Collection, IndexEntry, PostedProduct
+from .models.tables import TablesMissing, naming_missing_tables
 
 if TYPE_CHECKING:
     import uuid
@@ -100,7 +102,11 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
     def reindex_selected(self, request: HttpRequest, queryset: Rows) -> None:
         """Schedule the selected rows for indexing. Their image files are read again too."""
         documents = documents_of(self.model)
-        asked = [outbox.schedule(d, d.product_ids(queryset), images=True) for d in documents]
+        try:
+            asked = [outbox.schedule(d, d.product_ids(queryset), images=True) for d in documents]
+        except TablesMissing as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return
         count = max(asked, default=0)
         self.message_user(request, queued_message(count), messages.SUCCESS if count else messages.WARNING)
 
@@ -132,9 +138,14 @@ class IndexChangeListMixin(ChangeList if TYPE_CHECKING else object):  # type: ig
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        entries = entries_of(self.model, list(self.result_list))
+        try:
+            with naming_missing_tables():
+                entries = entries_of(self.model, list(self.result_list))
+        except TablesMissing as error:
+            messages.warning(request, str(error), fail_silently=True)
+            entries = {}
         for row in self.result_list:
-            row._clip_search_entries = entries[row.pk]
+            row._clip_search_entries = entries.get(row.pk, [])
 
 
 def documents_of(model: type[models.Model]) -> list[BoundDocument]:
@@ -226,6 +237,14 @@ class ReadOnlyAdmin(ModelAdmin):
     """Forbids adding, changing and deleting, because only the package itself writes to these tables."""
 
     show_full_result_count = False
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        try:
+            with naming_missing_tables():
+                return super().changelist_view(request, extra_context)
+        except TablesMissing as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return redirect(f"{self.admin_site.name}:index")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

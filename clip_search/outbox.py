@@ -17,11 +17,13 @@ from .exceptions import SetupError, in_one_line
 from .indexing.inline import index_here
 from .models import IndexEntry, RelatedChange
 from .models.paging import ROWS_PER_STATEMENT
+from .models.tables import naming_missing_tables
 from .types import MODEL_SOURCE
 
 logger = logging.getLogger(__name__)
 
 
+@naming_missing_tables()
 def schedule(
     document: BoundDocument,
     product_ids: Iterable[str],
@@ -47,6 +49,7 @@ def schedule(
     return len(ids)
 
 
+@naming_missing_tables()
 def schedule_related(document: BoundDocument, *, wake: bool = True, **change: Any) -> None:
     """Save a `RelatedChange` with these fields, so that a worker finds the products that it concerns.
 

@@ -12,6 +12,7 @@ from rest_framework.exceptions import APIException, ParseError, ValidationError
 
 from .. import posting
 from ..exceptions import BackendUnavailable, BadImage, Postponed, SearchUnavailable, SetupError, in_one_line
+from ..models.tables import missing_table
 from .serializers import MAX_MESSAGE
 
 if TYPE_CHECKING:
@@ -56,9 +57,10 @@ def as_http(error: Exception) -> Exception:
         return ParseError("The request is incomplete. Send it again.")
     if isinstance(error, posting.NoDocument | Postponed):
         return Unavailable(str(error))
-    if isinstance(error, OperationalError | InterfaceError | OSError):
+    is_missing = missing_table(error)
+    if isinstance(error, OperationalError | InterfaceError | OSError) or is_missing:
         # the database is down, full or locked for too long, or a file cannot be saved
-        logger.error("Cannot answer error=%s", in_one_line(error))
+        logger.error("Cannot answer error=%s", is_missing or in_one_line(error))
         return Unavailable("The request failed. Send it again later; sending it twice does no harm.")
     if isinstance(error, SearchUnavailable | BackendUnavailable | SetupError):
         logger.warning("Cannot answer error=%s", in_one_line(error))

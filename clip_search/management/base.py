@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 from tqdm import tqdm
 
 from clip_search.documents.binding import BoundDocument
 from clip_search.documents.registry import registry
-from clip_search.exceptions import ClipSearchError
+from clip_search.exceptions import ClipSearchError, in_one_line
 from clip_search.models import IndexEntry
+from clip_search.models.tables import naming_missing_tables
 from clip_search.stores import get_store
 from clip_search.types import Report
 
@@ -40,10 +42,12 @@ class DocumentCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            with fewer_collections(), get_store().keep_open():
+            with naming_missing_tables(), fewer_collections(), get_store().keep_open():
                 failures = [self.handle_document(d, options) for d in self.chosen(options["documents"])]
         except ClipSearchError as error:
             raise CommandError(str(error)) from error
+        except DatabaseError as error:
+            raise CommandError(in_one_line(error)) from error
         if any(failures):
             raise CommandError("; ".join(filter(None, failures)))
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any, Final
+from typing import Any
 
 from django.apps import apps
-from django.db import DatabaseError, OperationalError, ProgrammingError, models
+from django.db import DatabaseError, models
 from django.db.models import signals
 
 from ..conf import conf
 from ..documents.binding import BoundDocument
 from ..exceptions import SetupError, in_one_line
+from ..models.tables import naming_missing_tables
 
 logger = logging.getLogger(__name__)
-
-NO_TABLE: Final = re.compile("no such table|doesn't exist")
-NO_TABLES: Final = ". If the tables of clip_search are missing, run `manage.py migrate clip_search`."
 
 _paused: ContextVar[bool] = ContextVar("clip_search_paused", default=False)
 
@@ -58,13 +55,8 @@ def _harmless(handler: Callable[..., None]) -> Callable[..., None]:
     @wraps(handler)
     def handle(*args: Any, **kwargs: Any) -> None:
         try:
-            handler(*args, **kwargs)
-        except ProgrammingError as error:
-            raise ProgrammingError(f"{error}{NO_TABLES}") from error
-        except OperationalError as error:
-            if not NO_TABLE.search(str(error)):
-                raise
-            raise OperationalError(f"{error}{NO_TABLES}") from error
+            with naming_missing_tables():
+                handler(*args, **kwargs)
         except DatabaseError:
             raise
         except SetupError as error:  # `manage.py check` reports it too

@@ -20,6 +20,7 @@ from ..exceptions import (
     in_one_line,
 )
 from ..models import Collection
+from ..models.tables import TablesMissing, naming_missing_tables
 from ..stores import get_store
 from ..stores.base import Store
 
@@ -60,14 +61,17 @@ def get_live_collection(document: BoundDocument) -> LiveCollection:
 def as_search_unavailable() -> Iterator[None]:
     """Raise SearchUnavailable if the block fails for a reason that is not the query's.
 
-    Such reasons are BackendUnavailable, SetupError and ImportError. The message has the cause and the remedy.
+    Such reasons are BackendUnavailable, SetupError, ImportError and missing tables. The message has the cause
+    and the remedy.
     """
     try:
-        yield
+        with naming_missing_tables():
+            yield
     except ImportError as error:  # a package is not installed, or the dotted path of a class is wrong
         logger.warning("Search is unavailable error=%s", in_one_line(error))
         raise SearchUnavailable(f"{error}. Run `manage.py check`.") from error
-    except (BackendUnavailable, SetupError) as error:
+    except (BackendUnavailable, SetupError, TablesMissing) as error:
         logger.warning("Search is unavailable error=%s", in_one_line(error))
-        unavailable = SearchMisconfigured if isinstance(error, SetupError) else SearchUnavailable
+        is_setup = isinstance(error, SetupError | TablesMissing)
+        unavailable = SearchMisconfigured if is_setup else SearchUnavailable
         raise unavailable(str(error)) from error
