@@ -1,4 +1,4 @@
-"""Where points are stored: `get_store()` returns the store that the settings name."""
+"""Stores, which keep the points (vectors with payload): `get_store()` returns the one in the settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ EMBEDDED = "clip_search.stores.embedded.store.EmbeddedStore"
 
 
 def store_path(qdrant: Mapping[str, Any]) -> str:
-    """Return the dotted path of the store that `CLIP_SEARCH["QDRANT"]` names. Raises SetupError."""
+    """Return the dotted path of the store class that `CLIP_SEARCH["QDRANT"]` chooses.
+
+    Raises SetupError if it chooses none.
+    """
     for key, path in (("url", SERVER), ("host", SERVER), ("path", EMBEDDED)):
         if key in qdrant:
             return path
@@ -28,7 +31,7 @@ def store_path(qdrant: Mapping[str, Any]) -> str:
 
 
 def get_store() -> Store:
-    """Return this process's store. Raises SetupError."""
+    """Return the store of this process. Raises SetupError if the settings are wrong."""
     return _store(json.dumps(dict(conf.qdrant), default=str, sort_keys=True))
 
 
@@ -49,5 +52,5 @@ def _store(qdrant: str) -> Store:
 
 
 def reset_stores() -> None:
-    """Forget the stores of this process, as tests do."""
+    """Forget the stores of this process; for tests."""
     _store.cache_clear()

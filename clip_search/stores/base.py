@@ -1,4 +1,4 @@
-"""The interface of a store, and the values that are passed to it."""
+"""`Store`: the interface of all stores, and the values that its methods accept."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CLIP = "_clip"
-"""The reserved key of a payload that holds the point's `Stamp`."""
+"""The reserved payload key under which a point keeps its `Stamp`."""
 
 RRF_K = 2
 """The constant k of reciprocal rank fusion: a point's score is the sum of 1 / (k + rank) over the lists.
 
 Cormack, Clarke & Buettcher, "Reciprocal rank fusion outperforms Condorcet and individual rank learning
-methods" (SIGIR 2009) use 60. But a product without an image is in one list only, and with 60 it comes after
-every product that is in both: tests/benchmarks/relevance.py measures its recall@10 as 0. With 2, Qdrant's
-default, it is 1.0, and the others are found as well. Ranks count from 0, as in Qdrant; a retriever of weight
-w adds 1 / (k - 1 + (rank + 1) / w).
+methods" (SIGIR 2009) use 60. But a product without an image is in one list only, and with k = 60 it is ranked
+after every product that is in both lists: tests/benchmarks/relevance.py measures a recall@10 of 0 for such
+products. With k = 2, Qdrant's default, their recall@10 is 1.0, and the other products are found as well.
+Ranks start at 0, as in Qdrant. A retriever of weight w adds 1 / (k - 1 + (rank + 1) / w).
 """
 
 Kind = Literal["keyword", "number", "bool", "date"]
@@ -44,25 +44,25 @@ INDEXED: Mapping[str, Literal["keyword", "integer", "bool"]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schema:
-    """What a collection is created with."""
+    """The properties with which a collection is created."""
 
     dimension: int
     multiple_images: bool = False
     filters: Mapping[str, Kind] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     mark: Mapping[str, str] = field(default_factory=dict)
-    """Who makes it, and when. A collection that exists keeps the mark that it has."""
+    """Who creates the collection, and when. An existing collection keeps its mark."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One condition on a payload key; conditions are joined by AND. A list value matches if any item does.
+    """A condition on one payload key of a point. A search joins its conditions by AND.
 
-    Strings, booleans and numbers are compared as such. Dates are ISO strings or datetimes, in UTC if they
-    have no time zone, with gt, gte, lt and lte; eq and in need a datetime, because a string is a keyword.
-    `isnull` is true for a value that is missing, null or an empty list. A missing value meets no other
-    operator, and so meets each of them negated. `has_vector` is true for a point that has the vector `key`.
-    `all` takes a list of conditions as its value.
+    If the payload value is a list, the condition is met if any item meets it. Dates are given as ISO strings
+    or datetimes, without a time zone in UTC; for `eq` and `in` only as datetimes, because a string means a
+    keyword. `isnull` is met by a value that is missing, null or an empty list. A missing value meets no other
+    operator, but meets each of them if `negated`. `has_vector` is met by a point that has the vector `key`.
+    For `all` and `any`, `value` is a list of conditions; for `range`, it is the lowest and the highest value.
     """
 
     key: str
@@ -73,23 +73,26 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retriever:
-    """One vector to search near: `using` names the vector of the points ("text" or "image")."""
+    """One vector to search near. `using` says with which vector of each point ("text" or "image")."""
 
     using: str
     vector: NDArray[np.float32]
-    """float32 (dimension,)."""
+    """A float32 array of shape (dimension,)."""
     weight: float = 1.0
-    """From 0 to 1: see `RRF_K`."""
+    """From 0 to 1; used only with several retrievers. See `RRF_K`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A search. One retriever: ordered by cosine. Several: fused by rank in the engine (weighted RRF).
+    """A search in one collection.
 
-    Without a retriever, it finds every point that meets the conditions, in the order of ids, with score 1.0.
-    `depth` is how many candidates each retriever of a fused query returns: the same for every page, or pages
-    would repeat and skip products. `min_score` is the lowest cosine that a retriever accepts. Equal scores
-    are ordered by id, so that pages neither repeat nor skip.
+    With one retriever, the results are ordered by cosine. With several, Qdrant merges the lists by rank
+    (weighted RRF). Without one, all points that meet the conditions are found, ordered by id, with score 1.0.
+    Points with equal scores are ordered by id.
+
+    `depth` is the number of candidates that each of several retrievers adds to the merged list. It must be
+    the same for every page; otherwise pages would repeat or skip products. Points with a lower cosine than
+    `min_score` are not found.
     """
 
     retrievers: Sequence[Retriever] = ()
@@ -103,7 +106,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredPoint:
-    """A point that a query found."""
+    """A point that a query found, with its score."""
 
     id: uuid.UUID
     score: float
@@ -112,7 +115,7 @@ class ScoredPoint:
 
 
 def tombstone(point: Point) -> Point:
-    """Return what a dropped point leaves behind: its identity and revision, found by no search."""
+    """Return the tombstone that replaces a dropped point. It keeps the id and revision, without vectors."""
     stamp = point.stamp
     return Point(
         id=point.id,
@@ -121,72 +124,75 @@ def tombstone(point: Point) -> Point:
 
 
 class Store(ABC):
-    """Points in collections. Every method raises StoreUnavailable, or a subclass of it, if it fails.
+    """Keeps points in collections. A method that fails raises StoreUnavailable or a subclass of it.
 
-    Writes are fenced by the point's revision: a write that is older than the stored point changes nothing. A
-    dropped point leaves a tombstone (a stamp with `removed`, without vectors) with its revision, so that a
-    writer that stalled cannot bring a deleted product back. Tombstones are returned by `get` and `scroll`,
-    but not by queries, facets and counts.
+    The point with the higher revision wins: a write with a lower revision than the stored point changes
+    nothing. A dropped point leaves a tombstone, which has a revision but no vectors. So the late write of a
+    stalled worker cannot bring a deleted product back. `get` and `scroll` return tombstones; queries, facets
+    and counts do not.
 
-    To bring a store of your own, implement these methods, set `CLIP_SEARCH["QDRANT"]` to `{"backend":
-    "dotted.path"}` with the options of its constructor beside it, and run the contract tests of this package
+    To use a store of your own, implement these methods, set `CLIP_SEARCH["QDRANT"]` to `{"backend":
+    "dotted.path"}` together with the options of its constructor, and run the contract tests of this package
     against it.
     """
 
     @abstractmethod
     def create(self, collection: str, schema: Schema) -> None:
-        """Create a collection with its payload indexes. An existing one gets the indexes that it lacks."""
+        """Create a collection and its payload indexes. If it exists, create only the missing indexes."""
 
     @abstractmethod
     def exists(self, collection: str) -> bool:
-        """Return whether there is such a collection."""
+        """Return whether this collection exists."""
 
     @abstractmethod
     def names(self) -> list[str]:
-        """Return the names of all collections in the store, also of those that others made."""
+        """Return the names of all collections in the store, even if another installation created them."""
 
     @abstractmethod
     def mark(self, collection: str) -> dict[str, str]:
-        """Return the mark that a collection was created with, {} if none. Raises CollectionMissing."""
+        """Return the mark with which a collection was created, or {}. Raises CollectionMissing."""
 
     @abstractmethod
     def destroy(self, collection: str) -> None:
-        """Delete a collection and all its points. Nothing happens if there is none."""
+        """Delete a collection and all its points. Do nothing if it does not exist."""
 
     @abstractmethod
     def get(
         self, collection: str, ids: Sequence[uuid.UUID], *, vectors: bool = False
     ) -> dict[uuid.UUID, Point]:
-        """Return the points that exist, tombstones included. Raises CollectionMissing."""
-
-    @abstractmethod
-    def put(self, collection: str, points: Sequence[Point]) -> None:
-        """Write whole points, each only if there is none or its revision is lower.
-
-        Raises CollectionMissing, and ModelChanged if the vectors have another dimension.
-        """
-
-    @abstractmethod
-    def drop(self, collection: str, points: Sequence[Point]) -> None:
-        """Replace each point by a tombstone, only if there is none or its revision is not higher.
-
-        Only the ids and stamps of the points are used. Raises CollectionMissing.
-        """
-
-    @abstractmethod
-    def purge(self, collection: str, ids: Sequence[uuid.UUID]) -> None:
-        """Delete those of the points that are tombstones."""
-
-    @abstractmethod
-    def scroll(self, collection: str, *, after: uuid.UUID | None = None, limit: int = 1000) -> list[Point]:
-        """Return the points after an id, in the order of ids, tombstones included, without vectors.
+        """Return {id: point} for those of the ids that are stored, tombstones included.
 
         Raises CollectionMissing.
         """
 
     @abstractmethod
+    def put(self, collection: str, points: Sequence[Point]) -> None:
+        """Write complete points. A stored point is replaced only if its revision is lower.
+
+        Raises CollectionMissing, or ModelChanged if the vectors have another dimension than the collection.
+        """
+
+    @abstractmethod
+    def drop(self, collection: str, points: Sequence[Point]) -> None:
+        """Write a tombstone for each point. A stored point with a higher revision is not replaced.
+
+        Only the ids and stamps of `points` are used. Raises CollectionMissing.
+        """
+
+    @abstractmethod
+    def purge(self, collection: str, ids: Sequence[uuid.UUID]) -> None:
+        """Delete those of the ids that are tombstones. Other points stay."""
+
+    @abstractmethod
+    def scroll(self, collection: str, *, after: uuid.UUID | None = None, limit: int = 1000) -> list[Point]:
+        """Return up to `limit` points whose ids come after `after`, in the order of their ids.
+
+        Tombstones are included, vectors are not. Raises CollectionMissing.
+        """
+
+    @abstractmethod
     def query(self, collection: str, query: Query) -> list[ScoredPoint]:
-        """Search. Raises CollectionMissing."""
+        """Return the points that a search finds, best first. Raises CollectionMissing."""
 
     @abstractmethod
     def facet(
@@ -198,29 +204,32 @@ class Store(ABC):
         exclude: Sequence[uuid.UUID] = (),
         limit: int = 100,
     ) -> dict[str, int]:
-        """Return the number of points for each value of a keyword, the most frequent first.
+        """Return {value: number of points} for a payload key, the most frequent values first.
 
         Raises CollectionMissing.
         """
 
     @abstractmethod
     def count(self, collection: str, *, conditions: Sequence[Condition] = ()) -> int:
-        """Return the number of points that meet the conditions, without tombstones.
+        """Return the number of points that meet all conditions. Tombstones are not counted.
 
         Raises CollectionMissing.
         """
 
     def session(self, collection: str) -> AbstractContextManager[Any]:
-        """Return a context manager in which the collection stays open, if opening it costs something."""
+        """Return a context manager during which the collection stays open.
+
+        A store that need not open collections does nothing.
+        """
         return nullcontext()
 
     def keep_open(self) -> AbstractContextManager[None]:
-        """Return a context manager in which collections stay open until another process wants them.
+        """Return a context manager during which collections stay open until another process wants them.
 
-        For commands and requests that use the store again and again. A process that is paused hands nothing
-        over.
+        It is for code that uses the store again and again. While the process is suspended, it cannot close
+        them, and other processes wait.
         """
         return nullcontext()
 
     def close(self) -> None:  # noqa: B027, for most stores there is nothing to do
-        """Release connections and handles."""
+        """Close all connections and open files."""

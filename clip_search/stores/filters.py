@@ -1,4 +1,4 @@
-"""Conditions and fences as filters of Qdrant, for both of its engines."""
+"""Turns conditions into filters for Qdrant's server and for its embedded engine."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .base import CLIP, Condition
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """The classes of one engine for the same things.
+    """The classes and functions of one engine, under names that are the same for both engines.
 
-    `models` has those that both engines call alike: Filter, FieldCondition and MatchAny.
+    `models` is a module with the classes whose names are the same in both: Filter, FieldCondition, MatchAny.
     """
 
     models: Any
     point: Callable[..., Any]
     upsert: Callable[[list[Any], Any], Any]
-    """(points, filter) → the operation that writes points that are missing or meet the filter."""
+    """(points, filter) → an operation that writes new points, and replaces points that meet the filter."""
     delete: Callable[[Any], Any]
-    """(filter) → the operation that deletes the points that meet the filter."""
+    """(filter) → an operation that deletes the points that meet the filter."""
     match: Callable[[bool | str], Any]
     numbers: Callable[..., Any]
     dates: Callable[..., Any]
@@ -32,9 +32,9 @@ class Dialect:
 
 
 def instant(value: str | date) -> datetime:
-    """Return an ISO string, date or datetime as an aware datetime; without a time zone it is UTC.
+    """Return an ISO string, date or datetime as an aware datetime. Without a time zone, it is read as UTC.
 
-    Raises ValueError.
+    Raises ValueError if a string is not an ISO date or time.
     """
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
@@ -50,14 +50,14 @@ def matching(
     exclude: Sequence[uuid.UUID] = (),
     alive: bool = False,
 ) -> Any:
-    """Return the filter that all conditions hold, or None if there is nothing to filter.
+    """Return a filter for points that meet all conditions, or None if every point does.
 
-    `alive` leaves tombstones out.
+    `exclude` are ids of points to leave out. `alive` leaves tombstones out.
     """
     must: list[Any] = []
     must_not: list[Any] = []
     for condition in conditions:
-        # "is not null" is tested as the opposite of "is null"
+        # "is not null" becomes the opposite of "is null"
         negated = condition.negated != (condition.operator == "isnull" and not condition.value)
         (must_not if negated else must).append(_test(dialect, condition))
         must_not += [
@@ -75,18 +75,18 @@ def matching(
 
 
 def older(dialect: Dialect, revision: int, *, or_equal: bool = False) -> Any:
-    """Return the fence of a write: it may replace points of a lower revision."""
+    """Return a filter for stored points with a lower revision, which a write may replace."""
     operator = "lte" if or_equal else "lt"
     return dialect.models.Filter(must=[_range(dialect, f"{CLIP}.revision", **{operator: revision})])
 
 
 def tombstones(dialect: Dialect, ids: Sequence[uuid.UUID]) -> Any:
-    """Return the filter of those of `ids` that are tombstones."""
+    """Return a filter for those of `ids` that are tombstones."""
     return dialect.models.Filter(must=[dialect.has_id(ids), _equals(dialect, f"{CLIP}.removed", True)])
 
 
 def _keys(condition: Condition) -> Iterator[str]:
-    """Yield the payload keys of a condition."""
+    """Yield the keys of the document's payload that a condition uses, nested conditions included."""
     if condition.operator in ("all", "any"):
         for one in condition.value:
             yield from _keys(one)
@@ -98,7 +98,7 @@ def _test(dialect: Dialect, condition: Condition) -> Any:
     key, operator, value = condition.key, condition.operator, condition.value
     if operator == "all":
         return matching(dialect, value) or dialect.models.Filter()
-    if operator == "any":  # an empty `should` would match everything
+    if operator == "any":  # an empty `should` would match every point
         tests = [matching(dialect, [one]) for one in value]
         return dialect.models.Filter(should=tests) if tests else dialect.has_id([])
     if operator == "range":
@@ -117,7 +117,7 @@ def _test(dialect: Dialect, condition: Condition) -> Any:
 def _equals(dialect: Dialect, key: str, value: Any) -> Any:
     if isinstance(value, bool | str):
         return dialect.models.FieldCondition(key=key, match=dialect.match(value))
-    # Qdrant matches integers and floats exactly, but 5 is not 5.0 to it: a range treats them as equal
+    # for Qdrant's `match`, 5 does not equal 5.0; for a range it does
     return _range(dialect, key, gte=value, lte=value)
 
 

@@ -1,4 +1,4 @@
-"""What both of Qdrant's engines share: points, fences, queries."""
+"""`QdrantStore`: the common base class of the server store and the embedded store."""
 
 from __future__ import annotations
 
@@ -15,56 +15,57 @@ from .filters import Dialect, matching, older, tombstones
 INDEX_TYPES = {"keyword": "keyword", "number": "float", "bool": "bool", "date": "datetime"}
 
 TIES = 16
-"""How many points of equal score may lie across the edge of a page.
+"""How many points are read before and after a page, in case that their scores equal those on the page.
 
-Fusion makes many equal scores (first in one list and second in the other, or the reverse), and Qdrant returns
-them in a different order every time. So a little more than the page is read, ordered by score and id, and
-cut. If still more are equal (a hundred products with one placeholder picture), the whole depth is read.
+Merged lists give many equal scores (first in one list and second in the other, or the reverse), and Qdrant
+returns such points in another order every time. So these points are read too, and all are ordered by score
+and id before the page is cut out. If even more scores are equal (a hundred products with one placeholder
+image), the whole `depth` is read.
 """
 
 
 def payload_indexes(schema: Schema) -> dict[str, str]:
-    """Return Qdrant's type of index for each payload key that has one."""
+    """Return {payload key: Qdrant's type of index} for all indexes of a collection."""
     return dict(INDEXED) | {key: INDEX_TYPES[kind] for key, kind in schema.filters.items()}
 
 
 def refused(message: str) -> SetupError:
-    """Return the error for a request that the engine understood and refused."""
+    """Return the exception for a request that Qdrant refused with this message."""
     if "dimension" in message.lower():
         return ModelChanged(f"{message.strip()}. Run `manage.py clip_rebuild`, or restore the model.")
-    if "index" in message.lower():  # of a filter that was declared, or changed its type, since it was created
+    if "index" in message.lower():  # of a filter that was added or changed later
         remedy = "Run `manage.py clip_reindex`, and `clip_rebuild` if a filter changed its type."
         return SetupError(f"Qdrant refused the request: {message.strip()}. {remedy}")
     return SetupError(f"Qdrant refused the request: {message.strip()}. Run `manage.py check`.")
 
 
 class QdrantStore(Store):
-    """A store whose engine is Qdrant. Subclasses implement the abstract methods, for one engine each."""
+    """A store that uses Qdrant. Each subclass implements the abstract methods for one engine."""
 
     @property
     @abstractmethod
     def dialect(self) -> Dialect:
-        """The engine's classes for points and filters."""
+        """The classes of the engine for points and filters."""
 
     @abstractmethod
     def _retrieve(self, collection: str, ids: list[uuid.UUID], vectors: bool) -> Iterable[Any]:
-        """Return the records of the ids that exist."""
+        """Return the records of those ids that are stored."""
 
     @abstractmethod
     def _page(self, collection: str, start: uuid.UUID | None, limit: int) -> Iterable[Any]:
-        """Return `limit` records in the order of ids, beginning with id `start`."""
+        """Return up to `limit` records in the order of their ids, from the id `start` on."""
 
     @abstractmethod
     def _update(self, collection: str, operations: list[Any]) -> None:
-        """Apply operations of the dialect, one after the other."""
+        """Apply these operations, which `dialect` created, one after the other."""
 
     @abstractmethod
     def _find(self, collection: str, query: Query, where: Any, offset: int, limit: int) -> Iterable[Any]:
-        """Return the scored points of a query, best first."""
+        """Return up to `limit` scored points that the query finds, best first, without the first `offset`."""
 
     @abstractmethod
     def _facet(self, collection: str, key: str, where: Any, limit: int) -> Iterable[Any]:
-        """Return hits with `value` and `count`."""
+        """Return the facet counts: objects with `value` and `count`."""
 
     @abstractmethod
     def _count(self, collection: str, where: Any) -> int:
@@ -83,7 +84,7 @@ class QdrantStore(Store):
         self._write(collection, [tombstone(point) for point in points], or_equal=True)
 
     def _write(self, collection: str, points: Sequence[Point], *, or_equal: bool) -> None:
-        # a fence is one for each request, and it depends on the revision
+        # One operation for each revision, because the filter of the operation depends on the revision.
         by_revision: dict[int, list[Any]] = {}
         for point in points:
             by_revision.setdefault(point.stamp.revision, []).append(self._record(point))
@@ -109,7 +110,7 @@ class QdrantStore(Store):
         return [_point(record) for record in self._page(collection, start, limit)]
 
     def query(self, collection: str, query: Query) -> list[ScoredPoint]:
-        # tombstones have no vectors, so only a query without a retriever can find them
+        # tombstones have no vectors, so only a query without retrievers would find them
         where = matching(self.dialect, query.conditions, exclude=query.exclude, alive=not query.retrievers)
         first, end = max(0, query.offset - TIES), query.offset + query.limit
         hits = self._ranked(collection, query, where, first, end + TIES)
@@ -119,7 +120,7 @@ class QdrantStore(Store):
         return [_scored(hit, query) for hit in hits[query.offset - first :][: query.limit]]
 
     def _ranked(self, collection: str, query: Query, where: Any, start: int, end: int) -> list[Any]:
-        """Return the engine's hits from one rank to another, equal scores in the order of ids."""
+        """Return the scored points from rank `start` to `end`. Points with equal scores are ordered by id."""
         hits = self._find(collection, query, where, start, end - start)
         return sorted(hits, key=lambda hit: (-hit.score if query.retrievers else 0, str(hit.id)))
 
@@ -142,7 +143,7 @@ class QdrantStore(Store):
 
 
 def _tied(hits: Sequence[Any], query: Query, first: int) -> bool:
-    """Return whether more points may have the score of the first or of the last hit of the page."""
+    """Return whether points that were not read may have the same score as the first or last on the page."""
     page = hits[query.offset - first :][: query.limit]
     if not page or not query.retrievers:
         return False
@@ -158,7 +159,7 @@ def _read(payload: dict[str, Any] | None) -> tuple[Stamp, dict[str, Any]]:
         return Stamp.from_payload(rest.pop(CLIP)), rest
     except (KeyError, TypeError, AttributeError) as error:
         raise StoreUnavailable(
-            "A point in the collection was not written by clip_search. Give it a collection of its own."
+            "A point in the collection was not written by clip_search. Write other data elsewhere."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The server store: a Qdrant server or cluster, through qdrant-client."""
+"""The store that uses a Qdrant server or cluster, with qdrant-client."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ TIMEOUT = 10
 
 POINTS_A_REQUEST = 100
 NUMBERS_A_REQUEST = 500_000
-"""Of all vectors together: 10 MB of JSON. A server accepts 32 MiB."""
+"""The most numbers in all vectors of one request: 10 MB of JSON. A server accepts 32 MiB."""
 MARK = "clip_search"
-"""The key of a collection's metadata that holds its mark."""
+"""The key in a collection's metadata under which its mark is stored."""
 NEEDED_VERSION = (1, 17)
-"""An older server silently ignores the condition of a conditional write."""
+"""The oldest version that works: older servers ignore the condition of a conditional write."""
 
 
 class ServerStore(QdrantStore):
-    """Collections on a Qdrant server. `options` are those of `qdrant_client.QdrantClient`: url, api_key…
+    """Keeps collections on a Qdrant server. `options` are those of `QdrantClient`: url, api_key…
 
-    COLLECTION_OPTIONS are passed to `create_collection`: shard_number, replication_factor, on_disk_payload,
-    hnsw_config, quantization_config…; `on_disk` is for the vectors.
+    COLLECTION_OPTIONS are passed to `create_collection()`: shard_number, replication_factor, on_disk_payload,
+    hnsw_config, quantization_config… Only `on_disk` is passed to the vectors.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -93,7 +93,7 @@ class ServerStore(QdrantStore):
                 raise SetupError(
                     f'CLIP_SEARCH["QDRANT"]["{name}"] is no port. Write a number from 1 to 65535.'
                 )
-        # not in a variable: an error page would show it
+        # no variable holds the key, because error pages show variables
         if re.search(r"[^ -~]", str(self._options.get("api_key") or "")):
             raise SetupError(
                 'CLIP_SEARCH["QDRANT"]["api_key"] has a line break or another character that is not allowed.'
@@ -135,7 +135,7 @@ class ServerStore(QdrantStore):
         logger.info("Created collection=%s dimension=%d", collection, schema.dimension)
 
     def _create_indexes(self, collection: str, schema: Schema) -> None:
-        # also in an existing collection: the process that created it may have died before the last index
+        # Also for an existing collection: the process that created it may have died before the last index.
         from qdrant_client import models
 
         with self._client_for(collection) as client:
@@ -221,7 +221,10 @@ class ServerStore(QdrantStore):
         return {"query": [vector] if many else vector, "using": retriever.using}
 
     def _has_many_images(self, client: QdrantClient, collection: str) -> bool:
-        """Return whether the image is a multivector. It never changes, so it is read once per process."""
+        """Return whether the collection has several image vectors for each point (a multivector).
+
+        This never changes, so a process asks only once.
+        """
         if collection not in self._many_images:
             vectors = client.get_collection(collection).config.params.vectors
             image = vectors.get(IMAGE) if isinstance(vectors, dict) else None

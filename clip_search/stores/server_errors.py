@@ -1,4 +1,4 @@
-"""Errors of qdrant-client and of the server as this package's errors."""
+"""Turns errors of qdrant-client and of the Qdrant server into this package's exceptions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GRPC_STATUS = {"INVALID_ARGUMENT": 400, "UNAUTHENTICATED": 401, "PERMISSION_DENI
 
 
 def client_errors() -> tuple[type[Exception], ...]:
-    """Return what qdrant-client raises: its own errors, gRPC's, and those of parsing an unexpected answer."""
+    """Return the exceptions of qdrant-client: its own, gRPC's, and those of parsing a wrong response."""
     import grpc
     from httpx import InvalidURL
     from qdrant_client.common.client_exceptions import QdrantException
@@ -23,9 +23,10 @@ def client_errors() -> tuple[type[Exception], ...]:
 
 
 def without_frames(error: BaseException) -> BaseException:
-    """Return an error and its causes without their tracebacks.
+    """Remove the tracebacks of an error and of its causes, and return the error.
 
-    Error pages show the variables of every frame, and the frames of the client hold the API key.
+    Django's error pages show the variables of every frame in a traceback, and the client's frames contain the
+    API key.
     """
     found: BaseException | None = error
     while found is not None:
@@ -35,14 +36,14 @@ def without_frames(error: BaseException) -> BaseException:
 
 
 def explained(error: Exception, collection: str) -> ClipSearchError:
-    """Return this package's error for one of `client_errors()`. Its message holds nothing that was sent."""
+    """Return this package's exception for an error of the client. Its message contains no sent data."""
     status, message = _status(error)
     if status in (401, 403):
         return SetupError(f'Qdrant refused access ({status}). Check CLIP_SEARCH["QDRANT"]["api_key"].')
-    # only if it names the collection: a proxy without a route answers 404 too
+    # only if the message names the collection: a proxy may answer 404 too
     if status == 404 and collection and collection in message:
         return CollectionMissing()
-    if status in (400, 409, 422) and message:  # without Qdrant's own message, something in between answered
+    if status in (400, 409, 422) and message:  # without a message, it was a proxy that answered
         return refused(message)
     reason = f"status {status}" if status else type(getattr(error, "source", error)).__name__
     return StoreUnavailable(
@@ -51,7 +52,7 @@ def explained(error: Exception, collection: str) -> ClipSearchError:
 
 
 def _status(error: Exception) -> tuple[int | None, str]:
-    """Return the HTTP status that an error stands for, and the server's message."""
+    """Return (HTTP status, message of the server) of an error. The status is None if the error has none."""
     import grpc
     from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
     from qdrant_client.http.exceptions import UnexpectedResponse
@@ -68,7 +69,7 @@ def _status(error: Exception) -> tuple[int | None, str]:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Return whether the client refused the request, rather than failed to parse the answer."""
+    """Return whether the client refused to send the request. Otherwise it could not parse the response."""
     if isinstance(error, AssertionError):
         return "Unknown arguments" in str(error)
     return isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError | UnicodeDecodeError)

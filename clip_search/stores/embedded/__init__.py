@@ -1,1 +1,1 @@
-"""Qdrant's engine in a folder, for development, demos and small shops."""
+"""The embedded store: Qdrant's engine in this process, for development, demos and small shops."""

@@ -1,7 +1,7 @@
-"""Space on the disk of an embedded store.
+"""Checks the free disk space of an embedded store.
 
-The engine maps its files into memory, where a full disk kills the process with SIGBUS. So the free space is
-checked before a collection is opened and before it grows.
+The engine maps its files into memory. If the disk is full, writing to this memory kills the process with
+SIGBUS. So the free space is checked before a collection is opened and before data is written.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from ...exceptions import StoreFull
 from ...types import Point
 
 MIN_FREE_BYTES: Final = 128 * 1024 * 1024
-"""One write may add three files of 32 MiB: vectors of texts, vectors of images, and their offsets."""
+"""Free space that is always needed: one write may add three files of 32 MiB each."""
 WRITERS: Final = 2
 """How many collections may grow at the same time, each by its own worker."""
 COPIES: Final = 3
-"""How often a batch is written: to the log, to the log's next file, and to its place."""
+"""How many times the engine writes each batch: twice to its log, and once to its final place."""
 
 
 class Disk:
-    """The disk of a folder, on which some bytes always stay free."""
+    """The disk that holds a folder. At least `min_free_bytes` of it must stay free."""
 
     def __init__(self, folder: Path, min_free_bytes: int) -> None:
         self._folder = folder
         self._min_free_bytes = min_free_bytes
 
     def check_space(self, writing: int | None = None) -> None:
-        """Raise StoreFull if there is too little space to open a collection, or to write so many bytes."""
+        """Raise StoreFull if the disk is too full to open a collection, or to write `writing` bytes."""
         if not self._folder.is_dir():
             return
         growth = 0 if writing is None else (WRITERS - 1) * self._min_free_bytes + COPIES * writing
@@ -44,7 +44,7 @@ class Disk:
 
 
 def size(points: Sequence[Point]) -> int:
-    """Return about how many bytes points take."""
+    """Return roughly how many bytes these points take on the disk."""
     total = 0
     for point in points:
         payload = json.dumps(point.payload, default=str, ensure_ascii=False)

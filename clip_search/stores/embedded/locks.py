@@ -1,4 +1,4 @@
-"""A lock between processes: blocking, so that it is granted in turn, and with a timeout."""
+"""A file lock between processes, with a timeout. Processes get it in the order in which they asked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TRY = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
 
 
 class _Waiter(threading.Thread):
-    """Waits for the lock in a thread of its own, because a blocking flock has no timeout."""
+    """A thread that waits for the lock, because a blocking `flock` has no timeout."""
 
     def __init__(self, handle: IO[bytes]) -> None:
         super().__init__(name="clip_search-lock", daemon=True)
@@ -33,16 +33,16 @@ class _Waiter(threading.Thread):
             self.done.set()
 
     def abandon(self) -> bool:
-        """Make the thread release the lock as soon as it gets it. Return False if it has it already."""
+        """Make the thread release the lock as soon as it gets it. Return False if it has the lock already."""
         with self._deciding:
             self._abandoned = not self.done.is_set()
             return self._abandoned
 
 
 def acquire(path: Path, timeout: float) -> IO[bytes]:
-    """Lock a file exclusively among threads and processes; return the handle to pass to `release()`.
+    """Lock a file against other threads and processes. Return its handle, for `release()`.
 
-    Raises TimeoutError, OSError.
+    Raises TimeoutError if others keep the lock for too long, and OSError if the file cannot be locked.
     """
     handle = path.open("ab")
     try:
@@ -56,7 +56,7 @@ def acquire(path: Path, timeout: float) -> IO[bytes]:
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether a file is locked by anybody. Raises OSError, also if there is no such file."""
+    """Return whether any thread or process has locked a file. Raises OSError if the file is missing."""
     with path.open("r+b") as handle:
         try:
             portalocker.lock(handle, TRY)
@@ -73,7 +73,7 @@ def _wait(handle: IO[bytes], timeout: float) -> None:
     waiter.start()
     try:
         in_time = waiter.done.wait(timeout)
-    except BaseException:  # a signal may interrupt the wait; the lock must not stay with the thread
+    except BaseException:  # a signal may interrupt the wait; then the thread must not keep the lock
         if not waiter.abandon():
             release(handle)
         raise
@@ -86,8 +86,8 @@ def _wait(handle: IO[bytes], timeout: float) -> None:
 
 def release(handle: IO[bytes]) -> None:
     """Unlock and close a handle that `acquire()` returned."""
-    # Unlocked explicitly: a process that was forked since has a copy of the handle, and closing ours alone
-    # would leave the lock with it.
+    # Unlock explicitly: a process that was forked meanwhile has a copy of the handle, and would keep the lock
+    # if we only closed ours.
     try:
         portalocker.unlock(handle)
     finally:

@@ -1,11 +1,12 @@
-"""Share an embedded collection between processes: one has it open at a time, as long as no other wants it.
+"""Shares an embedded collection between processes. Only one process can have it open at a time.
 
-Opening takes a quarter of a second at 20,000 products, and a search 10 ms. So a process that searched keeps
-the collection open until another process wants it or a few seconds have passed. A process that wrote closes
-it at once, because its next step may take long, and closing flushes everything to the disk.
+Opening takes a quarter of a second at 20,000 products, and a search 10 ms. So after a search, a process keeps
+the collection open until another process wants it or a few seconds have passed. After a write, a process
+closes it at once, because its next step may take long, and because closing writes everything to the disk.
 
-Two file locks. Waiters queue on `NAME.turn`; the first of them then blocks on `NAME.lock`. The process that
-has the collection open tests whether `.turn` is locked to learn that another one waits.
+Each collection NAME has two file locks. Waiting processes queue for the lock of `NAME.turn`; the first of
+them then waits for the lock of `NAME.lock`. The process that has the collection open tests whether
+`NAME.turn` is locked, and so learns that another process waits.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ logger = logging.getLogger("clip_search")
 IDLE_SECONDS: Final = 5.0
 """How long an unused collection stays open."""
 POLL_SECONDS: Final = 0.02
-"""How often an open, unused collection looks whether another process waits for it."""
+"""How often a process with an open, unused collection checks whether another process waits."""
 
 
 class SharedHandle:
-    """A collection in this process: closed, used by one thread, or kept open."""
+    """A collection in this process: it is closed, used by one thread, or open but unused."""
 
     def __init__(self, path: Path, load: Callable[[], Any], timeout: float) -> None:
-        """`path` is the collection's folder; `load()` opens the collection once it is locked."""
+        """Set up a closed collection. `path` is its folder; `load()` opens it after it is locked."""
         self.path = path
         self._turn_path, self._lock_path = (path.parent / f"{path.name}.{name}" for name in ("turn", "lock"))
         self._load, self._timeout = load, timeout
@@ -52,9 +53,10 @@ class SharedHandle:
         self._used_at = 0.0
 
     def enter(self) -> Any:
-        """Return the open collection, for this thread alone until it leaves. Re-entrant.
+        """Open the collection, lock it for this thread until `leave()`, and return it. May be nested.
 
-        Raises TimeoutError, OSError, and what `load()` raises.
+        Raises TimeoutError if others use it for too long, OSError if its files cannot be locked, and the
+        exceptions of `load()`.
         """
         if not self._thread.acquire(timeout=self._timeout):
             raise TimeoutError
@@ -74,7 +76,10 @@ class SharedHandle:
         return self._shard
 
     def leave(self, *, stay: bool, failed: bool = False) -> None:
-        """Let others in. It is closed after an error, and unless a use since it was opened said `stay`."""
+        """End one use of the collection, so that other threads can use it. May close it.
+
+        It is closed if this use failed, if another process waits, or if no nested use passed `stay=True`.
+        """
         try:
             self._uses -= 1
             self._used_at = time.monotonic()
@@ -94,7 +99,10 @@ class SharedHandle:
 
     @contextmanager
     def closed(self) -> Iterator[None]:
-        """Close the collection and lock it for the block. Raises TimeoutError, OSError."""
+        """Close the collection, and lock it during the block so that nobody can open it.
+
+        Raises TimeoutError if others use it for too long, and OSError if its files cannot be locked.
+        """
         if not self._thread.acquire(timeout=self._timeout):
             raise TimeoutError
         try:
@@ -108,7 +116,7 @@ class SharedHandle:
             self._thread.release()
 
     def close(self, *, wait: bool = True) -> None:
-        """Close the collection, unless a thread of this process is using it or waits for it."""
+        """Close the collection, unless a thread of this process is using it."""
         if self._thread.acquire(timeout=self._timeout if wait else 0):
             try:
                 if not self._uses:
@@ -117,12 +125,12 @@ class SharedHandle:
                 self._thread.release()
 
     def forget(self) -> None:
-        """Forget what the parent process had open when this process was forked from it."""
+        """Drop the collection that the parent process had open, after this process was forked."""
         _inherited.append((self._shard, self._lock))
         self._reset()
 
     def _lock_file(self) -> IO[bytes]:
-        """Queue for the lock and take it. Raises TimeoutError, OSError."""
+        """Queue for the lock of the collection and return its handle. Raises TimeoutError or OSError."""
         turn = acquire(self._turn_path, self._timeout)
         try:
             return acquire(self._lock_path, self._timeout)
@@ -133,7 +141,7 @@ class SharedHandle:
         """Return whether another process waits for the collection."""
         try:
             return is_locked(self._turn_path)
-        except OSError:  # the folder is gone, or cannot be written to any more
+        except OSError:  # the folder was deleted or has become read-only
             return True
 
     def _close(self) -> None:
@@ -141,14 +149,14 @@ class SharedHandle:
         try:
             if shard is not None:
                 shard.close()
-        except Exception as error:  # the engine raises nothing narrower
+        except Exception as error:  # the engine raises only plain Exception
             logger.warning("Cannot close the embedded collection error=%s", error)
         finally:
             if lock is not None:
                 release(lock)
 
     def _close_in_time(self) -> None:
-        """Close the collection when another process waits for it, or after a time without use."""
+        """Close the collection when another process waits for it, or after `IDLE_SECONDS` without use."""
         while True:
             time.sleep(POLL_SECONDS)
             if not self._thread.acquire(blocking=False):
@@ -165,7 +173,7 @@ class SharedHandle:
 
 _handles: weakref.WeakSet[SharedHandle] = weakref.WeakSet()
 _inherited: list[Any] = []
-"""What the parent process has open: it must never be closed here."""
+"""Collections and locks of the parent process. They are kept here so that this process never closes them."""
 
 
 def _close_all() -> None:

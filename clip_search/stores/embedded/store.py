@@ -1,4 +1,4 @@
-"""The embedded store: Qdrant's own engine in a folder, shared by this machine's processes."""
+"""`EmbeddedStore`: Qdrant's engine in this process, with its files in a folder."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ logger = logging.getLogger("clip_search")
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 CONFIG, MARK = "edge_config.json", "clip_search.json"
-"""Files in the folder of a collection: the engine's own, and ours with the collection's mark."""
+"""Two files in the folder of a collection: one of the engine, and ours with the collection's mark."""
 UNUSED_INDEXES = {f"{CLIP}.revision", f"{CLIP}.source", f"{CLIP}.invalid"}
-"""Hardly any search is by these, and loading an index takes up to 10 ms at 20,000 points each time."""
+"""Indexes that are not created: few searches use them, and opening each takes up to 10 ms."""
 
 
 class EmbeddedStore(QdrantStore):
-    """Collections in folders under `path`, for development, demos and shops up to about 20,000 products.
+    """Keeps collections in folders under `path`, for development, demos and small shops.
 
-    A folder can be open only once, so processes take turns; a process that waits longer than `lock_timeout`
-    seconds gets StoreBusy. After a search, and during `keep_open()`, a collection stays open until another
-    process wants it; `session()` keeps it open longer. The engine maps its files into memory, where a full
-    disk kills the process: with less than `min_free_bytes` free, every operation raises StoreFull before it
-    opens anything, and writing needs more.
+    A shop may have up to about 20,000 products. Only one process can open a collection at a time, so
+    processes take turns: a process that waits longer than `lock_timeout` seconds gets StoreBusy. After a
+    search, and during `keep_open()`, a collection stays open until another process wants it. During
+    `session()`, it stays open in any case. If less than `min_free_bytes` of the disk are free, every
+    operation raises StoreFull, because a full disk would kill the process; a write needs more free space.
 
-    Search is exact. Of COLLECTION_OPTIONS only `on_disk_payload` is supported; the others are for servers.
+    Search is exact. Of COLLECTION_OPTIONS, only `on_disk_payload` is supported; the others are for servers.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class EmbeddedStore(QdrantStore):
         self._lock_timeout = lock_timeout
         self._disk = Disk(self._path, min_free_bytes)
         self._handles: dict[str, SharedHandle] = {}
-        self._lock = threading.Lock()  # of the three attributes around it
+        self._lock = threading.Lock()  # protects _handles, _keeping_open and _kept_open
         self._keeping_open = 0
         self._kept_open: set[str] = set()
 
@@ -79,7 +79,7 @@ class EmbeddedStore(QdrantStore):
 
     def _create(self, collection: str, schema: Schema) -> None:
         unfinished = self._path / f".{collection}.making"
-        shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed here
+        shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
         shard = call(self._edge.EdgeShard.create, str(unfinished), config_of(self._edge, schema))
         try:
             self._create_indexes(shard, schema)
@@ -112,7 +112,7 @@ class EmbeddedStore(QdrantStore):
             raise CollectionMissing
         try:
             mark = json.loads((folder / MARK).read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # it has none, or is being deleted
+        except (OSError, ValueError):  # there is no mark, or the collection is being deleted
             return {}
         return {str(key): str(value) for key, value in mark.items()} if isinstance(mark, dict) else {}
 
@@ -131,9 +131,9 @@ class EmbeddedStore(QdrantStore):
 
     @contextmanager
     def session(self, collection: str, *, stay_open: bool = False) -> Iterator[Any]:
-        """Open the collection for this thread alone. Re-entrant.
+        """Open the collection and lock it for this thread during the block. May be nested.
 
-        With `stay_open` it stays open afterwards until another process wants it.
+        With `stay_open`, the collection stays open after the block until another process wants it.
         """
         self._disk.check_space()
         handle = self._handle(collection)
@@ -163,7 +163,7 @@ class EmbeddedStore(QdrantStore):
                 if not self._keeping_open:
                     over, self._kept_open = self._kept_open, over
             for collection in over:
-                self._handles[collection].close(wait=False)  # a thread that uses it closes it afterwards
+                self._handles[collection].close(wait=False)  # if a thread is using it, that thread closes it
 
     def close(self) -> None:
         for handle in list(self._handles.values()):
@@ -178,14 +178,14 @@ class EmbeddedStore(QdrantStore):
 
     def _load(self, collection: str) -> Any:
         folder = self._folder(collection)
-        if not folder.is_dir():  # it was destroyed while this process waited
+        if not folder.is_dir():  # it was deleted while this process waited
             raise CollectionMissing
-        self._disk.check_space()  # and the disk may have filled
+        self._disk.check_space()  # the disk may have become full meanwhile
         return call(self._edge.EdgeShard.load, str(folder))
 
     @contextmanager
     def _file_errors(self) -> Iterator[None]:
-        """Turn errors of files and locks into StoreBusy and StoreUnavailable."""
+        """Turn TimeoutError in the block into StoreBusy, and OSError into StoreUnavailable."""
         try:
             yield
         except TimeoutError as error:
@@ -198,7 +198,7 @@ class EmbeddedStore(QdrantStore):
 
     def _folder(self, collection: str) -> Path:
         if not NAME.fullmatch(collection):
-            raise SetupError(f"{collection!r} cannot be the name of a collection: it becomes a folder.")
+            raise SetupError(f"{collection!r} is no valid name of a collection: no folder can have it.")
         return self._path / collection
 
     # Points.
@@ -225,7 +225,7 @@ class EmbeddedStore(QdrantStore):
         with self.session(collection) as shard:
             for operation in operations:
                 call(shard.update, operation)
-            if self._keeping_open:  # otherwise closing writes it to the disk
+            if self._keeping_open:  # otherwise the collection is closed, which writes to the disk
                 call(shard.flush)
 
     # Searching.
