@@ -19,6 +19,7 @@ E015 `QUEUE` is set, and django_rq is not installed
 E017 the address of Qdrant has no scheme, host or port that can be used
 E018 `QDRANT["backend"]` names no class
 E020 `port` or `grpc_port` of `QDRANT` is no port
+E021 `MODEL` or `TEXT_MODEL` is of a family that is not proven to give right vectors
 W001 the embedded store is used with `DEBUG = False`
 W002 anybody, or anybody with an account, may write through the endpoints
 W003 the endpoints are mounted, and `API_DOCUMENT` does not say which document they feed

@@ -19,6 +19,7 @@ from django.utils.module_loading import import_string
 from .. import images
 from ..conf import DEFAULTS, conf, is_port
 from ..documents.registry import registry
+from ..encoders.model_files import REMEDY, Source
 from ..encoders.placement import PRECISIONS
 from .messages import error, warning
 
@@ -215,6 +216,11 @@ def _models() -> Iterator[CheckMessage]:
             yield error(
                 "clip_search.E007", message, "Name the folder of a CLIP model, or a model such as org/name."
             )
+        elif value and usable("ENCODER") == DEFAULTS["ENCODER"]:
+            source = Source(key, str(value))
+            folder = source.cached_folder()
+            if folder and (fault := source.unproven(folder)):
+                yield error("clip_search.E021", fault, REMEDY)
 
 
 def _is_folder_name(value: Any) -> bool:

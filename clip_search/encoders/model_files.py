@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache
@@ -18,8 +19,16 @@ OTHER_BACKENDS: Final = ("onnx", "openvino")
 """Folders with the same weights for other runtimes."""
 REMEDY: Final = (
     "Set it to the folder or name of a CLIP model for sentence-transformers, "
-    'such as "sentence-transformers/clip-ViT-B-32".'
+    'such as "sentence-transformers/clip-ViT-B-32", or name an encoder of your own in "ENCODER".'
 )
+PROVEN: Final = {
+    "MODEL": ("clip",),
+    "TEXT_MODEL": ("bert", "clip", "distilbert", "mpnet", "roberta", "xlm-roberta"),
+}
+"""The families of models, by `model_type`, whose vectors tests compare with those of their makers' own code.
+
+Others may load and give wrong vectors. SigLIP, for one, needs texts padded to 64 tokens, which is not done.
+"""
 
 
 class Source:
@@ -40,24 +49,80 @@ class Source:
         if folder.is_absolute():
             raise ModelUnavailable(f"{self}: there is no such folder. {REMEDY}")
         with unavailable(self):
-            return _snapshot(self.name if "/" in self.name else f"sentence-transformers/{self.name}")
+            return _snapshot(full_name(self.name))
 
     @cached_property
     def transformer(self) -> Path:
-        """Return the folder of the transformer itself: in the older layout, `0_CLIPModel`."""
-        listing = self.folder / "modules.json"
-        modules = json.loads(listing.read_text()) if listing.exists() else [{"path": ""}]
-        return self.folder / modules[0]["path"]
+        """The folder of the transformer itself."""
+        return transformer_of(self.folder)
+
+    def cached_folder(self) -> Path | None:
+        """Return the folder of the files if they are on this machine, without huggingface_hub.
+
+        A system check asks at each start, and importing that package takes as long as Django itself.
+        """
+        folder = Path(self.name).expanduser()
+        if folder.is_dir():
+            return folder
+        cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+        home = os.environ.get("HF_HOME", f"{cache}/huggingface")
+        hub = Path(os.environ.get("HF_HUB_CACHE", f"{home}/hub")).expanduser()
+        model = hub / f"models--{full_name(self.name).replace('/', '--')}"
+        try:
+            return model / "snapshots" / (model / "refs" / "main").read_text().strip()
+        except (OSError, ValueError):
+            return None
+
+    def unproven(self, folder: Path) -> str:
+        """Return why the vectors of the model in a folder may be wrong, or "" if they are proven."""
+        try:
+            folder = transformer_of(folder)
+        except (OSError, ValueError, LookupError, TypeError):
+            return ""  # loading says what is wrong with the files
+        family, known = _json(folder / "config.json").get("model_type"), PROVEN[self.setting]
+        if family and family not in known:
+            return (
+                f"{self} is of the family {family!r}, which may load and give wrong vectors. Proven to give "
+                f"those of its makers' own code: {', '.join(known)}."
+            )
+        images = _json(folder / "processor_config.json").get("image_processor")
+        images = images if isinstance(images, dict) else _json(folder / "preprocessor_config.json")
+        size = images.get("size")
+        if self.setting == "MODEL" and isinstance(size, dict) and "height" in size:
+            return f"{self} needs images that are squashed to a square. Here their middle is cut out."
+        return ""
 
     def files_hash(self) -> str:
         """Return the hash of the names and contents of the model's files. Raises ModelUnavailable."""
         digest = hashlib.sha256()
         with unavailable(self):
+            if fault := self.unproven(self.folder):
+                raise ModelUnavailable(f"{fault} {REMEDY}")
             for path in _model_files(self.folder):
                 stat = path.stat()
                 content = _file_hash(path, stat.st_size, stat.st_mtime_ns)
                 digest.update(f"{path.relative_to(self.folder).as_posix()} {content}\n".encode())
         return digest.hexdigest()
+
+
+def full_name(name: str) -> str:
+    """Return the name of a model on the hub with its organisation."""
+    return name if "/" in name else f"sentence-transformers/{name}"
+
+
+def transformer_of(folder: Path) -> Path:
+    """Return the folder of the transformer itself in that of a model: in the older layout, `0_CLIPModel`."""
+    listing = folder / "modules.json"
+    modules = json.loads(listing.read_text()) if listing.exists() else [{"path": ""}]
+    return Path(folder / modules[0]["path"])
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Return what is in a file of a model's configuration; nothing if it is missing or broken."""
+    with suppress(OSError, ValueError):
+        found = json.loads(path.read_text())
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def _model_files(folder: Path) -> list[Path]:

@@ -76,15 +76,14 @@ def save_current(folder: Path, plain: Path) -> Path:
     return folder
 
 
-def save_pooled(folder: Path, plain: Path) -> Path:
+def save_pooled(folder: Path, plain: Path, kinds: Sequence[str] = ("text", "image")) -> Path:
     """Save a plain model as one whose vectors are the mean over all tokens, before any projection."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
 
     outputs = {
-        kind: {"method": f"get_{kind}_features", "method_output_name": "last_hidden_state"}
-        for kind in ("text", "image")
+        kind: {"method": f"get_{kind}_features", "method_output_name": "last_hidden_state"} for kind in kinds
     }
     tower = Transformer(str(plain), modality_config=outputs, module_output_name="token_embeddings")
     SentenceTransformer(modules=[tower, Pooling(32)], device="cpu").save(str(folder))
@@ -110,6 +109,34 @@ def save_text(folder: Path, *, dimension: int = DIMENSION) -> Path:
     tower = Transformer(str(source))
     dense = Dense(32, dimension, bias=False, activation_function=torch.nn.Identity())
     SentenceTransformer(modules=[tower, Pooling(32), dense], device="cpu").save(str(folder / "model"))
+    return folder / "model"
+
+
+def save_text_family(folder: Path, family: str) -> Path:
+    """Save a text model of a family, by its `model_type`: two layers, then the mean over the tokens."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+
+    special = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    vocabulary = {word: number for number, word in enumerate([*special.values(), *map(chr, range(33, 127))])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    source = folder / "source"
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=128, **special)
+    fast.save_pretrained(source)
+    size = {"hidden_size": DIMENSION, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ids = {"vocab_size": 200, "max_position_embeddings": 140, "bos_token_id": 0, "pad_token_id": 1}
+    torch.manual_seed(1)
+    AutoModel.from_config(AutoConfig.for_model(family, **size, **ids)).eval().save_pretrained(source)
+    modules = [Transformer(str(source)), Pooling(DIMENSION)]
+    SentenceTransformer(modules=modules, device="cpu").save(str(folder / "model"))
     return folder / "model"
 
 

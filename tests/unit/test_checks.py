@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from pathlib import Path
 
@@ -191,6 +192,13 @@ def test_e006_embedded_store_not_installed(said, settings, monkeypatch):
     settings.DEBUG = True
     monkeypatch.setattr(configuration, "find_spec", lambda name: None if name == "qdrant_edge" else 1)
     assert said(QDRANT={"path": Path("/x")}) == ["E006"]
+
+
+def test_e021_a_family_that_is_not_proven(said, tmp_path):
+    for family, numbers in {"siglip": ["E021"], "clip": [], "next": ["E021"]}.items():
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+        assert said(MODEL=tmp_path) == said(TEXT_MODEL=str(tmp_path)) == numbers
+        assert said(MODEL=tmp_path, ENCODER="clip_search.testing.HashingEncoder") == []
 
 
 def test_w001_embedded_store_in_production(said, settings, monkeypatch):

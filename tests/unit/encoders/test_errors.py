@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from clip_search.exceptions import ModelUnavailable
+from tests.samples import clip_models
 from tests.samples.clip_models import DIMENSION, IMAGE_SIZE
 
 pytestmark = pytest.mark.model
@@ -45,8 +46,16 @@ def test_broken_weights_name_the_setting(use, make, models, tmp_path):
 
 
 @pytest.mark.parametrize("use", USES[2:])
-def test_a_model_without_an_image_tower_is_refused(use, make):
+def test_a_model_without_an_image_tower_is_refused(use, make, models, tmp_path):
+    folder = clip_models.save_pooled(tmp_path / "texts", models["plain"], kinds=("text",))
+
     with pytest.raises(ModelUnavailable, match=r'CLIP_SEARCH\["MODEL"\] = .* has no image tower'):
+        use(make(folder))
+
+
+@pytest.mark.parametrize("use", [USES[0], *USES[2:]])
+def test_a_text_model_cannot_be_the_model(use, make):
+    with pytest.raises(ModelUnavailable, match=r'CLIP_SEARCH\["MODEL"\] = .* of the family \'distilbert\''):
         use(make("text"))
 
 

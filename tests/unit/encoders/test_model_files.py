@@ -57,9 +57,9 @@ def test_the_fingerprint_follows_every_file_of_the_model(file, make, models, tmp
 
 def test_the_fingerprint_covers_the_text_model_and_preprocessing(make, monkeypatch):
     plain, with_text = make("plain").fingerprint, make("plain", "text").fingerprint
-    monkeypatch.setattr("clip_search.encoders.clip.PREPROCESSING", "2")
+    monkeypatch.setattr("clip_search.encoders.clip.PREPROCESSING", "another")
 
-    assert len({plain, with_text, make("plain").fingerprint, make("text").fingerprint}) == 4
+    assert len({plain, with_text, make("plain").fingerprint, make("legacy").fingerprint}) == 4
 
 
 def test_files_are_hashed_once(make, models, monkeypatch):
