@@ -1,4 +1,4 @@
-"""The colours of an image as a screen shows them: in sRGB, on white."""
+"""Converts the colours of an image to those that a screen shows: sRGB, on a white background."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Final
 from PIL import Image, ImageCms
 
 ROWS: Final = 256
-"""Rows of a transparent image that are pasted on white at a time."""
+"""How many rows of a transparent image are pasted on white at once."""
 LARGEST_PROFILE: Final = 4 * 1024 * 1024
-"""Bytes: profiles of printers have up to three million."""
+"""In bytes. Colour profiles of printers have up to three million."""
 MODES: Final = {b"RGB ": "RGB", b"CMYK": "CMYK", b"GRAY": "L"}
-"""The mode of Pillow for each kind of colours that a profile may be for."""
+"""Pillow's image mode for each colour space that a profile may be made for."""
 SAME: Final = 2
-"""A profile that changes no colour by more than this, of 255, is sRGB itself: to use it takes 4 ms."""
+"""A profile that changes no value (0 to 255) by more than this counts as sRGB. Skipping it saves 4 ms."""
 FAULTS: Final = (ImageCms.PyCMSError, OSError, TypeError, ValueError)
-"""What Pillow raises for a profile that it cannot use."""
+"""Exceptions that Pillow raises for a colour profile that it cannot use."""
 
 
 def flattened(image: Image.Image) -> Image.Image:
-    """Return an image without transparency, in RGB: transparent pixels become white, 16 bits become 8.
+    """Return an image in RGB. Transparent pixels become white, and 16-bit values become 8-bit values.
 
-    CMYK with a profile stays as it is: it becomes RGB in `in_srgb()`.
+    A CMYK image with a colour profile stays in CMYK, because `in_srgb()` converts it.
     """
     if image.mode.startswith("I"):
         return _from_16_bits(image)
@@ -36,9 +36,9 @@ def flattened(image: Image.Image) -> Image.Image:
 
 
 def in_srgb(flat: Image.Image, original: Image.Image) -> Image.Image:
-    """Return a flattened image, resized or not, in sRGB, converted by the original's colour profile.
+    """Return the result of `flattened()` in sRGB, converted with the colour profile of the original image.
 
-    A profile that is broken, or that is for another kind of image, is ignored, as browsers do.
+    Like browsers, it ignores a profile that is damaged or made for another kind of image.
     """
     mode = _mode_of_profile(original)
     is_grey = original.mode[0] in "LI1"
@@ -52,7 +52,7 @@ def in_srgb(flat: Image.Image, original: Image.Image) -> Image.Image:
 
 
 def _mode_of_profile(image: Image.Image) -> str | None:
-    """Return the mode of Pillow that an image's colour profile is for, or None."""
+    """Return the Pillow mode for which an image's colour profile is made. None without a usable profile."""
     profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or len(profile) > LARGEST_PROFILE:
         return None
@@ -61,9 +61,9 @@ def _mode_of_profile(image: Image.Image) -> str | None:
 
 @lru_cache(maxsize=16)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Return what converts to sRGB, or None if the profile is broken, or is sRGB itself."""
+    """Return the conversion from a profile to sRGB, or None if the profile is damaged or equals sRGB."""
     try:
-        # threads share it: without its cache of one pixel, nothing in it changes
+        # threads share the conversion; without its cache, it has no state that changes
         transform = ImageCms.buildTransform(
             io.BytesIO(profile), ImageCms.createProfile("sRGB"), mode, "RGB", flags=ImageCms.Flags.NOCACHE
         )
@@ -75,7 +75,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def _changes(transform: ImageCms.ImageCmsTransform) -> bool:
-    """Return whether colours of the whole range become others."""
+    """Return whether a conversion changes any of 216 sample colours by more than `SAME`."""
     colours = bytes(value for colour in product(range(0, 256, 51), repeat=3) for value in colour)
     before = Image.frombytes("RGB", (len(colours) // 3, 1), colours)
     after = ImageCms.applyTransform(before, transform)
@@ -86,7 +86,7 @@ def _changes(transform: ImageCms.ImageCmsTransform) -> bool:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """Return an image on white. Some rows at a time, because the whole would be held twice."""
+    """Return an image on a white background. Only some rows are copied at a time, to save memory."""
     flat = Image.new("RGB", image.size, "white")
     for top in range(0, image.height, ROWS):
         rows = image.crop((0, top, image.width, min(top + ROWS, image.height))).convert("RGBA")
@@ -95,7 +95,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
-    """Return 16-bit grey as RGB. Pillow's own conversion clips all but the darkest values to white."""
+    """Return a 16-bit grey image in RGB. Pillow's own conversion would make nearly all pixels white."""
     import numpy as np
 
     grey = np.asarray(image)

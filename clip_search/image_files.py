@@ -1,7 +1,7 @@
-"""What an image file is by its first bytes, and the faults in it that browsers overlook.
+"""Recognises the format of an image file by its first bytes, and removes damaged parts that are not needed.
 
-Pillow refuses a file for faults in parts that show nothing, such as a comment that is too long. These parts
-are left out before it reads the file.
+Browsers ignore faults in parts that are not shown, such as a comment that is too long. Pillow refuses the
+whole file, so these parts are removed before Pillow reads it.
 """
 
 from __future__ import annotations
@@ -32,35 +32,35 @@ SIGNATURES: Final = [
         ("video", rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI "),
     )
 ]
-"""The first bytes of what is uploaded as an image, as patterns."""
+"""Patterns of the first bytes of each file format. People upload all of these as images."""
 CHUNKS: Final = {b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"IDAT", b"IEND"}
-"""The parts of a PNG that decide what it shows. Of an animation, the picture for a program that has none."""
+"""The chunks of a PNG that decide how it looks. An animation is shown as its still image."""
 CRITICAL: Final = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 MARKER: Final = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd8])")
 SEGMENTS: Final = {0xE1: b"Exif\0\0", 0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"}
-"""How the parts of a JPEG begin that are kept of its APPn: orientation, colour profile, kind of CMYK."""
+"""The APPn segments of a JPEG that are kept, with their first bytes: orientation, colours, kind of CMYK."""
 START_OF_SCAN: Final = 0xDA
 END: Final = b"\xff\xd9"
 MOST_PARTS: Final = 20_000
-"""Parts of a PNG or JPEG that are read: 10 MiB of tiny ones would take seconds."""
+"""The most parts of a PNG or JPEG that are read: 10 MiB of tiny parts would take seconds."""
 LARGEST_PROFILE: Final = 1024 * 1024
-"""Bytes of a colour profile in a PNG: Pillow reads no more."""
+"""In bytes. Pillow reads no larger colour profile of a PNG."""
 MISSING: Final = 0.1
-"""How much of a picture may be missing at its end: browsers show what there is."""
+"""The part of an image that may be missing at its end, because browsers show the rest."""
 
 
 class ImageFile(NamedTuple):
-    """A file as it is read."""
+    """An image file: its format, and its bytes without parts that are not needed."""
 
     kind: str
-    """Its format, "" if it is unknown."""
+    """The format, such as "JPEG", or "" if it is unknown."""
     data: bytes
     lacks_end: bool = False
     """Whether the file ends too early."""
 
 
 def inspect(data: bytes) -> ImageFile:
-    """Return a file's kind, and its bytes without what shows nothing."""
+    """Return a file's format, and its bytes without parts that change nothing in how it looks."""
     kind = next((kind for kind, pattern in SIGNATURES if pattern.match(data)), "")
     if kind == "PNG":
         return ImageFile(kind, _png(data))
@@ -72,7 +72,7 @@ def inspect(data: bytes) -> ImageFile:
 
 
 def _png(data: bytes) -> bytes:
-    """Return a PNG without the chunks that show nothing, and without damaged ones that are optional."""
+    """Return a PNG without the chunks that it does not need, and without damaged optional chunks."""
     kept, colour_type = [data[:8]], data[25:26]
     start = 8
     for _ in range(MOST_PARTS):
@@ -87,7 +87,7 @@ def _png(data: bytes) -> bytes:
 
 
 def _is_sound(kind: bytes, chunk: bytes, colour_type: bytes) -> bool:
-    """Return whether an optional chunk of a PNG can be read."""
+    """Return whether an optional chunk of a PNG is undamaged."""
     body = chunk[8:-4]
     if zlib.crc32(kind + body) != int.from_bytes(chunk[-4:]):
         return False
@@ -106,9 +106,9 @@ def _is_sound(kind: bytes, chunk: bytes, colour_type: bytes) -> bool:
 
 
 def _jpeg(data: bytes) -> tuple[bytes, bool]:
-    """Return a JPEG without the segments that show nothing, and whether its end is missing.
+    """Return a JPEG without the segments that it does not need, and whether its end marker is missing.
 
-    What stands between segments is skipped. If the end is missing, it is added: the decoder needs it.
+    Bytes between segments are removed. A missing end marker is added, because the decoder needs one.
     """
     kept, start = [data[:2]], 2
     for _ in range(MOST_PARTS):
@@ -126,13 +126,13 @@ def _jpeg(data: bytes) -> tuple[bytes, bool]:
 
 
 def _webp(data: bytes) -> tuple[bytes, bool]:
-    """Return a WEBP, and whether its end is missing. If that is small, zeros are added for the decoder."""
+    """Return a WEBP, and whether its end is missing. If little is missing, zeros are appended."""
     missing = 8 + int.from_bytes(data[4:8], "little") - len(data)
     return (data + bytes(missing) if 0 < missing <= MISSING * len(data) else data), missing > 0
 
 
 def _lacks_boxes(data: bytes) -> bool:
-    """Return whether an AVIF ends before its last part does."""
+    """Return whether the last part (box) of an AVIF is incomplete."""
     start = 0
     while start < len(data) and (size := int.from_bytes(data[start : start + 4])) >= 8:
         start += size

@@ -1,7 +1,7 @@
-"""Bytes → a safe, upright, small RGB image.
+"""Reads image files safely: checks them, and turns their bytes into small, upright RGB images.
 
-Pillow's own limits are global and belong to the host, and `warnings.catch_warnings` is not safe in
-threads: so dimensions are checked here, after the header is read and before anything is decoded.
+The dimensions of an image are checked here, after its header is read and before its pixels are decoded.
+Pillow's own limit is not used, because it is global, and so for the shop to set.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHUNK: Final = 1024 * 1024
-"""Bytes a read: a remote storage then never hands over much more than the limit."""
+"""Bytes in one read, so that a remote storage does not send much more than the limit allows."""
 AT_ONCE: Final = 20_000_000
-"""Pixels that all threads of a process decode at the same time: 50 to 200 MB, depending on the format."""
+"""The most pixels that the threads of a process decode at the same time. They take 50 to 200 MB."""
 WEIGHTS: Final = {"WEBP": 1.6}
-"""How much a pixel of a format counts: the decoder of WEBP holds four copies of the picture."""
+"""How many pixels one pixel of a format counts as: WEBP's decoder keeps four copies of the image."""
 BLOCK: Final = 64 * 1024 * 1024
-"""Bytes: from 32 MiB on, glibc asks the system for each piece of memory and returns it."""
+"""Bytes in one block of Pillow's memory. glibc returns freed blocks of 32 MiB and more to the system."""
 DRAFT_FACTOR: Final = 2
-"""A JPEG is decoded at no less than this multiple of the model's side: a third of the time, same vector."""
+"""A JPEG is decoded at this multiple of the model's image size or more, which takes a third of the time."""
 SMALLEST_SIDE: Final = 2
-"""Pixels: anything thinner is a tracking pixel or a placeholder."""
+"""In pixels. An image with a smaller side is a tracking pixel or a placeholder."""
 STRIP: Final = 16
-"""Times its shorter side: the ends of a longer image are cut off before it is resized."""
+"""If an image is longer than this multiple of its shorter side, its ends are cut off first."""
 
 FAULTS: Final = (
     Image.DecompressionBombError,
-    Warning,  # where the host turns warnings into errors
-    OSError,  # with UnidentifiedImageError: unknown or truncated
+    Warning,  # if the shop turns warnings into errors
+    OSError,  # also UnidentifiedImageError
     EOFError,
     SyntaxError,
     ValueError,
@@ -61,7 +61,7 @@ FAULTS: Final = (
     struct.error,
     zlib.error,
 )
-"""What Pillow's readers raise for damaged and hostile files."""
+"""Exceptions that Pillow raises for damaged and malicious files."""
 
 _TRANSPOSE: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -91,28 +91,31 @@ KNOWN: Final = {
     "EPS": "an EPS drawing",
     "video": "a video",
 }
-"""What files are that are recognised by their first bytes."""
+"""Names, for error messages, of the file formats that `image_files.inspect()` recognises."""
 FRAMES: Final = 10
-"""Frames of an animation that are looked at for one that is not blank."""
+"""The most frames of an animation that are searched for one that is not blank."""
 LARGEST_ANIMATION: Final = 2_000_000
-"""Pixels: of a larger one only the first frame is decoded, because another takes as much memory again."""
+"""In pixels. Of a larger animation, only the first frame is decoded, to save memory."""
 BLANK: Final = ((255, 255),) * 3
-"""The lowest and highest values of an image that is all white."""
+"""The lowest and the highest value of each colour in a white image."""
 
-_ALIASES: Final = {"MPO": "JPEG"}  # a phone's JPEG with a second picture behind the first
+_ALIASES: Final = {"MPO": "JPEG"}  # a JPEG of some phones, with a second picture after the first
 
 
 class Budget:
-    """A number of pixels that threads share. A request for more than that waits for all of them."""
+    """Limits how many pixels all threads together decode at the same time."""
 
     def __init__(self, pixels: int) -> None:
         self.pixels = self._left = pixels
-        self._turn = threading.Lock()  # so that small requests do not keep a large one waiting for ever
+        self._turn = threading.Lock()  # so that many small images do not make a large one wait for ever
         self._changed = threading.Condition()
 
     @contextmanager
     def taken(self, pixels: float) -> Iterator[None]:
-        """Reserve `pixels` of the budget for the block, waiting until they are free."""
+        """Reserve `pixels` of the budget during the block. Wait until they are free.
+
+        An image with more pixels than the budget waits until nothing is reserved.
+        """
         share = min(math.ceil(pixels), self.pixels)  # an integer, because sums of floats drift
         with self._turn, self._changed:
             self._changed.wait_for(lambda: self._left >= share)
@@ -129,18 +132,18 @@ _budget = Budget(AT_ONCE)
 
 
 def release_memory_early() -> None:
-    """Make Pillow allocate a large picture in one block, which is returned to the system with the picture.
+    """Make Pillow allocate a large image in one block of memory, which returns to the system with the image.
 
-    Much of its usual blocks of 16 MiB stays with the process. Only for our own processes: the setting is
-    global.
+    Pillow's usual blocks of 16 MiB often stay with the process. Call this only in workers and commands,
+    because it changes a global setting of Pillow.
     """
     Image.core.set_block_size(BLOCK)  # type: ignore[attr-defined]
 
 
 def read(source: IO[bytes]) -> bytes:
-    """Return the file's bytes. Raises BadImage if it is missing, empty or too large.
+    """Return the bytes of an image file. Raises BadImage if the file is missing, empty or too large.
 
-    Other errors of the storage are raised as they are: they may be temporary.
+    Other exceptions of the storage are not caught, because they may be temporary.
     """
     limit = conf.max_image_bytes
     parts: list[bytes] = []
@@ -160,18 +163,19 @@ def read(source: IO[bytes]) -> bytes:
 
 
 def content_hash(data: bytes) -> str:
-    """Return the first 16 bytes of the SHA-256 of a file's bytes, as hex digits.
+    """Return the first 16 bytes of the SHA-256 hash of `data`, as hex digits.
 
-    Current CPUs have instructions for SHA-256: it takes half as long as BLAKE2b.
+    SHA-256 takes half as long as BLAKE2b, because current CPUs have instructions for it.
     """
     return hashlib.sha256(data).hexdigest()[:32]
 
 
 def check(source: IO[bytes]) -> str:
-    """Return an upload's format, such as "JPEG", by its header; no pixel is decoded.
+    """Return the format of an uploaded image, such as "JPEG". Only the header is read, no pixel is decoded.
 
-    The file is left at its start. Raises BadImage if it is no image, has a format that is not in
-    CLIP_SEARCH["IMAGE_FORMATS"], or is too large or too small. A damaged body is only found by `shrink()`.
+    Raises BadImage if the file is no image, is too large or too small, or has a format that is not in
+    CLIP_SEARCH["IMAGE_FORMATS"]. Damage after the header is found only by `shrink()`. Afterwards, the
+    position in the file is 0.
     """
     try:
         size = source.seek(0, os.SEEK_END)
@@ -187,10 +191,10 @@ def check(source: IO[bytes]) -> str:
 
 
 def shrink(data: bytes, size: int) -> NDArray[np.uint8]:
-    """Return the image's first frame upright, in sRGB on white, as uint8 (size, size, 3). Raises BadImage.
+    """Return an image as a uint8 array of shape (size, size, 3), upright, in sRGB, on white.
 
-    Its shorter side is resized to `size`, bicubic, and its middle cut out, as CLIP's own processor does. If
-    the first frame of an animation is blank, the first that is not is taken.
+    The shorter side is resized to `size` (bicubic), and the middle is cut out, as CLIP's own processor does.
+    Of an animation, the first frame that is not blank is used. Raises BadImage if the image cannot be read.
     """
     import numpy as np
 
@@ -198,7 +202,7 @@ def shrink(data: bytes, size: int) -> NDArray[np.uint8]:
     with ExitStack() as reserved, _opened(file) as image:
         whole = _weight(image)
         drafted = bool(image.draft(None, (DRAFT_FACTOR * size, DRAFT_FACTOR * size)))  # None unless a JPEG
-        # the decoder of a progressive JPEG holds all of its pixels, however few it returns
+        # the decoder of a progressive JPEG needs memory for all pixels, even if it returns fewer
         reserved.enter_context(_budget.taken(whole if image.info.get("progressive") else _weight(image)))
         _decode(image, lacks_end=file.lacks_end)
         small = _small(image, size, rounded=drafted)
@@ -211,26 +215,32 @@ def shrink(data: bytes, size: int) -> NDArray[np.uint8]:
 
 
 def picture(pixels: NDArray[np.uint8]) -> Image.Image:
-    """Return the result of `shrink()` as a Pillow image, for a model that prepares the pixels itself."""
+    """Return pixels from `shrink()` as a Pillow image, for models that need one."""
     return Image.fromarray(pixels)
 
 
 def encoded(picture: Image.Image, side: int) -> bytes:
-    """Return a host's Pillow image as a PNG of at most this side, upright as it is. Raises BadImage."""
+    """Return a Pillow image as the bytes of a PNG. It is shrunk if a side is longer than `side`.
+
+    Raises BadImage if Pillow cannot read the image.
+    """
     buffer = io.BytesIO()
     try:
         flat = colours.flattened(picture)
         small = flat.copy() if flat is picture else flat
         small.thumbnail((side, side))
         colours.in_srgb(small, picture).save(buffer, "PNG", exif=picture.getexif(), icc_profile=None)
-    except FAULTS as error:  # it is read from its file only now
+    except FAULTS as error:  # Pillow reads the pixels from the file only now
         raise _unreadable(error) from error
     return buffer.getvalue()
 
 
 @contextmanager
 def _opened(file: ImageFile) -> Iterator[Image.Image]:
-    """Open an image whose dimensions are within the limits. Turn the errors of Pillow into BadImage."""
+    """Open an image file during the block. Turn Pillow's exceptions in the block into BadImage.
+
+    Raises BadImage also if the format or the dimensions are not allowed.
+    """
     try:
         if file.kind in KNOWN and file.kind not in _formats():
             raise BadImage(f"The file is {KNOWN[file.kind]}. Upload one of {', '.join(_formats())}.")
@@ -248,7 +258,10 @@ def _opened(file: ImageFile) -> Iterator[Image.Image]:
 
 
 def _reason(file: ImageFile) -> Exception | None:
-    """Return the error for which Pillow did not open a file of a known format, which it does not say."""
+    """Return the exception because of which Pillow could not open a file of a known format.
+
+    `Image.open()` hides it.
+    """
     factory, _ = Image.OPEN[file.kind]
     try:
         factory(io.BytesIO(file.data), "")
@@ -258,7 +271,7 @@ def _reason(file: ImageFile) -> Exception | None:
 
 
 def _unreadable(error: Exception, *, lacks_end: bool = False) -> BadImage:
-    """Return the error for an image that is damaged, or that Pillow cannot read."""
+    """Return a BadImage for an image that is damaged or that Pillow cannot read."""
     cause = f"{type(error).__name__}: {error}"
     if lacks_end or isinstance(error, EOFError) or "truncated" in str(error).lower():
         return BadImage(f"The image is truncated, its end is missing ({cause}). Upload it again.")
@@ -269,23 +282,26 @@ def _unreadable(error: Exception, *, lacks_end: bool = False) -> BadImage:
 
 
 def _decode(image: Image.Image, *, lacks_end: bool) -> None:
-    """Decode an image. One without its end is read if nearly all of its rows are there."""
+    """Decode an image. If its end is missing, accept the image if nearly all of its rows are there.
+
+    Otherwise raise OSError or EOFError.
+    """
     try:
         image.load()
     except OSError:
-        image.tile = []  # type: ignore[attr-defined]  # what was decoded can then be looked at
+        image.tile = []  # type: ignore[attr-defined]  # makes the decoded part readable
         if image.format not in ("PNG", "GIF") or _lacks_rows(image, 0):
             raise
     else:
         if lacks_end and image.format == "JPEG" and _lacks_rows(image, 128):
-            raise EOFError("too few of its rows are there")
+            raise EOFError("too many rows of pixels are missing")
 
 
 def _lacks_rows(image: Image.Image, empty: int) -> bool:
-    """Return whether too much is missing at the end: pixels that were not decoded have the value `empty`."""
+    """Return whether too many rows are missing at the end. `empty` is the value of missing pixels."""
     import numpy as np
 
-    row = int(image.height * (1 - MISSING)) | 1  # of an interlaced image, the odd rows come last
+    row = int(image.height * (1 - MISSING)) | 1  # in an interlaced image, the odd rows come last
     if row >= image.height:
         row = image.height - 1
     values = np.asarray(image.crop((0, row, image.width, row + 1)))
@@ -293,12 +309,12 @@ def _lacks_rows(image: Image.Image, empty: int) -> bool:
 
 
 def _small(image: Image.Image, size: int, *, rounded: bool) -> Image.Image:
-    """Return a decoded image as RGB (size, size)."""
+    """Return a decoded image in RGB, with `size` × `size` pixels."""
     return colours.in_srgb(_square(colours.flattened(image), size, rounded=rounded), image)
 
 
 def _seek(image: Image.Image, frame: int) -> bool:
-    """Decode another frame. Return False if there is none that can be read."""
+    """Decode another frame of an animation. Return False if there is no such frame or it is damaged."""
     try:
         image.seek(frame)
         image.load()
@@ -308,7 +324,7 @@ def _seek(image: Image.Image, frame: int) -> bool:
 
 
 def _check_dimensions(image: Image.Image) -> None:
-    """Raise BadImage if the image would cost too much to decode, or is too small."""
+    """Raise BadImage if the image has too many pixels to decode, or a side that is too short."""
     if _weight(image) > conf.max_image_pixels:
         raise BadImage(
             f"The image has {image.width} × {image.height} pixels. {_pixels_allowed(image.format)}"
@@ -321,15 +337,15 @@ def _check_dimensions(image: Image.Image) -> None:
 
 
 def _weight(image: Image.Image) -> float:
-    """Return how many pixels of the budget the whole image takes."""
+    """Return how many pixels of the budget the image needs: see `WEIGHTS`."""
     return image.width * image.height * WEIGHTS.get(image.format or "", 1.0)
 
 
 def _square(image: Image.Image, size: int, *, rounded: bool) -> Image.Image:
-    """Resize the shorter side to `size`, then cut out the middle: the order gives CLIP's own pixels.
+    """Resize the shorter side to `size`, and then cut out the middle, as CLIP's own processor does.
 
-    The pixels of a reduced image may be `rounded`: then what is cut off is not computed. Pillow may then
-    resize the height before the width, and it clips in between: some values differ, in a photo by 1 or 2.
+    If `rounded` is True and the image gets smaller, only the middle is resized, which is faster. Then some
+    values may differ by 1 or 2.
     """
     image = _middle_of_strip(image)
     short = min(image.size)
@@ -344,7 +360,10 @@ def _square(image: Image.Image, size: int, *, rounded: bool) -> Image.Image:
 
 
 def _middle_of_strip(image: Image.Image) -> Image.Image:
-    """Cut off the ends of a strip, whose middle alone is used: 2 × 10,000,000 pixels would become 3 GB."""
+    """Cut off the ends of a very long image, of which only the middle is used.
+
+    Otherwise resizing an image of 2 × 10,000,000 pixels would need 3 GB.
+    """
     limit = STRIP * min(image.size)
     if max(image.size) <= limit:
         return image
@@ -354,7 +373,7 @@ def _middle_of_strip(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation; an image whose EXIF is broken is taken as upright."""
+    """Return the EXIF orientation of an image, or 1 (upright) if its EXIF data is damaged."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except FAULTS:

@@ -1,4 +1,4 @@
-"""Texts and images → unit vectors: `get_encoder()` returns the encoder that the settings name."""
+"""Encoders, which turn texts and images into vectors: `get_encoder()` returns the one in the settings."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..exceptions import SetupError
 from .base import Encoder
 
 SETTINGS = ("MODEL", "TEXT_MODEL", "DEVICE", "PRECISION", "BATCH_SIZE", "ACCELERATE")
-_creating = threading.Lock()  # lru_cache alone may create two at once, and each would load the model
+_creating = threading.Lock()  # without it, two threads might each create an encoder and load the model
 
 
 def get_encoder() -> Encoder:
-    """Return this process's encoder, of the class that CLIP_SEARCH["ENCODER"] names. Raises SetupError."""
+    """Return the encoder of this process, whose class `CLIP_SEARCH["ENCODER"]` names. Raises SetupError."""
     with _creating:
-        # another one if any of its settings changes, as in tests
+        # if one of its settings changes, as in tests, a new encoder is created
         return _encoder(conf.encoder, repr([conf.raw.get(key) for key in SETTINGS]))
 
 
@@ -35,5 +35,5 @@ def _encoder(path: str, _settings: str) -> Encoder:
 
 
 def reset_encoders() -> None:
-    """Forget the encoders of this process, as tests do."""
+    """Forget the encoders of this process; for tests."""
     _encoder.cache_clear()

@@ -1,7 +1,8 @@
-"""A CLIP model with less work for the same vectors.
+"""Makes a CLIP model compute the same vectors in less time.
 
-This replaces parts of transformers' CLIP and uses private operators of torch, so `clip` compares the vectors
-with those of the plain model when it is loaded, and uses the plain model if they differ or anything fails.
+This module replaces parts of transformers' CLIP model and uses private operators of torch. So when `clip`
+loads a model, it compares the vectors with those of the plain model. If they differ, or if anything here
+fails, it uses the plain model.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from transformers.models.clip.modeling_clip import CLIPMLP, CLIPTextModel, CLIPV
 QUICK_GELU: Final = 1.702
 """CLIP's activation is x·σ(1.702x), after Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016)."""
 FEW_TOKENS: Final = 77
-"""Up to this number, the longest text, attention in bfloat16 is faster in three operators than in one."""
+"""Up to this number of tokens (the longest text), attention in bfloat16 is faster as three operators."""
 ROWS: Final = 1024
-"""About how many rows the packed weights are multiplied with. The result is the same for any number."""
+"""The expected number of rows in a matrix product. The result is right for any other number too."""
 
 
 def optimize(transformer: Any) -> bool:
-    """Make a CLIP model in float32 compute only what is used of it.
+    """Change a CLIP model in float32 so that it computes only values that are used.
 
-    `transformer` is the module of sentence-transformers. Return whether its vision tower takes the pixels of
-    `images.shrink()` rather than those of its processor.
+    `transformer` is the module of sentence-transformers. Return whether the vision tower now accepts the
+    pixels of `images.shrink()` directly, without its processor.
     """
     takes_pixels = False
     model = transformer.auto_model
@@ -47,7 +48,7 @@ def optimize(transformer: Any) -> bool:
 
 
 def _activate_in_place(mlp: Any) -> None:
-    """Compute the activation in one pass rather than in three: x·σ(1.702x) is SiLU(1.702x) / 1.702."""
+    """Compute the activation in one pass instead of three: x·σ(1.702x) equals SiLU(1.702x) / 1.702."""
     for values in (mlp.fc1.weight, mlp.fc1.bias):
         values.mul_(QUICK_GELU)
     mlp.fc2.weight.div_(QUICK_GELU)
@@ -55,14 +56,17 @@ def _activate_in_place(mlp: Any) -> None:
 
 
 def _with_ends(text_model: Any, args: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Pass the position of each text's end to the layers: only that token of the last layer is used."""
+    """Pass the position of each text's last token to the layers, because only this token's result is used."""
     ids, end = given["input_ids"], text_model.eos_token_id
-    marks = ids if end == 2 else (ids == end).int()  # old configurations have 2, which is wrong
+    marks = ids if end == 2 else (ids == end).int()  # old configurations wrongly have 2
     return args, given | {"used": marks.argmax(dim=-1)}
 
 
 class LastLayer(nn.Module):  # type: ignore[misc]
-    """The last layer of a tower, for the one token of each row that is used. All tokens get its values."""
+    """Computes the last layer only for the one token of each row that is used.
+
+    All tokens of the row get its values.
+    """
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -75,9 +79,11 @@ class LastLayer(nn.Module):  # type: ignore[misc]
         used: torch.Tensor | None = None,
         **_others: Any,
     ) -> torch.Tensor:
-        """Return (rows, tokens, width) for the same; `used` is (rows,), None for the first token of each.
+        """Return a tensor of the same shape as `hidden_states`: (rows, tokens, width).
 
-        A text's token attends to the tokens up to itself, as with a causal mask, and an image's token to all.
+        `used`, of shape (rows,), is the position of the used token in each text. It attends to the tokens up
+        to itself, as with a causal mask. If `used` is None, the rows are images: their first token is used,
+        and it attends to all tokens.
         """
         layer, attention = self.layer, self.layer.self_attn
         rows, tokens, width = hidden_states.shape
@@ -98,7 +104,10 @@ class LastLayer(nn.Module):  # type: ignore[misc]
 
 
 def _take_pixels(tower: Any, processor: Any) -> bool:
-    """Make a vision tower rescale and normalize pixels itself, if that is all that its processor does."""
+    """Make a vision tower rescale and normalize pixels itself, so that its processor is not needed.
+
+    Return False, and change nothing, if the processor does anything else that `images.shrink()` does not.
+    """
     if not _is_plain(processor, tower.config.image_size):
         return False
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (processor.image_mean, processor.image_std))
@@ -109,7 +118,7 @@ def _take_pixels(tower: Any, processor: Any) -> bool:
 
 
 def _is_plain(processor: Any, size: int) -> bool:
-    """Return whether a processor does the same as `images.shrink()`, then rescales and normalizes."""
+    """Return whether a processor does only what `images.shrink()` does, and rescales and normalizes."""
     does = processor.to_dict() if processor else {}
     return (
         all(does.get(f"do_{step}") for step in ("resize", "center_crop", "rescale", "normalize"))
@@ -120,9 +129,10 @@ def _is_plain(processor: Any, size: int) -> bool:
 
 
 class Patches(nn.Module):  # type: ignore[misc]
-    """The convolution at the start of a vision tower as a matrix product: its patches do not overlap.
+    """Computes the first convolution of a vision tower as a matrix product.
 
-    Its weights include pixels · scale + shift, both (3, 1, 1). The values 0 to 255 are exact in bfloat16.
+    This is possible because the patches of the convolution do not overlap. The weights also contain the
+    normalization, pixels · scale + shift. The pixel values 0 to 255 are exact in bfloat16.
     """
 
     def __init__(self, convolution: Any, scale: torch.Tensor, shift: torch.Tensor) -> None:
@@ -135,11 +145,11 @@ class Patches(nn.Module):  # type: ignore[misc]
 
     @property
     def weight(self) -> torch.Tensor:
-        """The weights: the model converts pixels to their type."""
+        """The weights. The model reads their type here, and converts the pixels to this type."""
         return self.product.weight
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return (images, width, rows, columns) for (images, channels, height, width) pixels."""
+        """Return a tensor (images, width, rows, columns) for pixels (images, channels, height, width)."""
         side = self.side
         count, channels, height, width = pixels.shape
         rows, columns = height // side, width // side
@@ -149,11 +159,11 @@ class Patches(nn.Module):  # type: ignore[misc]
 
 
 def prepack(transformer: Any) -> None:
-    """Store the weights of a CLIP model in bfloat16 in the order that oneDNN multiplies them in.
+    """Store the bfloat16 weights of a CLIP model in the order in which oneDNN multiplies them.
 
-    Otherwise oneDNN reorders them at every call. torch's own compiler uses the same operators.
+    Otherwise oneDNN would reorder the weights at every call. torch's own compiler uses the same operators.
     """
-    # the list does not hold the layers themselves, so that each is freed when it is packed
+    # The list does not contain the linear layers, so that each is freed as soon as it is packed.
     for module in [part for part in transformer.modules() if type(part) is not nn.Linear]:
         if isinstance(module, CLIPMLP) and isinstance(module.activation_fn, nn.SiLU):
             module.fc1, module.activation_fn = PackedLinear(module.fc1, "swish"), nn.Identity()
@@ -165,12 +175,12 @@ def prepack(transformer: Any) -> None:
 
 
 def _is_short(tower: Any) -> bool:
-    """Return whether attention over a tower's tokens is faster in separate operators than in one."""
+    """Return whether a tower has so few tokens that attention is faster as separate operators."""
     return bool(tower.embeddings.position_embedding.num_embeddings <= FEW_TOKENS)
 
 
 class PackedLinear(nn.Module):  # type: ignore[misc]
-    """A linear layer in bfloat16 whose weights are packed for oneDNN, and the activation after it."""
+    """A linear layer in bfloat16, with weights packed for oneDNN, and the activation function after it."""
 
     def __init__(self, layer: nn.Linear, activation: str = "none") -> None:
         super().__init__()
@@ -180,6 +190,6 @@ class PackedLinear(nn.Module):  # type: ignore[misc]
         self.bias = layer.bias
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return (…, outputs) for (…, inputs)."""
+        """Return a tensor (…, outputs) for a tensor (…, inputs)."""
         multiply = torch.ops.mkldnn._linear_pointwise
         return multiply(rows, self.weight, self.bias, self.activation, [], "")

@@ -1,4 +1,4 @@
-"""What the package asks of an encoder."""
+"""`Encoder`: the interface of all encoders."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TEXT_LIMIT: Final = 10_000
-"""Characters of a text that are read: models use 77 to 128 tokens, and tokenizing a novel takes seconds."""
+"""The most characters of a text that are read: models use 77 to 128 tokens, and a novel takes seconds."""
 SMALLEST_BATCH: Final = 16
-"""Texts or images in a batch: with fewer, a model takes longer for each."""
+"""The fewest texts or images in a batch: in smaller batches, a model takes longer for each."""
 
 
 class Encoder(Protocol):
-    """What the package asks of an encoder; `clip_search.testing.HashingEncoder` is one without a model.
+    """The interface of an encoder. For a simple example, see `clip_search.testing.HashingEncoder`.
 
-    An instance is created without arguments, reads its settings from `clip_search.conf.conf`, and is cheap
-    until it is first used. Every method may be called from any thread. It may raise ModelUnavailable, or
-    BackendUnavailable if trying again helps.
+    The class is called without arguments, and reads its settings from `clip_search.conf.conf`. Creating an
+    encoder must be fast: the model is loaded at first use. Every method may be called from any thread, and
+    may raise ModelUnavailable, or BackendUnavailable if trying again later helps.
     """
 
     @property
     def fingerprint(self) -> str:
-        """Return a string that identifies the space of the vectors, without loading the model."""
+        """Return a string that is different for each model, without loading the model.
+
+        Vectors with different fingerprints are never compared.
+        """
 
     @property
     def dimension(self) -> int:
@@ -33,17 +36,20 @@ class Encoder(Protocol):
 
     @property
     def image_size(self) -> int:
-        """Return the side, in pixels, of the square images that `embed_images()` takes."""
+        """Return the side length, in pixels, of the square images that `embed_images()` accepts."""
 
     @property
     def batch_size(self) -> int:
-        """Return how many images are best passed to one call."""
+        """Return the best number of images for one call of `embed_images()`."""
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return float32 (n, dimension), rows of unit length."""
+        """Return one unit vector for each text: a float32 array of shape (n, dimension)."""
 
     def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Return float32 (n, dimension), rows of unit length, of uint8 (image_size, image_size, 3) images."""
+        """Return one unit vector for each image: a float32 array of shape (n, dimension).
+
+        Each image is a uint8 array of shape (image_size, image_size, 3).
+        """
 
     def warm_up(self, *, images: bool = True) -> None:
-        """Load the model now rather than at first use; without `images`, only what texts need."""
+        """Load the model now instead of at first use. With `images=False`, load only what texts need."""

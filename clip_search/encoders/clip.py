@@ -1,7 +1,7 @@
-"""CLIP through sentence-transformers.
+"""`ClipEncoder`: the default encoder, which uses a CLIP model through sentence-transformers.
 
-The two towers of a CLIP model are loaded separately, each when it is first used: a process that only searches
-by text does not hold the vision tower, which is the larger half.
+A CLIP model has a tower for texts and a tower for images. Each is loaded when it is first used, so a process
+that only searches by text does not load the vision tower, which is the larger one.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PREPROCESSING: Final = "2"
-"""Change this if `images.shrink()`, or the handling of texts here, changes the input of the model."""
+"""A version. Raise it if a change of `images.shrink()` or of this file changes the input of the model."""
 WAITING: Final = "OMP_WAIT_POLICY"
-"""How torch's threads wait for each other. By default they spin and take the cores from threads that decode
-images: that costs up to two thirds of the time if cores are shared."""
+"""The environment variable that says how torch's threads wait for each other. By default they wait actively:
+this takes up to two thirds of the CPU time from the threads that decode images."""
 PROBE_TEXTS: Final = ("a red mug", "a photo of two wooden chairs and a table in a garden")
 LOWEST_COSINE: Final = 0.999
-"""The accelerated model is used if its vectors are at least this near to those of the plain model."""
+"""The lowest cosine between vectors of the accelerated and the plain model that is accepted."""
 
 
 class ClipEncoder:
-    """CLIP: "MODEL" for images, and for texts unless "TEXT_MODEL" is set."""
+    """Embeds images with the setting "MODEL", and texts with "TEXT_MODEL", or "MODEL" if that is None."""
 
     def __init__(self) -> None:
-        os.environ.setdefault(WAITING, "PASSIVE")  # here, because torch reads it when it is imported
+        os.environ.setdefault(WAITING, "PASSIVE")  # before torch is imported, which reads it
         self._model = Source("MODEL", conf.model)
         self._text_model = Source("TEXT_MODEL", conf.text_model) if conf.text_model else None
         self._device, self._precision = conf.device, conf.precision
@@ -57,20 +57,20 @@ class ClipEncoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The hash of the model's files and of the preprocessing. Raises ModelUnavailable.
+        """A hash of the model's files and of `PREPROCESSING`. Raises ModelUnavailable.
 
-        It does not depend on precision and device, nor on the folder of the files.
+        It does not depend on the precision, the device or the folder of the files.
         """
         return self._hash_files()
 
     @cached_property
     def dimension(self) -> int:
-        """The length of every vector. Loads the text tower. Raises ModelUnavailable."""
+        """The length of every vector. Reading it loads the text tower. Raises ModelUnavailable."""
         return int(self.embed_texts([""]).shape[1])
 
     @cached_property
     def image_size(self) -> int:
-        """The side of the model's square input in pixels. Raises ModelUnavailable."""
+        """The side length, in pixels, of the model's square input. Raises ModelUnavailable."""
         with unavailable(self._model):
             from transformers import AutoConfig
 
@@ -79,18 +79,18 @@ class ClipEncoder:
 
     @property
     def batch_size(self) -> int:
-        """CLIP_SEARCH["BATCH_SIZE"] for each of the batches that are computed at once.
+        """The number of images for one call: `CLIP_SEARCH["BATCH_SIZE"]` times the batches computed at once.
 
-        "auto" is 32 on a CPU, where more is not faster, and 128 on CUDA: all that the pipeline claims at
-        once, and enough for a GPU (6,400 rows in each matrix product).
+        If the setting is "auto", a batch has 32 images on a CPU, where larger batches are not faster, and 128
+        on CUDA, which is enough for a GPU (6,400 rows in each matrix product).
         """
         return self._step * (self._inter_op.count if self._on_cpu else 1)
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return float32 (n, dimension), rows of unit length. Raises ModelUnavailable.
+        """Return one unit vector for each text: a float32 array (n, dimension). Raises ModelUnavailable.
 
-        Each text is passed as {"text": …}: sentence-transformers would open or download a plain string that
-        is the name or address of an image.
+        Each text is passed as {"text": …}. If a plain string is the path or URL of an image,
+        sentence-transformers would open or download this image.
         """
         import numpy as np
 
@@ -104,16 +104,16 @@ class ClipEncoder:
                 found: NDArray[np.float32] = tower.encode(inputs, batch_size=step, show_progress_bar=False)
                 return found
 
-            # texts of similar length together, because a batch is padded to its longest text; and the longest
-            # batch first, so that the threads end together
+            # Texts of similar length are in one batch, because a batch is padded to its longest text. The
+            # longest texts come first, so that all threads end at about the same time.
             order = np.argsort([-len(text) for text in texts])
             parts = self._in_batches(embed, order)
         return _unit(parts[np.argsort(order)])
 
     def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Return float32 (n, dimension), rows of unit length, of uint8 (image_size, image_size, 3) images.
+        """Return one unit vector for each image: a float32 array (n, dimension). Raises ModelUnavailable.
 
-        Raises ModelUnavailable.
+        Each image is a uint8 array of shape (image_size, image_size, 3).
         """
         if not len(images):
             return self._nothing
@@ -128,7 +128,7 @@ class ClipEncoder:
         return _unit(vectors)
 
     def warm_up(self, *, images: bool = True) -> None:
-        """Load the towers and run each once. Raises ModelUnavailable."""
+        """Load the towers and use each once. Raises ModelUnavailable."""
         import numpy as np
 
         self.embed_texts(["warm up"])
@@ -144,7 +144,10 @@ class ClipEncoder:
         return self._batch_size or (128 if self._placement[0].type == "cuda" else 32)
 
     def _in_batches(self, embed: Callable[[Any], NDArray[np.float32]], inputs: Any) -> NDArray[np.float32]:
-        """Embed in batches, on a CPU several at once: two for each thread, so that they end together."""
+        """Embed inputs in batches. On a CPU, several batches are computed at once.
+
+        Each thread gets two batches, so that all threads end at about the same time.
+        """
         import numpy as np
 
         count, at_once = len(inputs), self._inter_op.count if self._on_cpu else 1
@@ -177,9 +180,9 @@ class ClipEncoder:
         return ImageTower(model, takes_pixels=getattr(model, "takes_pixels", False))
 
     def _load(self, source: Source, kind: str, *, needs: set[str], unused: Sequence[str] = ()) -> Any:
-        """Return a SentenceTransformer for texts or images, without the parts of CLIP that are `unused`.
+        """Load a SentenceTransformer for texts or for images, without the parts of CLIP that are `unused`.
 
-        Raises ModelUnavailable, also if the model lacks one of the modalities that it `needs`.
+        Raises ModelUnavailable if this fails, or if the model lacks a modality ("text", "image") in `needs`.
         """
         if self._hash_files() != self.fingerprint:
             raise ModelUnavailable(f"The files of {source} have changed. Restart this process.")
@@ -191,7 +194,7 @@ class ClipEncoder:
             if is_clip and self._accelerates:
                 try:
                     tower = _accelerated(tower, kind, self.image_size, device, dtype)
-                except Exception as error:  # another version of torch or transformers may raise anything
+                except Exception as error:  # other versions of torch or transformers may raise any exception
                     self._accelerates = False
                     logger.warning(
                         "Cannot accelerate, using the plain model=%s error=%s: %s",
@@ -200,7 +203,7 @@ class ClipEncoder:
                         error,
                     )
                     tower = _read(source, needs, unused)
-            tower = tower.to(device=device, dtype=dtype).eval()  # files may have any precision
+            tower = tower.to(device=device, dtype=dtype).eval()  # the files may have another precision
         facts = (source.name, device, str(dtype).removeprefix("torch."), time.monotonic() - started)
         logger.info("Loaded model=%s device=%s precision=%s seconds=%.2f", *facts)
         return tower
@@ -214,7 +217,7 @@ class ClipEncoder:
 
 
 def _read(source: Source, needs: set[str], unused: Sequence[str]) -> Any:
-    """Return a model in float32 on the CPU. Raises ModelUnavailable, and the libraries' errors."""
+    """Load a model in float32 on the CPU. Raises ModelUnavailable, and exceptions of the libraries."""
     from sentence_transformers import SentenceTransformer
 
     tower: Any = SentenceTransformer(str(source.folder), device="cpu")
@@ -228,17 +231,17 @@ def _read(source: Source, needs: set[str], unused: Sequence[str]) -> Any:
 
 
 def _accelerated(tower: Any, kind: str, size: int, device: torch.device, dtype: torch.dtype) -> Any:
-    """Return a CLIP tower, optimized and in its place.
+    """Optimize a CLIP tower, move it to its device and precision, and return it.
 
-    Two texts or two images are embedded before and after each step. Raises RuntimeError if the vectors
-    differ, and whatever the step raises.
+    Before and after each step, two texts or two images are embedded. Raises RuntimeError if their vectors
+    differ, and any exception of the step itself.
     """
     import torch
 
     from . import acceleration
 
     plain = _probe(tower, kind, size)
-    tower.takes_pixels = acceleration.optimize(tower[0])  # in float32, so that nothing is rounded twice
+    tower.takes_pixels = acceleration.optimize(tower[0])  # in float32: nothing is rounded twice
     _check_equal(plain, _probe(tower, kind, size))
     tower = tower.to(device=device, dtype=dtype)
     if (device.type, dtype) == ("cpu", torch.bfloat16) and cpu_has_bfloat16():
@@ -249,7 +252,7 @@ def _accelerated(tower: Any, kind: str, size: int, device: torch.device, dtype: 
 
 
 def _probe(tower: Any, kind: str, size: int) -> NDArray[np.float32]:
-    """Return the vectors of two texts or of two images."""
+    """Return the vectors of two sample texts, or of two sample images."""
     import numpy as np
 
     if kind == "text":
@@ -267,7 +270,7 @@ def _check_equal(one: NDArray[np.float32], other: NDArray[np.float32]) -> None:
 
 
 def _one_at_a_time(preprocess: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function with a lock around it: fast tokenizers are not safe across threads."""
+    """Put a lock around a function, because fast tokenizers are not thread-safe."""
     lock = threading.Lock()
 
     @wraps(preprocess)
@@ -280,7 +283,7 @@ def _one_at_a_time(preprocess: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def _without_progress_bars() -> Iterator[None]:
-    """Keep transformers' progress bars out of the logs of workers and web servers."""
+    """Turn transformers' progress bars off inside the block, so that they do not fill the logs."""
     from transformers.utils import logging as transformers_logging
 
     shown = transformers_logging.is_progress_bar_enabled()
@@ -294,13 +297,13 @@ def _without_progress_bars() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class ImageTower:
-    """A vision tower. If it `takes_pixels`, its processor, which is 4 times slower, is bypassed."""
+    """A vision tower. If `takes_pixels`, images are passed to it without its slow processor."""
 
     model: Any
     takes_pixels: bool
 
     def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Return float32 (n, dimension), of any length, for one batch of images."""
+        """Return one vector, of any length, for each image of one batch: a float32 array (n, dimension)."""
         import numpy as np
         import torch
 
@@ -315,12 +318,12 @@ class ImageTower:
 
 
 def _readable(text: str) -> str:
-    """Return a text as tokenizers accept it: of limited length, without lone surrogates."""
+    """Return a text that tokenizers accept: at most `TEXT_LIMIT` characters, without lone surrogates."""
     return text[:TEXT_LIMIT].encode("utf-8", "replace").decode()
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the rows scaled to length 1, computed in float32 whatever the model's precision is."""
+    """Return the vectors scaled to length 1, in float32."""
     import numpy as np
 
     rows: NDArray[np.float32] = np.ascontiguousarray(vectors, np.float32)

@@ -1,4 +1,4 @@
-"""Several batches at once on a CPU: torch's inter-op parallelism."""
+"""Computes several batches at the same time on a CPU, each with a part of torch's threads."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 THREADS: Final = {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}
-"""Environment variables by which the host sets the number of torch's threads."""
+"""Environment variables with which a shop may set the number of torch's threads."""
 MAX_BATCHES: Final = 4
-"""Batches at once. The intermediate values of a batch of 32 images take 60 MB."""
+"""The most batches at the same time. Each batch of 32 images takes 60 MB for intermediate values."""
 
 
 def share_cores(processes: int) -> None:
-    """Limit torch, if it is loaded, to this process's share of the cores; the environment takes precedence.
+    """Limit torch to this process's share of the cores, for torch threads that start from now on.
 
-    Threads that run already keep their number; it applies to those that torch starts from now on.
+    Do nothing if torch is not loaded, or if an environment variable in `THREADS` is set.
     """
     if "torch" not in sys.modules or not THREADS.isdisjoint(os.environ):
         return
@@ -33,10 +33,10 @@ def share_cores(processes: int) -> None:
 
 
 def _use_one_thread() -> None:
-    """Keep torch usable in a process that was forked from this one, as by `gunicorn --preload`.
+    """Make torch use a single thread in a process that was forked, as with `gunicorn --preload`.
 
-    OpenMP's threads do not survive a fork, and torch would wait for them for ever. With one thread it has
-    none.
+    The threads of OpenMP do not survive a fork, and torch would wait for them for ever. With a single thread,
+    torch does not use them.
     """
     if "torch" in sys.modules:
         import torch
@@ -49,11 +49,11 @@ if hasattr(os, "register_at_fork"):
 
 
 class InterOpPool:
-    """Threads that each compute a batch of their own, each with its part of torch's threads.
+    """A pool of threads. Each computes batches of its own, with its part of torch's threads.
 
-    Two cores take less time for two batches, one each, than for one after the other together, because the
-    parts of one batch wait for each other in every layer. See "CPU threading and TorchScript inference" in
-    torch's documentation.
+    On two cores, this is faster than computing each batch on both cores, because the threads that share a
+    batch wait for each other in every layer. See "CPU threading and TorchScript inference" in torch's
+    documentation.
     """
 
     def __init__(self) -> None:
@@ -62,32 +62,38 @@ class InterOpPool:
 
     @property
     def count(self) -> int:
-        """The number of batches at once: a divisor of torch's threads, so that no thread is left over."""
+        """The number of batches that are computed at the same time.
+
+        It divides the number of torch's threads, so that no thread is unused.
+        """
         import torch
 
         threads = int(torch.get_num_threads())
         return max(count for count in range(1, MAX_BATCHES + 1) if threads % count == 0)
 
     def map(self, work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
-        """Return the results for all parts, in their order. For one caller at a time."""
+        """Return [work(part) for part in parts], computed in the threads. Not thread-safe."""
         if self.count < 2 or len(parts) < self.count:
             return [work(part) for part in parts]
         return list(self._started().map(work, parts))
 
     def _started(self) -> ThreadPoolExecutor:
-        """Return the pool, created again if torch's threads have changed or this process was forked."""
+        """Return the pool of threads.
+
+        It is created again if the number of torch's threads has changed or this process was forked.
+        """
         import torch
 
         threads, count, process = torch.get_num_threads(), self.count, os.getpid()
         if self._pool is None or self._created_for != (threads, process):
-            if self._pool is not None and self._created_for[1] == process:  # no thread survives a fork
+            if self._pool is not None and self._created_for[1] == process:  # a fork ends all threads
                 self._pool.shutdown()
             self._pool = None
             ready = threading.Barrier(count + 1)
 
             def start() -> None:
                 torch.set_num_threads(threads // count)
-                torch.get_num_threads()  # a thread takes over the number at its first call
+                torch.get_num_threads()  # the number takes effect at the first call in a thread
                 ready.wait()
 
             pool = ThreadPoolExecutor(count, "clip_search-inter-op", start)
@@ -99,6 +105,6 @@ class InterOpPool:
                 ready.abort()
                 raise
             finally:
-                torch.set_num_threads(threads)  # for threads that start later; the pool's keep theirs
+                torch.set_num_threads(threads)  # for other threads; those of the pool keep theirs
             self._pool, self._created_for = pool, (threads, process)
         return self._pool

@@ -1,4 +1,4 @@
-"""The files of a model: where they are, and their hash."""
+"""Finds the files of a CLIP model, downloads them if needed, and computes their hash."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any, Final
 from ..exceptions import ClipSearchError, ModelUnavailable
 
 MODEL_FILES: Final = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
-"""The files that define a model: configuration, vocabulary, weights."""
+"""Name patterns of the files that define a model: configuration, vocabulary and weights."""
 OTHER_BACKENDS: Final = ("onnx", "openvino")
-"""Folders with the same weights for other runtimes."""
+"""Folders with the same weights for other libraries. They are ignored."""
 REMEDY: Final = (
     "Set it to the folder or name of a CLIP model for sentence-transformers, "
     'such as "sentence-transformers/clip-ViT-B-32", or name an encoder of your own in "ENCODER".'
@@ -25,14 +25,14 @@ PROVEN: Final = {
     "MODEL": ("clip",),
     "TEXT_MODEL": ("bert", "clip", "distilbert", "mpnet", "roberta", "xlm-roberta"),
 }
-"""The families of models, by `model_type`, whose vectors tests compare with those of their makers' own code.
+"""The families of models (`model_type`) that are tested: their vectors equal those of the makers' own code.
 
-Others may load and give wrong vectors. SigLIP, for one, needs texts padded to 64 tokens, which is not done.
+Other families may load, but give wrong vectors. For example, SigLIP needs texts padded to 64 tokens.
 """
 
 
 class Source:
-    """A model in the settings: a folder, or a name on the Hugging Face hub."""
+    """A CLIP model that a setting names: its folder, or its name on the Hugging Face hub."""
 
     def __init__(self, setting: str, name: str) -> None:
         self.setting, self.name = setting, name
@@ -42,7 +42,7 @@ class Source:
 
     @cached_property
     def folder(self) -> Path:
-        """The folder of the files; a named model is downloaded once. Raises ModelUnavailable."""
+        """The folder of the model's files. A model of the hub is downloaded once. Raises ModelUnavailable."""
         folder = Path(self.name).expanduser()
         if folder.is_dir():
             return folder
@@ -53,13 +53,14 @@ class Source:
 
     @cached_property
     def transformer(self) -> Path:
-        """The folder of the transformer itself."""
+        """The folder of the transformer: see `transformer_of()`."""
         return transformer_of(self.folder)
 
     def cached_folder(self) -> Path | None:
-        """Return the folder of the files if they are on this machine, without huggingface_hub.
+        """Return the folder of the model's files if they are on this machine, or None.
 
-        A system check asks at each start, and importing that package takes as long as Django itself.
+        A system check calls this at each start. So huggingface_hub is not imported, which would take as long
+        as importing Django.
         """
         folder = Path(self.name).expanduser()
         if folder.is_dir():
@@ -74,11 +75,11 @@ class Source:
             return None
 
     def unproven(self, folder: Path) -> str:
-        """Return why the vectors of the model in a folder may be wrong, or "" if they are proven."""
+        """Return an error message if the model in this folder may give wrong vectors, or ""."""
         try:
             folder = transformer_of(folder)
         except (OSError, ValueError, LookupError, TypeError):
-            return ""  # loading says what is wrong with the files
+            return ""  # loading the model reports the error
         family, known = _json(folder / "config.json").get("model_type"), PROVEN[self.setting]
         if family and family not in known:
             return (
@@ -93,7 +94,7 @@ class Source:
         return ""
 
     def files_hash(self) -> str:
-        """Return the hash of the names and contents of the model's files. Raises ModelUnavailable."""
+        """Return a hash of the names and contents of the model's files. Raises ModelUnavailable."""
         digest = hashlib.sha256()
         with unavailable(self):
             if fault := self.unproven(self.folder):
@@ -106,19 +107,19 @@ class Source:
 
 
 def full_name(name: str) -> str:
-    """Return the name of a model on the hub with its organisation."""
+    """Return the name of a model on the Hugging Face hub, with its organisation before a slash."""
     return name if "/" in name else f"sentence-transformers/{name}"
 
 
 def transformer_of(folder: Path) -> Path:
-    """Return the folder of the transformer itself in that of a model: in the older layout, `0_CLIPModel`."""
+    """Return the folder of the transformer: `folder`, or its subfolder `0_CLIPModel` in old models."""
     listing = folder / "modules.json"
     modules = json.loads(listing.read_text()) if listing.exists() else [{"path": ""}]
     return Path(folder / modules[0]["path"])
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """Return what is in a file of a model's configuration; nothing if it is missing or broken."""
+    """Return the content of a JSON file, or {} if it is missing, damaged or no object."""
     with suppress(OSError, ValueError):
         found = json.loads(path.read_text())
         return found if isinstance(found, dict) else {}
@@ -126,7 +127,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _model_files(folder: Path) -> list[Path]:
-    """Return the files of a model, sorted; pickled weights only if there are no safetensors."""
+    """Return the sorted paths of a model's files, with pickled weights only if there are no safetensors."""
     found = {path for pattern in MODEL_FILES for path in folder.rglob(pattern)}
     safe = {path.parent for path in found if path.suffix == ".safetensors"}
     return sorted(
@@ -139,13 +140,13 @@ def _model_files(folder: Path) -> list[Path]:
 
 @lru_cache(maxsize=256)
 def _file_hash(path: Path, size: int, mtime_ns: int) -> str:
-    """Return the hash of a file's content, read again only if its size or time changes."""
+    """Return the hash of a file's content. The result is cached until the file's size or time changes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _snapshot(name: str) -> Path:
-    """Return the folder of a model from the hub, downloading missing files."""
+    """Return the folder of a model of the Hugging Face hub. Missing files are downloaded."""
     from huggingface_hub import snapshot_download
 
     wanted: Any = {"allow_patterns": [*MODEL_FILES], "ignore_patterns": [f"{b}/*" for b in OTHER_BACKENDS]}
@@ -156,18 +157,18 @@ def _snapshot(name: str) -> Path:
     try:
         return Path(snapshot_download(name, **wanted))
     except OSError as error:
-        if partial := getattr(error, "snapshot_path", None):  # it may have every file that is needed
+        if partial := getattr(error, "snapshot_path", None):  # it may be complete enough
             return Path(partial)
         raise
 
 
 @contextmanager
 def unavailable(source: Source) -> Iterator[None]:
-    """Turn errors of the block into ModelUnavailable, which names the setting."""
+    """Turn any exception in the block into ModelUnavailable, with a message that names the setting."""
     try:
         yield
     except ClipSearchError:
         raise
-    except Exception as error:  # four libraries, each with its own errors for files that it cannot read
+    except Exception as error:  # four libraries have their own exceptions for files that they cannot read
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise ModelUnavailable(f"{source} cannot be loaded: {reason.rstrip('.')}. {REMEDY}") from error

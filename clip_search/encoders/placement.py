@@ -1,4 +1,4 @@
-"""Where a model is computed: the device and the precision."""
+"""Chooses the device and the precision with which a model computes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 
 PRECISIONS: Final = ("float32", "bfloat16", "float16")
 BFLOAT16_FLAGS: Final = {"amx_bf16", "avx512_bf16"}
-"""CPU flags with which bfloat16 is faster than float32. On other CPUs it is emulated, and much slower."""
+"""A CPU with one of these flags computes faster in bfloat16 than in float32; others are much slower."""
 
 
 def place(device: str, precision: str) -> tuple[torch.device, torch.dtype]:
-    """Return the device and precision for the settings DEVICE and PRECISION. Raises ModelUnavailable."""
+    """Return (device, precision) of torch for the settings DEVICE and PRECISION.
+
+    Raises ModelUnavailable if this machine or torch does not have them.
+    """
     import torch
 
     on_cuda, on_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
@@ -40,7 +43,7 @@ def place(device: str, precision: str) -> tuple[torch.device, torch.dtype]:
 
 @lru_cache(maxsize=1)
 def cpu_has_bfloat16() -> bool:
-    """Return whether this CPU multiplies bfloat16 matrices faster than float32 ones (AMX, AVX512-BF16)."""
+    """Return whether this CPU computes faster in bfloat16 than in float32 (it has AMX or AVX512-BF16)."""
     try:
         return not BFLOAT16_FLAGS.isdisjoint(Path("/proc/cpuinfo").read_text().split())
     except OSError:
