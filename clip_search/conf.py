@@ -34,8 +34,8 @@ class Setting(Generic[Value]):
             raise SetupError("CLIP_SEARCH is no dict. Run `manage.py check`.")
         try:
             return self.convert(raw.get(self.key, self.default))
-        except (TypeError, ValueError) as error:  # its message is not repeated: a value may hold a key
-            message = f'CLIP_SEARCH["{self.key}"] cannot be used. Run `manage.py check`.'
+        except (TypeError, ValueError) as error:  # str(error) is left out: it may contain an API key
+            message = f'CLIP_SEARCH["{self.key}"] has a wrong value. Run `manage.py check`.'
             raise SetupError(message) from error
 
 
@@ -52,7 +52,7 @@ def _number_or_auto(value: Any) -> int | None:
 
 
 def is_port(value: Any) -> bool:
-    """Return whether a value is the number of a port."""
+    """Return True if a value is an int that can be a port number."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**16
 
 

@@ -60,8 +60,8 @@ class Document(Declaration[Row]):
         """Schedule these rows for indexing. Return the number of products.
 
         Call this after `update()` or `bulk_create()`, for which Django sends no signals. With `images=True`,
-        the image files are read again even if their signature is unchanged: call it so if a file may have
-        been overwritten. Raises TypeError for rows of another Django model.
+        image files are read again even if their name, size and modification time are unchanged. Raises
+        TypeError for rows of another Django model.
         """
         document = registry.of_class(cls)
         if isinstance(rows, models.QuerySet):
@@ -83,8 +83,8 @@ DECLARED = frozenset(
 def register(model: type[models.Model]) -> Callable[[DocumentClass], DocumentClass]:
     """Register the decorated Document class for a Django model, as in `@register(Product)`.
 
-    Raises InvalidDeclaration if another document has the same name, or if an attribute is not an attribute of
-    Document, but its name looks like a misspelling of one.
+    Raises InvalidDeclaration if another document has the same name, or if the class has an attribute with a
+    name that looks misspelt, such as `text_field` instead of `text_fields`.
     """
 
     def decorate(document_class: DocumentClass) -> DocumentClass:

@@ -84,14 +84,14 @@ def index_due(document_name: str) -> None:
             "Cannot index now, will try again document=%s error=%s", document_name, in_one_line(error)
         )
     except ForeignCollection as error:
-        # the worker does not stop: its supervisor would start it again and again
-        logger.error("Cannot index, entries wait document=%s error=%s", document_name, in_one_line(error))
+        # Do not stop the worker: the process manager, such as systemd, would start it again and again.
+        logger.error("Cannot index document=%s error=%s", document_name, in_one_line(error))
     if products := budget.report.products:
         logger.info("Indexed document=%s products=%d seconds=%.2f", document_name, products, budget.seconds)
 
 
 class TimeBudget:
-    """Measures the time of one RQ job, and wakes other workers if entries are due that it cannot index."""
+    """Measures the time of one RQ job, and wakes another worker if it is too short for all due entries."""
 
     def __init__(self, document: BoundDocument) -> None:
         self.document = document

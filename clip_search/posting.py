@@ -101,7 +101,7 @@ def index_posted(document: BoundDocument, product_id: str) -> IndexEntry:
         entry = index_now(document, product_id)
     except (NotImplementedError, RecursionError):
         raise
-    except (BackendUnavailable, SetupError, DatabaseError, RuntimeError) as error:  # RuntimeError: torch
+    except (BackendUnavailable, SetupError, DatabaseError, RuntimeError) as error:  # RuntimeError: by torch
         logger.warning(
             "Cannot index now document=%s product_id=%r error=%s",
             document.name,

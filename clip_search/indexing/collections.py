@@ -32,7 +32,7 @@ def create_collection(
 ) -> Collection:
     """Create a collection in the store, then its `Collection` row, and return the row.
 
-    If another process created one at the same time, its row is returned, and this collection is destroyed.
+    If another process has created one at the same time, this one is destroyed, and the other row is returned.
     The row `instead_of` is deleted only after the store has created the new collection: if `QDRANT` names a
     wrong store, creating fails and the old row stays. Raises CollectionMissing if the other process's row was
     deleted in the meantime.
@@ -56,13 +56,13 @@ def create_collection(
     except IntegrityError:
         store.destroy(name)
         theirs = Collection.objects.of(document).filter(state=state).first()
-        if theirs is None:  # another process has deleted it, because the store had lost its collection
+        if theirs is None:  # a third process has deleted the other row: the store had lost its collection
             raise CollectionMissing from None
         return theirs
 
 
 def new_mark(document: BoundDocument) -> dict[str, str]:
-    """Return the mark of a new collection: the installation and database that created it, and when."""
+    """Return what the store keeps with a new collection: its installation, its database and the time."""
     return {
         "installation": conf.installation,
         "database": Database.objects.number_of(document.using),
@@ -82,7 +82,7 @@ def schema(document: BoundDocument, dimension: int, *, mark: Mapping[str, str] |
 
 
 def is_compatible(collection: Collection, document: BoundDocument) -> bool:
-    """Return True if the document still declares one image per product, or several, like the collection."""
+    """Return True if the document and the collection agree: one image per product, or several."""
     return has_multiple_images(collection, document) == document.multiple_images
 
 
@@ -122,7 +122,7 @@ def recreate_missing(document: BoundDocument) -> int:
             collection.delete()
     if missing:
         entries = IndexEntry.objects.of(document)
-        # Otherwise a worker that has just written to a lost collection would finish its entries after this.
+        # Without this, a worker that has just written to a lost collection would mark its entries as indexed.
         entries.revoke_claims()
         entries.mark_all_due()
     return len(missing)

@@ -113,7 +113,8 @@ def compare_rows(
     """Compare rows with their stored points, and return the result.
 
     `unknown` are ids of products without an entry; they count as changed. With `retry`, products that failed
-    before count as changed too. Products that were posted last are left to `compare_posted()`.
+    before count as changed too. Products that were posted after their row was saved are left to
+    `compare_posted()`.
     """
     ids = {document.point_id(document.declaration.product_id(row)): row for row in rows}
     posted = {
@@ -150,7 +151,10 @@ def _compare(
     source: str = MODEL_SOURCE,
     retry: bool = False,
 ) -> Page:
-    """Compare the contents with the stored points of these entries. Both have the same point ids."""
+    """Compare the content of each entry's product with its stored point, and return the result.
+
+    `contents` has the content, or an error text, by point id.
+    """
     target = get_target(document)
     items = []
     for entry in entries:
@@ -170,7 +174,7 @@ def _compare(
 def _differs(item: Item, retry: bool) -> bool:
     """Return True if the product must be indexed again. Of its images, only the signatures are compared.
 
-    A product that failed must be indexed again if no error can be seen any more; with `retry`, always.
+    A product that failed before must be indexed again if its error seems to be gone; with `retry`, always.
     """
     if item.entry.state == IndexEntry.State.REMOVED or item.error or item.content is None:
         return True
@@ -186,7 +190,7 @@ def _differs(item: Item, retry: bool) -> bool:
 
 
 def _count(item: Item) -> Report:
-    """Return a report that counts an unchanged product. A pending one is not counted: indexing counts it."""
+    """Return a report that counts an unchanged product. A pending product is counted when it is indexed."""
     if item.entry.state == IndexEntry.State.PENDING:
         return Report()
     without_image = int(item.content is not None and not item.content.images)
@@ -204,7 +208,7 @@ def _entries(document: BoundDocument, ids: Iterable[uuid.UUID]) -> dict[uuid.UUI
 def stale(
     document: BoundDocument, *, only: Sequence[str] | None = None, size: int = ROWS_A_PAGE
 ) -> Iterator[Page]:
-    """Yield pages of product ids that are in the index, but have no row any more that qualifies."""
+    """Yield pages of products in the index whose row no longer exists or no longer qualifies."""
     entries = IndexEntry.objects.of(document).filter(source=MODEL_SOURCE)
     entries = entries.exclude(state=IndexEntry.State.REMOVED).only("product_id")
     if only is not None:

@@ -52,8 +52,8 @@ def split_by_model(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
 def known_images(item: Item) -> dict[str, ImageStamp]:
     """Return the stamps of the images whose stored vectors can be reused, by signature.
 
-    A broken image is not among them: its file may have been repaired while its signature stayed the same. If
-    the files are to be read again, none is.
+    A broken image is not among them: its file may have been repaired while its signature stayed the same. The
+    result is empty if all image files must be read again (`IndexEntry.reads_images`).
     """
     if item.entry.reads_images:
         return {}
@@ -71,7 +71,7 @@ def needs_text(item: Item) -> bool:
 
 
 class ImageLoader:
-    """Threads that read and shrink images. Each core has one for local files, and four for remote files."""
+    """Reads and shrinks images in threads: each core has one for local files and four for remote files."""
 
     def __init__(self) -> None:
         self._local = ThreadPoolExecutor(cores(), "clip_search-local")

@@ -89,7 +89,7 @@ class Pipeline:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.release()  # before the threads end: one that reads from a hanging storage may end much later
+        self.release()  # first, because a thread that waits for a storage may delay the end of this method
         self._loader.shut_down()
         self._embedding_thread.shutdown(cancel_futures=True)
 

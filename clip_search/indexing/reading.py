@@ -41,7 +41,7 @@ WHOLE: Final = json.JSONDecoder(parse_int=whole_number)
 
 
 def read_items(target: Target, entries: Sequence[IndexEntry], renew: Callable[[], None]) -> list[Item]:
-    """Return an item for each entry, with the content of its product now. The store is not asked yet.
+    """Return an item for each entry, with the current content of its product. No stored point is read.
 
     `renew` is called before each product is read, because the shop's own methods may be slow: all of them
     together may take longer than a claim lasts.
@@ -51,7 +51,7 @@ def read_items(target: Target, entries: Sequence[IndexEntry], renew: Callable[[]
 
 
 def _read_items(target: Target, entries: Sequence[IndexEntry], renew: Callable[[], None]) -> list[Item]:
-    """Do the work of `read_items()`, in the language of the document."""
+    """Return the items of `read_items()`, which has activated the document's language."""
     document = target.document
     found: dict[uuid.UUID, Content | str] = {}
     rows = [entry for entry in entries if entry.source != POSTED_SOURCE]
@@ -96,7 +96,7 @@ def read_content(document: BoundDocument, source: Any) -> Content | str:
         if isinstance(source, PostedProduct):
             return checked(source.content(document))
         if not document.rows_are_products:
-            document.qualifies(source)  # raises again what `may_qualify()` has hidden
+            document.qualifies(source)  # raises the exception that `may_qualify()` has ignored
         return checked(document.content(source))
     except DatabaseError:
         raise

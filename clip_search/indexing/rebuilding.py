@@ -60,7 +60,7 @@ def rebuild(document: BoundDocument, *, batch_size: int = BATCH, images: bool = 
                 yield report
             if stale.count() == before and not stale.exclude(claim=None).exists():
                 raise RebuildIncomplete
-            time.sleep(0.1)  # other workers may have claimed the last entries
+            time.sleep(0.1)  # wait for other workers, which may have claimed the last entries
         swap(collection, token)
         # Just before the swap, a worker with the old model may have finished entries in the old collection.
         if stale.mark_all_due():
@@ -103,7 +103,7 @@ def swap(collection: Collection, token: uuid.UUID) -> None:
     """
     using = collection._state.db
     rows = Collection.objects.using(using).filter(document=collection.document)
-    # A killed rebuild may have left one, and a document can have only one retired collection.
+    # A killed rebuild may have left a retired collection, and a document can have only one.
     for left in rows.filter(state=Collection.State.RETIRED):
         _remove(left)
     with transaction.atomic(using=using):

@@ -60,8 +60,8 @@ def is_up_to_date(item: Item, collection: str) -> bool:
 def newer_revision(item: Item) -> int:
     """Return the highest revision of those stored points that would reject this item's point, or 0.
 
-    A stored point rejects a new one unless its own revision is lower. A point with the same content does not
-    count, because nothing need be written then.
+    A stored point rejects a new point if the stored revision is equal or higher. A stored point with the same
+    content does not count, because nothing need be written then.
     """
     if item.error or item.postponed:
         return 0

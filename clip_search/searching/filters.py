@@ -70,7 +70,7 @@ def lookups(document: BoundDocument) -> dict[str, tuple[FilterField, str]]:
 
 
 def keyword_fields(document: BoundDocument) -> list[str]:
-    """Return the names of the keyword filters: `facet()` accepts these, sorted."""
+    """Return the names of the keyword filters, sorted. Only these can be passed to `facet()`."""
     return sorted(key for key, field in document.declaration.filter_fields.items() if field.kind == "keyword")
 
 
@@ -117,10 +117,10 @@ def _date_condition(key: str, field: Date, lookup: str, value: Any) -> Condition
 
 
 def _scalar(field: FilterField, value: Any) -> Any:
-    """Return one value as the type that the filter stores; for a `Date`, its first and last moment.
+    """Return one filter value as the filter's field converts it; for a `Date`, its first and last moment.
 
-    Raises TypeError or ValueError for a value that does not fit, also if `str()` or `bool()` would accept it:
-    `str(None)`, for example, would search for the word "None".
+    Raises TypeError or ValueError for a value that does not fit. None, lists and model instances are refused
+    too, although `str()` accepts them: a search for the word "None" would find nothing, for example.
     """
     if value is None:
         raise ValueError("to find missing values, use the lookup isnull")

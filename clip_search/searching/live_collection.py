@@ -46,7 +46,8 @@ class LiveCollection:
 def get_live_collection(document: BoundDocument) -> LiveCollection:
     """Return the document's live collection.
 
-    Raises CollectionMissing if nothing is indexed yet, ForeignCollection if another installation made it.
+    Raises CollectionMissing if nothing is indexed yet, and ForeignCollection if the collection belongs to
+    another installation.
     """
     collection = Collection.objects.live(document)
     if collection is None:
@@ -59,7 +60,7 @@ def get_live_collection(document: BoundDocument) -> LiveCollection:
 
 @contextmanager
 def as_search_unavailable() -> Iterator[None]:
-    """Raise SearchUnavailable if the block fails for a reason that is not the query's.
+    """Raise SearchUnavailable if the block fails for a reason that does not lie in the query.
 
     Such reasons are BackendUnavailable, SetupError, ImportError and missing tables. The message has the cause
     and the remedy.

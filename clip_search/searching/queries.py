@@ -120,7 +120,7 @@ def image_bytes(image: Any) -> bytes:
         return images.encoded(image, LARGEST_SIDE)
     if isinstance(image, bytes | bytearray | memoryview):
         return images.read(io.BytesIO(image))
-    was_closed = isinstance(image, File) and image.closed  # the file of a model field opens when it is read
+    was_closed = isinstance(image, File) and image.closed  # reading opens the file of a model field
     if not hasattr(image, "read"):
         raise TypeError(f"{type(image).__name__} is no image. Give a file, bytes or a Pillow image.")
     file: IO[bytes] = image

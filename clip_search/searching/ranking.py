@@ -25,7 +25,7 @@ only 555 different products.
 EXACT_SCORE: Final = 1.0
 """The score of exact matches. No merged score is higher, so scores do not rise after the exact matches."""
 
-# "not True" rather than "False": a point without this key counts as having a row
+# Negated, so that a point without this key counts as having a row.
 HAS_ROW: Final = Condition(key=f"{CLIP}.without_row", operator="eq", value=True, negated=True)
 
 Answer = TypeVar("Answer")
@@ -58,7 +58,7 @@ class Ranking:
         """Set the collection, and forget all that was read from another one, ranks left out included."""
         self._live = live
         self._retrievers: Sequence[Retriever] | None = None
-        self._has_retrievers = False  # None is a result of `get_retrievers()`, too
+        self._has_retrievers = False  # needed, because `get_retrievers()` may return None, too
         self._exact: tuple[list[ScoredPoint], int] = ([], 0)
         self._total: int | None = None
         self._left_out: list[int] = []
@@ -81,7 +81,7 @@ class Ranking:
         self._left_out = sorted({*self._left_out, *map(self._store_rank, ranks)})
 
     def _store_rank(self, rank: int) -> int:
-        """Return the rank in the store's list, from which no point is left out."""
+        """Convert a rank of the results to the rank in the store's list, where no point is left out."""
         for left_out in self._left_out:
             if left_out <= rank:
                 rank += 1
@@ -163,7 +163,7 @@ class Ranking:
             return exact[start:] + live.store.query(live.collection.name, similar)
 
     def _exact_matches(self, live: LiveCollection, end: int) -> list[ScoredPoint]:
-        """Return the first `end` points of which an exact field equals the words, ordered by point id."""
+        """Return the first `end` points whose exact field, such as the SKU, equals the words."""
         found, asked_for = self._exact
         if self.query.exact and asked_for < end and len(found) == asked_for:
             equal = Condition(key=f"{CLIP}.exact", operator="eq", value=self.query.exact)

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def schedule_removal(document: BoundDocument, gone: Sequence[ScoredPoint]) -> None:
-    """Schedule the removal of points whose row no longer exists. A worker's next sweep finds the entries.
+    """Schedule the removal of points whose row no longer exists. An idle worker removes them within 30 s.
 
     Entries that are already pending are left alone: each mark raises the revision, so many visitors of one
     page could mark an entry more often than a worker can finish it. Entries of posted products are left alone
@@ -33,6 +33,6 @@ def schedule_removal(document: BoundDocument, gone: Sequence[ScoredPoint]) -> No
                 del ids[key]
             if ids:
                 IndexEntry.objects.mark_changed(document, ids.values())
-                logger.info("Scheduled for removal document=%s products=%d", document.name, len(ids))
+                logger.info("Products will be removed document=%s products=%d", document.name, len(ids))
     except DatabaseError as error:  # with a read-only database, search must still work
         logger.warning("Cannot schedule removal document=%s error=%s", document.name, in_one_line(error))

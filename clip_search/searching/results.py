@@ -71,7 +71,7 @@ class Results(Generic[Found]):
     def __getitem__(self, key: int | slice) -> Found | Self:
         if not isinstance(key, slice):
             if key < 0:
-                raise ValueError("Negative indexing is not supported: the number of results is not known.")
+                raise ValueError("Negative indexing is not supported.")
             page = slice(key, key + 1)
             found = self[page]._all() if self._found is None else self._found[page]
             if not found:
@@ -147,7 +147,7 @@ class Results(Generic[Found]):
         if key not in (known := keyword_fields(self.document)):
             filters = ", ".join(known) or "none"
             raise UnknownFilter(f"{key!r} is no keyword filter. The keyword filters are: {filters}.")
-        counts = self._ranking.facet(key, limit + 1)  # one of them may be ""
+        counts = self._ranking.facet(key, limit + 1)  # one more, because "" may be among the values
         return dict([(value, count) for value, count in counts.items() if value][:limit])
 
     def session(self) -> AbstractContextManager[None]:
