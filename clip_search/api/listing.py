@@ -1,4 +1,4 @@
-"""The list of the endpoints, and the answer to addresses below theirs that are none."""
+"""Two views: a list of all endpoints, and a 404 response in JSON for unknown URLs below them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .schema import operation
 from .views import ApiView, SearchView
 
 ENDPOINTS: Final = (
-    ("POST", "index-product", "Index a product, and answer once it is searchable."),
+    ("POST", "index-product", "Index a product, and respond when it is searchable."),
     ("POST", "index-product-with-image", "Save a product with its image, and queue it for a worker."),
-    ("GET", "index-jobs/{job_id}", "The state of an indexing job."),
+    ("GET", "index-jobs/{job_id}", "Return the state of a requested indexing."),
     ("DELETE", "products/{product_id}", "Delete a posted product."),
-    ("GET", "products/{product_id}/similar", "Find products like this one."),
+    ("GET", "products/{product_id}/similar", "Find products that are similar to this one."),
     ("GET", "search", "Find products by words."),
-    ("POST", "search", "Find products by a photo."),
+    ("POST", "search", "Find products by an image."),
 )
-"""Method, address and description."""
+"""The HTTP method, the URL and a description of each endpoint."""
 
 
 class Endpoints(SearchView):
-    """`GET` of the address at which the host has included the endpoints."""
+    """`GET` at the URL under which the shop included the endpoints: list all endpoints."""
 
     is_search_view = False
 
@@ -41,7 +41,7 @@ class Endpoints(SearchView):
 
 
 class Unknown(ApiView):
-    """Any request to an address that begins like an endpoint's and is none: a 404 in JSON."""
+    """Answers every request to an unknown URL below the endpoints with 404, in JSON."""
 
     schema = None  # type: ignore[assignment]
 

@@ -1,4 +1,4 @@
-"""Numbered system checks. They use no network, no model and no store; each hint says what to write instead.
+"""Numbered system checks, for `manage.py check`. They use no network, no CLIP model and no store.
 
 ==== =====================================================================================
 E001 `CLIP_SEARCH` is not a dict
@@ -25,28 +25,28 @@ W002 anybody, or anybody with an account, may write through the endpoints
 W003 the endpoints are mounted, and `API_DOCUMENT` does not say which document they feed
 W004 the worker class is not `EmbeddingWorker`
 W005 the queue's jobs are pickled
-W006 SQLite with a queue, without WAL and IMMEDIATE
-W007 the address of Qdrant holds a password
+W006 SQLite is used with a queue, but without WAL and IMMEDIATE
+W007 the URL of Qdrant contains a password
 W008 the path of the embedded store is relative
 W009 a Qdrant server is used, and `INSTALLATION` is not set
 W010 anybody may search through the endpoints, and `NUM_PROXIES` is not set
-E101 a document's name cannot be used
+E101 a document's name is not valid
 E102 `using` names no database
 E103 a path names a field that its model does not have
-E105 a filter's key cannot be used
+E105 a filter's name is reserved or not valid
 E106 `related` does not lead to the document's model
 E107 `get_queryset()` fails, is sliced, or is of another model
 E108 `max_images` is less than 1
-E109 `product_id()` is overridden alone
-E110 `id_field` is no unique field
+E109 `product_id()` is overridden, but `id_field` is not set
+E110 `id_field` does not name a unique field
 E111 an attribute has a value of the wrong type
-E112 `weights` are not of "text" and "image"
-E113 `query_prompt` has no place for the words
+E112 `weights` are not two numbers for "text" and "image"
+E113 `query_prompt` does not contain `{query}`
 E114 the model has a primary key of several columns
 E115 `language` is unknown
-E116 the type of a filter cannot fit its column
+E116 the type of a filter does not fit its model field
 W101 a path crosses a relation whose changes are not noticed
-W102 `image_field` leads to no file
+W102 `image_field` does not lead to a file field
 W103 a document has neither text nor image to search by
 W104 the storage of the images overwrites files, and a new image is not noticed
 ==== =====================================================================================

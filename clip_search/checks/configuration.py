@@ -33,12 +33,12 @@ OPEN: Final = {
     f"rest_framework.permissions.{name}"
     for name in ("AllowAny", "IsAuthenticated", "IsAuthenticatedOrReadOnly")
 }
-"""Permission classes that admit anybody, or every customer with an account."""
+"""Permission classes that allow writing to everybody, or to every customer with an account."""
 OPEN_TO_READERS: Final = {
     f"rest_framework.permissions.{name}"
     for name in ("AllowAny", "IsAuthenticatedOrReadOnly", "DjangoModelPermissionsOrAnonReadOnly")
 }
-"""Permission classes that let clients search who are not logged in."""
+"""Permission classes that allow searching to clients that are not logged in."""
 PASSWORD: Final = re.compile(r"//[^/@]*:[^/@]+@")
 
 
@@ -101,7 +101,7 @@ TYPES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
 
 
 def usable(key: str) -> Any:
-    """Return the value of a key, or its default if the type is wrong, which E003 reports."""
+    """Return the value of a setting, or its default if the value has the wrong type, which E003 reports."""
     raw = conf.raw if isinstance(conf.raw, Mapping) else {}
     value = raw.get(key, DEFAULTS[key])
     return value if TYPES[key][0](value) else DEFAULTS[key]
@@ -118,8 +118,8 @@ def _keys() -> Iterator[CheckMessage]:
 def _types() -> Iterator[CheckMessage]:
     for key, value in conf.raw.items():
         if key in TYPES and not TYPES[key][0](value):
-            # the value is not shown: that of QDRANT may hold a key
-            message = f'CLIP_SEARCH["{key}"] is a {type(value).__name__} that cannot be used.'
+            # the value is not shown, because that of QDRANT may contain an API key
+            message = f'CLIP_SEARCH["{key}"] must not be a {type(value).__name__}.'
             yield error("clip_search.E003", message, f"Make it {TYPES[key][1]}.")
 
 
@@ -150,17 +150,17 @@ def _qdrant() -> Iterator[CheckMessage]:
         message = f'CLIP_SEARCH["QDRANT"]["backend"] names no class: {qdrant["backend"]!r}'
         yield error("clip_search.E018", message, "Name a store's class by its dotted path.")
     if PASSWORD.search(str(qdrant.get("url", ""))):
-        hint = 'Write it as "api_key": error pages and logs show addresses, and hide keys.'
-        yield warning("clip_search.W007", 'CLIP_SEARCH["QDRANT"]["url"] holds a password.', hint)
+        hint = 'Write it as "api_key": error pages and logs show URLs, but hide API keys.'
+        yield warning("clip_search.W007", 'CLIP_SEARCH["QDRANT"]["url"] contains a password.', hint)
 
 
 def _server(qdrant: Mapping[str, Any]) -> Iterator[CheckMessage]:
-    # the value is not shown: it may hold a password
+    # the value is not shown, because it may contain a password
     url, host = qdrant.get("url"), qdrant.get("host")
     try:
         parts = urlsplit(url or "")
         fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except (ValueError, AttributeError):  # a port that is no number up to 65535, or a value that is no text
+    except (ValueError, AttributeError):  # the port is no number up to 65535, or the value is no string
         fits = False
     if "url" in qdrant and not fits:
         hint = 'Write it with http:// or https:// and a port, such as "http://localhost:6333".'
@@ -224,7 +224,7 @@ def _models() -> Iterator[CheckMessage]:
 
 
 def _is_folder_name(value: Any) -> bool:
-    """Return whether a value can only be a folder: "org/name" is the name of a model."""
+    """Return whether a value must be a folder. "org/name" may be the name of a model instead."""
     if not isinstance(value, str):
         return True
     return value.startswith((".", "~")) or Path(value).is_absolute() or len(Path(value).parts) > 2
@@ -247,7 +247,10 @@ def _encoder() -> Iterator[CheckMessage]:
 
 
 def _may_be_class(path: str) -> bool:
-    """Return False if a dotted path names no class. Its module is not imported: it may load a model."""
+    """Return False if no class has this dotted path.
+
+    The module is not imported, because it may load a model.
+    """
     module, _, name = path.rpartition(".")
     try:
         spec = find_spec(module) if module else None
@@ -257,7 +260,7 @@ def _may_be_class(path: str) -> bool:
         return False
     if spec is None:
         return False
-    # a star import may bring the name, and a source that cannot be read may have it
+    # `import *` may import the name, and a source that cannot be read may define it
     return source is None or re.search(rf"\b{re.escape(name)}\b|import \*", source) is not None
 
 
@@ -289,7 +292,7 @@ def _api_document() -> Iterator[CheckMessage]:
 def _endpoints_mounted() -> bool:
     if not getattr(settings, "ROOT_URLCONF", None):
         return False
-    # not reverse(): the host may include them without a namespace
+    # not reverse(), because the shop may include the endpoints without a namespace
     waiting = list(get_resolver().url_patterns)
     while waiting:
         pattern = waiting.pop()

@@ -1,4 +1,4 @@
-"""Checks of what documents declare."""
+"""Checks of the documents: their attributes and the methods that they override."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from .relations import check_noticed, check_related
 NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 KEY: Final = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*")
 OVERWRITES: Final = ("file_overwrite", "overwrite_files", "allow_overwrite", "_allow_overwrite")
-"""What storages call it: S3 and Google Cloud, Azure, others, and Django's own."""
+"""Names of the storage attribute for overwriting files: S3 and Google Cloud, Azure, others, Django."""
 
 
 def check_documents(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """Check every registered document, or those of the given apps."""
+    """Check every registered document, or only those of the given apps."""
     chosen = [d for d in registry if app_configs is None or d.model._meta.app_config in app_configs]
     return [message for document in chosen for message in check_document(document)]
 
 
 def check_document(document: BoundDocument) -> list[CheckMessage]:
-    """Check one document. If the type of an attribute is wrong, nothing that depends on it is checked."""
+    """Check one document. If an attribute has the wrong type, the checks in `DECLARED` are skipped."""
     found = list(_types(document))
     checks = PLAIN if found else PLAIN + DECLARED
     return found + [message for check in checks for message in check(document)]
@@ -74,7 +74,7 @@ def _types(document: BoundDocument) -> Iterator[CheckMessage]:
         if not fits:
             yield error(
                 "clip_search.E111",
-                f"{label_of(document, attribute)} cannot be used.",
+                f"{label_of(document, attribute)} has the wrong type.",
                 f"Make it {wanted}.",
                 document,
             )
@@ -95,7 +95,7 @@ def _name(document: BoundDocument) -> Iterator[CheckMessage]:
         hint = "Use at most 100 letters, digits, dots, hyphens and underscores."
         yield error(
             "clip_search.E101",
-            f"{label_of(document, 'name')} cannot be used: {document.name!r}",
+            f"{label_of(document, 'name')} is not valid: {document.name!r}",
             hint,
             document,
         )
@@ -137,7 +137,7 @@ def _weights(document: BoundDocument) -> Iterator[CheckMessage]:
     )
     if not fits:
         hint = 'Write two numbers, not both zero: {"text": 1.0, "image": 1.0}.'
-        yield error("clip_search.E112", f"{label_of(document, 'weights')} cannot be used.", hint, document)
+        yield error("clip_search.E112", f"{label_of(document, 'weights')} are not valid.", hint, document)
 
 
 def _query_prompt(document: BoundDocument) -> Iterator[CheckMessage]:
@@ -157,8 +157,8 @@ def _queryset(document: BoundDocument) -> Iterator[CheckMessage]:
     try:
         queryset = document.declaration.get_queryset()
     except DatabaseError:
-        return  # it reads the database, which may not be migrated yet
-    except Exception as fault:  # the host's code may raise anything
+        return  # get_queryset() reads the database, which may not be migrated yet
+    except Exception as fault:  # the shop's own method may raise any exception
         hint = "Return a QuerySet of the document's model."
         yield error("clip_search.E107", f"{label} raises {type(fault).__name__}: {fault}", hint, document)
         return
@@ -168,7 +168,7 @@ def _queryset(document: BoundDocument) -> Iterator[CheckMessage]:
             "clip_search.E107", f"{label} is no QuerySet of {document.model.__name__}.", hint, document
         )
     elif not issubclass(queryset._iterable_class, ModelIterable):
-        hint = "Leave out values() and values_list(): what is read of a product is declared."
+        hint = "Leave out values() and values_list(). The document declares which fields are read."
         yield error(
             "clip_search.E107", f"{label} gives no rows of {document.model.__name__}.", hint, document
         )
@@ -194,12 +194,15 @@ def _ids(document: BoundDocument) -> Iterator[CheckMessage]:
     if "product_id" in document.overridden and document.declaration.id_field == "pk":
         hint = "Set id_field to the unique field that it reads, so that rows can be found by their ids."
         yield error(
-            "clip_search.E109", f"{label_of(document, 'product_id()')} is overridden alone.", hint, document
+            "clip_search.E109",
+            f"{label_of(document, 'product_id()')} is overridden, but id_field is not set.",
+            hint,
+            document,
         )
     if document.declaration.id_field != "pk" and not _is_unique(
         document.model, document.declaration.id_field
     ):
-        message = f"{label_of(document, 'id_field')} is no unique field: {document.declaration.id_field!r}"
+        message = f"{label_of(document, 'id_field')} names no unique field: {document.declaration.id_field!r}"
         yield error("clip_search.E110", message, "Name a field with unique=True, and index it.", document)
 
 
@@ -230,7 +233,7 @@ def _paths(document: BoundDocument) -> Iterator[CheckMessage]:
 
 
 def _storage(document: BoundDocument) -> Iterator[CheckMessage]:
-    """Warn about a storage whose files change without a change of what `image_signature` returns."""
+    """Warn about a storage that may overwrite an image file without a change of `image_signature()`."""
     path = document.declaration.image_field
     end = paths.field(document.model, path) if path else None
     if not isinstance(end, models.FileField) or "image_signature" in document.overridden:
@@ -238,7 +241,7 @@ def _storage(document: BoundDocument) -> Iterator[CheckMessage]:
     try:
         overwrites = any(getattr(end.storage, name, False) is True for name in OVERWRITES)
         unseen = overwrites and not is_local(end.storage)
-    except Exception:  # a storage may miss its library or its settings, which it says when it is used
+    except Exception:  # a storage without its library or settings reports this when it is used
         return
     if unseen:
         storage = end.storage.__class__.__name__
@@ -251,7 +254,7 @@ def _storage(document: BoundDocument) -> Iterator[CheckMessage]:
 
 
 def _crossed(document: BoundDocument, path: str) -> Iterator[type[models.Model]]:
-    """Yield the models that a path crosses, the document's own first."""
+    """Yield the document's model, and then each model to which a relation of the path leads."""
     yield document.model
     names = [name for name in paths.relations(document.model, path).split("__") if name]
     for count in range(1, len(names) + 1):
@@ -264,7 +267,7 @@ def _fields(model: type[models.Model]) -> str:
 
 
 def _accessor(field: Any) -> str | None:
-    """Return the attribute of a field: that of a reverse relation is not its name."""
+    """Return the attribute name of a field. For a reverse relation, this is its accessor name."""
     if field.auto_created and not field.concrete:
         accessor: str | None = field.get_accessor_name()
         return accessor
@@ -291,7 +294,7 @@ def _filter_keys(document: BoundDocument) -> Iterator[CheckMessage]:
             yield error("clip_search.E105", f"{label} is reserved.", hint, document)
         elif not KEY.fullmatch(key):
             hint = 'Use letters, digits and single underscores: "__" comes before a lookup, as in price__lte.'
-            yield error("clip_search.E105", f"{label} cannot be used.", hint, document)
+            yield error("clip_search.E105", f"{label} is not valid.", hint, document)
 
 
 SAMPLES: Final = (
@@ -304,11 +307,11 @@ SAMPLES: Final = (
     (models.CharField, "text"),
     (models.TextField, "text"),
 )
-"""A value that a column of each type may have."""
+"""Types of model fields, each with a value that such a field may have."""
 
 
 def _filter_types(document: BoundDocument) -> Iterator[CheckMessage]:
-    """Report filters whose type cannot fit their column: every product would be indexed without them."""
+    """Report filters whose type does not fit their model field, because no product would get a value."""
     if "get_payload" in document.overridden:
         return
     for key, field in document.declaration.filter_fields.items():
@@ -325,15 +328,13 @@ def _type_mistake(model: type[models.Model], field: FilterField, path: str) -> s
     if isinstance(column, models.ForeignKey | ForeignObjectRel | models.ManyToManyField):
         return "" if field.kind == "keyword" else f"is a relation: name its column, as in '{path}.pk'"
     sample = next((value for kind, value in SAMPLES if isinstance(column, kind)), None)
-    if sample is None:  # no column, or one of another type
+    if sample is None:  # the path does not end at a field of these types
         return ""
     try:
         row = column.model()
         setattr(row, column.attname, sample)
-        value = getattr(
-            row, column.attname
-        )  # a package's field, such as a MoneyField, may return its own type
-    except Exception:  # the host's own __init__ or descriptor may raise anything
+        value = getattr(row, column.attname)  # other libraries, such as MoneyField, may return other types
+    except Exception:  # the shop's own __init__ or descriptor may raise any exception
         return ""
     try:
         field.coerce(value)

@@ -1,4 +1,4 @@
-"""Checks of the queue, its workers, and the databases that workers write to."""
+"""Checks of the queue, of its workers, and of the databases to which workers write."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PICKLE: Final = ("DefaultSerializer", "PickleSerializer")
 
 
 def check_queue(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """Check the queue that CLIP_SEARCH["QUEUE"] names; None needs none."""
+    """Check the queue that CLIP_SEARCH["QUEUE"] names. If it is None, there is nothing to check."""
     name = usable("QUEUE")
     if name is None or not isinstance(conf.raw, Mapping):
         return []
@@ -59,12 +59,12 @@ def _serializer(name: str, queue: Mapping[str, Any]) -> Iterator[CheckMessage]:
 def _worker() -> Iterator[CheckMessage]:
     path = getattr(settings, "RQ", {}).get("WORKER_CLASS")
     if path != WORKER and not _is_ours(path):
-        message = "RQ's worker class forks for each job: every one loads the model, and CUDA fails."
+        message = "RQ's own worker class forks for each job: each job loads the model again, and CUDA fails."
         yield warning("clip_search.W004", message, f'Write RQ = {{"WORKER_CLASS": "{WORKER}"}}.')
 
 
 def _is_ours(path: Any) -> bool:
-    """Return whether the host's worker class extends ours."""
+    """Return whether the shop's worker class is a subclass of `EmbeddingWorker`."""
     try:
         worker = import_string(path) if isinstance(path, str) else path
     except ImportError:

@@ -1,4 +1,4 @@
-"""Checks of `related`: whether it leads to the document's model, and names every model that a path reads."""
+"""Checks of `related`: its paths must lead to the document's model, and no model may be missing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _related_mistake(document: BoundDocument, model: Any, path: str) -> str:
 
 
 def check_noticed(document: BoundDocument) -> Iterator[CheckMessage]:
-    """Warn about models on a path from which `related` names no path back along the same relations."""
+    """Warn about each model on a declared path for which `related` has no path to the document's model."""
     missing: dict[type[models.Model], dict[str, str]] = {}
     for attribute, path in declared_paths(document.declaration):
         for model, back in _ways_back(document, path):
@@ -66,9 +66,10 @@ def check_noticed(document: BoundDocument) -> Iterator[CheckMessage]:
 
 
 def _ways_back(document: BoundDocument, path: str) -> Iterator[tuple[type[models.Model], list[str]]]:
-    """Yield each model on a path with the paths that lead from there back to the document's model.
+    """Yield (model, paths back) for each model on a path: these paths lead back to the document's model.
 
-    The first follows the whole path. Others lead to rows whose changes count as those of the product.
+    The first one follows the whole path. The others end at rows whose changes count as changes of the
+    product.
     """
     steps = [field for _, field in paths.crossed(document.model, path)]
     own = next((at for at, step in enumerate(steps) if not _stays(document, step)), len(steps))
@@ -77,9 +78,10 @@ def _ways_back(document: BoundDocument, path: str) -> Iterator[tuple[type[models
 
 
 def _stays(document: BoundDocument, step: Any) -> bool:
-    """Return whether a relation leads to rows whose changes count as those of the product.
+    """Return whether a relation leads to rows whose changes count as changes of the product itself.
 
-    These are its parts in the tables of a parent or a subclass, and its variants if there is an `index_as`.
+    These are its rows in the table of a parent model or subclass, and its variants if `index_as()` is
+    overridden.
     """
     if getattr(step, "parent_link", False) or getattr(step.remote_field, "parent_link", False):
         return True

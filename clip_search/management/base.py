@@ -1,4 +1,4 @@
-"""What the commands share: choosing documents, and showing progress."""
+"""The base class of the commands, which chooses the documents and shows progress."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from clip_search.stores import get_store
 from clip_search.types import Report
 
 SECONDS_A_LINE = 10.0
-"""How often a line shows progress if there is no terminal."""
+"""How often a line of progress is written if the output is not a terminal."""
 ERRORS_SHOWN = 10
 IMAGES = "read every image file again, also if its name and time say that it is the same"
 OBJECTS_A_COLLECTION = 50_000
-"""New objects between two runs of the garbage collector; Python's 700 is for programs with few objects."""
+"""How many new objects start Python's garbage collector (by default 700): see `fewer_collections()`."""
 
 
 class DocumentCommand(BaseCommand):
-    """A command for some documents, all of them by default."""
+    """Base class of commands that handle the documents named as arguments, or all documents."""
 
     requires_migrations_checks = True
 
@@ -52,11 +52,11 @@ class DocumentCommand(BaseCommand):
             raise CommandError("; ".join(filter(None, failures)))
 
     def handle_document(self, document: BoundDocument, options: dict[str, Any]) -> str:
-        """Run the command for one document. Return what failed as a sentence, or ""."""
+        """Run the command for one document. Return a sentence that says what failed, or ""."""
         raise NotImplementedError
 
     def chosen(self, labels: Iterable[str]) -> list[BoundDocument]:
-        """Return the documents that labels name. Raises CommandError, which lists the known ones."""
+        """Return the documents with these names or models. Raises CommandError if a label fits none."""
         found = []
         for label in labels:
             named = [d for d in registry if label.lower() in (d.name.lower(), d.model._meta.label_lower)]
@@ -70,7 +70,7 @@ class DocumentCommand(BaseCommand):
 
     @contextmanager
     def progress(self, total: int, doing: str) -> Iterator[Progress]:
-        """Show progress: a bar on a terminal, else a line now and then."""
+        """Show progress during the block: a bar in a terminal, otherwise a line every few seconds."""
         shown = Progress(self, total, doing)
         try:
             yield shown
@@ -78,7 +78,7 @@ class DocumentCommand(BaseCommand):
             shown.close()
 
     def show_failures(self, document: BoundDocument) -> str:
-        """Print the errors of the products that failed, and return their number as a sentence, or ""."""
+        """Write the errors of products that failed. Return a sentence with their number, or ""."""
         failed = IndexEntry.objects.of(document).filter(state=IndexEntry.State.FAILED)
         count = failed.count()
         for entry in failed.order_by("product_id")[:ERRORS_SHOWN]:
@@ -90,7 +90,10 @@ class DocumentCommand(BaseCommand):
 
 @contextmanager
 def fewer_collections() -> Iterator[None]:
-    """Run the garbage collector less often: with pages of rows it took a third of the time."""
+    """Run Python's garbage collector less often during the block.
+
+    With many rows in memory, it would take a third of the time.
+    """
     usual = gc.get_threshold()
     gc.set_threshold(OBJECTS_A_COLLECTION, *usual[1:])
     try:
@@ -100,7 +103,7 @@ def fewer_collections() -> Iterator[None]:
 
 
 class Progress:
-    """A progress bar with rate and time left on a terminal; plain lines elsewhere."""
+    """Shows how many products are done: a progress bar in a terminal, otherwise lines of text."""
 
     def __init__(self, command: BaseCommand, total: int, doing: str) -> None:
         self._command, self._total, self._doing, self._done = command, total, doing, 0
@@ -110,7 +113,7 @@ class Progress:
         self._plain = not terminal
 
     def add(self, products: int) -> None:
-        """Show that so many more products are done."""
+        """Count these products as done, and show the progress."""
         self._done += products
         if self._done > self._total:
             self._total = self._bar.total = self._done

@@ -76,14 +76,14 @@ class Collection(models.Model):
 
     @property
     def is_ours(self) -> bool:
-        """Whether this installation may write to it, search it and delete it.
+        """Whether this installation created the collection, and so may search, change and delete it.
 
-        The row of a collection that another installation made came with a copy of its database.
+        A copy of another installation's database contains rows of collections that are not ours.
         """
         return self.installation == conf.installation
 
     def check_installation(self) -> None:
-        """Raise ForeignCollection if the collection is another installation's."""
+        """Raise ForeignCollection if the collection belongs to another installation."""
         if self.is_ours:
             return
         remedy = (

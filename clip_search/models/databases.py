@@ -1,4 +1,4 @@
-"""The number of a database, by which two shops on one Qdrant are told apart."""
+"""A random number for each database. It tells two shops that use the same Qdrant server apart."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from django.utils.translation import gettext_lazy as _
 
 
 class DatabaseManager(models.Manager["Database"]):
-    """Reading the one row."""
+    """Reads the only row of `Database`."""
 
     def number_of(self, using: str) -> str:
-        """Return the number of a database, which it gets the first time."""
+        """Return the number of the database `using`. The first call creates it."""
         row, _ = self.using(using).get_or_create(pk=Database.THE_ONLY)
         return str(row.number)
 
 
 class Database(models.Model):
-    """One row: a random number, which is written into each collection that is made for this database.
+    """A table with one row: the random number of this database. Each of its Qdrant collections stores it too.
 
-    A copy of the database has the same number; `CLIP_SEARCH["INSTALLATION"]` tells it from the original.
+    A copy of the database has the same number. `CLIP_SEARCH["INSTALLATION"]` tells it from the original.
     """
 
     THE_ONLY: ClassVar[int] = 1
