@@ -35,7 +35,7 @@ E102 `using` names no database
 E103 a path names a field that its model does not have
 E105 a filter's name is reserved or not valid
 E106 `related` does not lead to the document's model
-E107 `get_queryset()` fails, is sliced, or is of another model
+E107 `get_queryset()` fails, or is of another model
 E108 `max_images` is less than 1
 E109 `product_id()` is overridden, but `id_field` is not set
 E110 `id_field` does not name a unique field
@@ -45,6 +45,7 @@ E113 `query_prompt` does not contain `{query}`
 E114 the model has a primary key of several columns
 E115 `language` is unknown
 E116 the type of a filter does not fit its model field
+E117 `get_queryset()` is sliced, combined, or gives no rows
 W101 a path crosses a relation whose changes are not noticed
 W102 `image_field` does not lead to a file field
 W103 a document has neither text nor image to search by

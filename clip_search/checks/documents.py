@@ -12,10 +12,9 @@ from django.core.checks import CheckMessage
 from django.core.exceptions import FieldDoesNotExist
 from django.db import DatabaseError, connections, models
 from django.db.models.fields.reverse_related import ForeignObjectRel
-from django.db.models.query import ModelIterable
 from django.utils import translation
 
-from ..documents import paths
+from ..documents import paths, querysets
 from ..documents.binding import BoundDocument, is_local
 from ..documents.fields import RESERVED_KEYS, FilterField
 from ..documents.registry import registry
@@ -167,18 +166,10 @@ def _queryset(document: BoundDocument) -> Iterator[CheckMessage]:
         yield error(
             "clip_search.E107", f"{label} is no QuerySet of {document.model.__name__}.", hint, document
         )
-    elif not issubclass(queryset._iterable_class, ModelIterable):
-        hint = "Leave out values() and values_list(). The document declares which fields are read."
-        yield error(
-            "clip_search.E107", f"{label} gives no rows of {document.model.__name__}.", hint, document
-        )
-    elif queryset.query.is_sliced:
-        yield error(
-            "clip_search.E107",
-            f"{label} is sliced.",
-            "Filter it instead: a slice cannot be filtered.",
-            document,
-        )
+        return
+    mistake, hint = querysets.mistake(queryset)
+    if mistake:
+        yield error("clip_search.E117", f"{label} {mistake}.", hint, document)
 
 
 def _ids(document: BoundDocument) -> Iterator[CheckMessage]:

@@ -14,14 +14,14 @@ from django.db import Error as DatabaseError
 from django.db import models, router
 from django.utils import translation
 
-from ..exceptions import ProductError
+from ..exceptions import InvalidDeclaration, ProductError
 from ..types import Content, ImageSource, point_id
-from . import paths
+from . import paths, querysets
 from .declaration import Declaration, overridden
 from .fields import InvalidValue
 from .ids import as_id, id_column, keys_of
 from .text import normalise
-from .watching import declared_paths, is_read_by_paths, watched_columns
+from .watching import declared_paths, is_read_by_paths, known_columns, watched_columns
 
 if TYPE_CHECKING:
     from django.db.models.fields.files import FieldFile
@@ -46,8 +46,18 @@ class BoundDocument:
         return translation.override(self.declaration.language or settings.LANGUAGE_CODE)
 
     def queryset(self) -> models.QuerySet[Any]:
-        """Return the shop's `get_queryset()`, on the database `using`."""
-        return self.declaration.get_queryset().using(self.using)
+        """Return the shop's `get_queryset()`, on the database `using`, without its order and its locks.
+
+        Raises InvalidDeclaration if it cannot be read in pages.
+        """
+        found: Any = self.declaration.get_queryset()
+        if not isinstance(found, models.QuerySet) or not paths.kin(found.model, self.model):
+            fault, remedy = f"is no QuerySet of {self.model.__name__}", "Run `manage.py check`."
+        else:
+            fault, remedy = querysets.mistake(found)
+        if fault:
+            raise InvalidDeclaration(f"{type(self.declaration).__name__}.get_queryset() {fault}. {remedy}")
+        return querysets.ready(found, self.using)
 
     def rows(self) -> models.QuerySet[Any]:
         """Return `queryset()` and prefetch the relations of all declared paths from the same database.
@@ -55,7 +65,7 @@ class BoundDocument:
         If the shop's queryset already prefetches something, the database router chooses the database of these
         relations instead, because Django raises ValueError for a relation with two different querysets.
         """
-        rows: Any = self.queryset()
+        rows: Any = querysets.loading(self.queryset(), self._columns)
         alone = not rows._prefetch_related_lookups
         return rows.prefetch_related(*_prefetches(self, alone, tuple(router.routers)))  # type: ignore[no-any-return]
 
@@ -223,6 +233,10 @@ class BoundDocument:
     def watched_columns(self) -> frozenset[str] | None:
         """The fields whose change can change the index, named as in `update_fields`; None for any field."""
         return watched_columns(self.declaration)
+
+    @cached_property
+    def _columns(self) -> frozenset[str]:
+        return known_columns(self.declaration)
 
     def depends_on(self, relation: str) -> bool:
         """Return whether a change of this relation of the model may change the index."""

@@ -72,7 +72,10 @@ class Declaration(Generic[Row]):
         return f"<{type(self).__name__} {self.name!r} of {self.model._meta.label}>"
 
     def get_queryset(self) -> models.QuerySet[Row]:
-        """Return the rows to index. A row that is not in this queryset is removed from the index."""
+        """Return the rows to index. A row that is not in this queryset is removed from the index.
+
+        Its order and its locks are ignored. A slice, `union()` and the like, and `values()` are refused.
+        """
         return self.model._default_manager.all()
 
     def should_index(self, obj: Row) -> bool:

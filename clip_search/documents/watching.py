@@ -67,7 +67,12 @@ def watched_columns(declaration: Declaration[Any]) -> frozenset[str] | None:
     functions = any(field.from_ and field.reads is None for field in declaration.filter_fields.values())
     if declaration.reads is None and (methods or functions or None in columns):
         return None
-    return frozenset(name for names in columns for name in names or ())
+    return known_columns(declaration)
+
+
+def known_columns(declaration: Declaration[Any]) -> frozenset[str]:
+    """Return the columns of the model that declared paths begin with."""
+    return frozenset(name for names in _columns(declaration) for name in names or ())
 
 
 def _columns(declaration: Declaration[Any]) -> list[set[str] | None]:
