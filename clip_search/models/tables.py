@@ -1,4 +1,4 @@
-"""Errors of a database that lacks tables, in words."""
+"""Clear errors for databases in which tables of this package are missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from django.db import DatabaseError
 
 CODES: Final = frozenset({"42P01", "42703", "42S02", "42S22", 1146, 1054})
-"""Table and column that do not exist: PostgreSQL's codes, those of PyMySQL and of mysqlclient."""
+"""The error codes of PostgreSQL, PyMySQL and mysqlclient for a missing table or column."""
 SQLITE: Final = re.compile("no such table|no such column|has no column named")
 
 
@@ -19,9 +19,9 @@ class TablesMissing(DatabaseError):
 
 
 def missing_table(error: BaseException) -> str:
-    """Return a sentence with the remedy if an error says that a table or column does not exist, else ""."""
+    """Return an error message with the remedy if a table or column is missing, or "" for other errors."""
     cause = error.__cause__
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # the latter of psycopg2
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # pgcode is psycopg2's
     code = state or next(iter(error.args), None)
     if not isinstance(error, DatabaseError) or not (code in CODES or SQLITE.search(str(error))):
         return ""
@@ -31,7 +31,7 @@ def missing_table(error: BaseException) -> str:
 
 @contextmanager
 def naming_missing_tables() -> Iterator[None]:
-    """Raise TablesMissing if the block fails because a table or a column does not exist."""
+    """Raise TablesMissing if the block fails because a table or column is missing."""
     try:
         yield
     except TablesMissing:

@@ -1,4 +1,4 @@
-"""Django's signals schedule products for indexing."""
+"""Receivers of Django's signals, which schedule changed products for indexing."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .related import RelatedReceiver
 
 __all__ = ["connect", "disconnect", "pause"]
 
-_connected: dict[str, list[Receiver]] = {}
+_receivers_of: dict[str, list[Receiver]] = {}
 
 
 def connect(document: BoundDocument) -> None:
-    """Connect to the signals of everything that can change a product of this document.
+    """Connect receivers for all models whose changes can change products of this document.
 
-    Anything in `related` that is no model, or has no such relation, is left out: a check reports it. A
-    document that is connected already is connected anew: Django calls `ready()` again if a test changes
+    Entries of `related` that are not models, or whose path is wrong, are skipped here; a system check reports
+    them. A second call replaces the receivers of the first: Django calls `ready()` again if a test changes
     `INSTALLED_APPS`.
     """
     disconnect(document)
@@ -34,7 +34,7 @@ def connect(document: BoundDocument) -> None:
         if relation.through is None or relation.through._meta.auto_created:
             continue
         for link in paths.links(relation.through, model):
-            if start or (relation.through, link.name) not in related:  # otherwise it is heard of below
+            if start or (relation.through, link.name) not in related:  # otherwise a RelatedReceiver listens
                 receivers.append(ThroughReceiver(relation, link))
     for model, path in related:
         if isinstance(model, models.base.ModelBase):
@@ -42,10 +42,10 @@ def connect(document: BoundDocument) -> None:
                 receivers.append(RelatedReceiver(document, model, path))
     for receiver in receivers:
         receiver.connect()
-    _connected[document.name] = receivers
+    _receivers_of[document.name] = receivers
 
 
 def disconnect(document: BoundDocument) -> None:
-    """Disconnect again, as tests do."""
-    for receiver in _connected.pop(document.name, []):
+    """Undo `connect()`; for tests."""
+    for receiver in _receivers_of.pop(document.name, []):
         receiver.disconnect()

@@ -1,4 +1,4 @@
-"""Changes of many-to-many relations, and of the rows that make them."""
+"""Receivers for changes of many-to-many relations, and for rows of their `through` models."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from .base import Receiver, family, may_exist
 
 
 class ManyToManyReceiver(Receiver):
-    """Changes of a many-to-many relation, from either side.
+    """Schedules products when a many-to-many relation changes, from either side.
 
-    The relation is one of the document's model, or of another model that the lookup `start` leads to.
+    `model` has the relation. The lookup `start` leads to it from the document's model; it is "" if both are
+    the same.
     """
 
     def __init__(self, document: BoundDocument, field: Any, model: type[models.Model], start: str) -> None:
@@ -27,7 +28,7 @@ class ManyToManyReceiver(Receiver):
         self.start = start
         self.lookup = start + field.name
         self.reverse = bool(field.auto_created)
-        # taggit's relation says that it is symmetrical, though it does not lead to the same model
+        # django-taggit sets `symmetrical`, although its relation leads to another model
         to_itself = field.related_model._meta.concrete_model is model._meta.concrete_model
         self.symmetrical = to_itself and bool(getattr(field.remote_field, "symmetrical", False))
         self.accessor = field.get_accessor_name() if field.auto_created else field.name
@@ -38,7 +39,7 @@ class ManyToManyReceiver(Receiver):
             yield signals.m2m_changed, self.changed, self.through
 
     def is_read(self) -> bool:
-        """Return whether the index may depend on the relation."""
+        """Return whether the index may depend on this relation."""
         return bool(self.start) or self.document.depends_on(self.accessor)
 
     def changed(
@@ -50,30 +51,37 @@ class ManyToManyReceiver(Receiver):
         pk_set: set[Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        """Schedule the products whose relation has changed.
+
+        `pre_clear` is handled instead of `post_clear`, because after it the related rows cannot be found.
+        """
         if action not in ("post_add", "post_remove", "pre_clear") or not self.listens(using):
             return
-        nothing_new = action != "pre_clear" and not pk_set
-        is_near = reverse == self.reverse
-        if nothing_new or not self.is_read():
+        nothing_changed = action != "pre_clear" and not pk_set
+        if nothing_changed or not self.is_read():
             return
-        if is_near and not paths.kin(instance.__class__, self.model):
-            return  # several models may share a `through` model with a generic relation, as taggit's
-        near = models.Q(**{f"{self.start}pk": instance.pk})
-        far = models.Q(**{f"{self.start}pk__in": pk_set or ()})
+        instance_has_relation = reverse == self.reverse
+        if instance_has_relation and not paths.kin(instance.__class__, self.model):
+            return  # a generic `through` model, such as taggit's, belongs to several models
+        own = models.Q(**{f"{self.start}pk": instance.pk})
+        others = models.Q(**{f"{self.start}pk__in": pk_set or ()})
         if action == "pre_clear":
-            far = models.Q(**{self.lookup: instance.pk})
-        self.schedule(near | far if self.symmetrical else near if is_near else far, using)
+            others = models.Q(**{self.lookup: instance.pk})
+        if self.symmetrical:
+            self.schedule(own | others, using)
+        else:
+            self.schedule(own if instance_has_relation else others, using)
 
     def schedule(self, which: models.Q, using: str) -> None:
-        """Schedule the products that meet a condition."""
+        """Schedule the products that meet this condition."""
         products = self.document.model._base_manager.using(using).filter(which)
         outbox.schedule(self.document, self.document.product_ids(products))
 
 
 class ThroughReceiver(Receiver):
-    """Rows of a many-to-many relation's own `through` model that are saved and deleted directly.
+    """Schedules products when rows of a `through` model are saved or deleted directly.
 
-    `link` is what leads from such a row to the model that has the relation: a foreign key, or a generic one.
+    `link` is the ForeignKey or GenericForeignKey from such a row to the model that has the relation.
     """
 
     def __init__(self, relation: ManyToManyReceiver, link: Any) -> None:
@@ -93,7 +101,7 @@ class ThroughReceiver(Receiver):
             yield signals.pre_delete, self.deleting, model
 
     def saving(self, instance: Any, using: str, raw: bool = False, **kwargs: Any) -> None:
-        """Remember where the row leads so far: if it moves, both sides change."""
+        """Note where the stored row leads to. If this changes, the products on both sides are scheduled."""
         if self.listens(using, raw) and self.relation.is_read() and may_exist(instance):
             rows = self.link.model._base_manager.using(using).filter(pk=instance.pk)
             self.remembered(instance)[id(self)] = list(rows.values_list(*self.columns))
@@ -115,7 +123,7 @@ class ThroughReceiver(Receiver):
             self.relation.schedule(which, using)
 
     def _leads_here(self, row: Sequence[Any], using: str) -> bool:
-        """Return whether a generic key leads to the model that has the relation, not to another one."""
+        """Return whether a row leads to the model that has the relation. A generic key may lead elsewhere."""
         if not self.is_generic:
             return True
         kind = self.link.get_content_type(id=row[1], using=using)

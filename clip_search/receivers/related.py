@@ -1,4 +1,4 @@
-"""Changes of the models in `related`."""
+"""The receiver for models in `related`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .base import Receiver, family, may_exist
 
 
 class RelatedReceiver(Receiver):
-    """Saves and deletes of a model in `related`.
+    """Schedules products when rows of a model in `related` are saved or deleted.
 
-    The leading steps of its path that are columns are followed at once: they cost one query and lead to one
-    object. The rest, which may lead to many products, is left to a worker.
+    On a save, the leading foreign keys of the path are followed at once, with one query. The other steps may
+    lead to many products, so a worker follows them later. On a delete, the whole path is followed at once.
     """
 
     def __init__(self, document: BoundDocument, model: type[models.Model], path: str) -> None:
@@ -45,15 +45,16 @@ class RelatedReceiver(Receiver):
                 yield signals.pre_save, self.saving, model
 
     def saving(self, instance: Any, using: str, raw: bool = False, **kwargs: Any) -> None:
-        """Remember where the row leads so far: if a foreign key moves, both sides change."""
+        """Note where the stored row leads to. If this changes, the products on both sides are scheduled."""
         if self.listens(using, raw) and may_exist(instance):
-            self.remembered(instance)[id(self)] = self._reached(instance, using)
+            self.remembered(instance)[id(self)] = self._keys_in_database(instance, using)
 
     def saved(self, instance: Any, using: str, raw: bool = False, **kwargs: Any) -> None:
+        """Schedule the products, or a RelatedChange if a worker must find them."""
         before = self.remembered(instance).pop(id(self), [])
         if not self.listens(using, raw):
             return
-        reached = list(dict.fromkeys([*before, *self._reaches(instance, using)]))
+        reached = list(dict.fromkeys([*before, *self._keys_after_save(instance, using)]))
         if not self.rest:
             outbox.schedule(self.document, self._product_ids(reached, using))
             return
@@ -61,25 +62,25 @@ class RelatedReceiver(Receiver):
             outbox.schedule_related(self.document, **self._change(key))
 
     def deleting(self, instance: Any, using: str, origin: Any = None, **kwargs: Any) -> None:
-        """Find the products now: after the row is deleted, they could not be found through it."""
+        """Schedule the products now, because they cannot be found after the row is deleted."""
         if self.listens(using):
             rows = self.rows_to_delete(self.model, instance, using, origin)
             keys = rows.values_list(f"{self.lookup}__pk", flat=True)
             outbox.schedule(self.document, self._product_ids([key for key in keys if key is not None], using))
 
-    def _reached(self, instance: Any, using: str) -> list[Any]:
-        """Return the keys of the objects that the path's columns lead to, as they are in the database."""
+    def _keys_in_database(self, instance: Any, using: str) -> list[Any]:
+        """Return the primary keys to which the leading foreign keys of the stored row lead."""
         if not self.forward:
             return [instance.pk]
         rows = self.model._base_manager.using(using).filter(pk=instance.pk)
         keys = rows.values_list(f"{self.forward_lookup}__pk", flat=True)
         return [key for key in keys if key is not None]
 
-    def _reaches(self, instance: Any, using: str) -> list[Any]:
-        """Return the same keys for a row that was just saved; its own column needs no query."""
+    def _keys_after_save(self, instance: Any, using: str) -> list[Any]:
+        """Return the same keys for an instance that was just saved. A single foreign key needs no query."""
         field: Any = paths.relation(self.model, self.forward[0]) if len(self.forward) == 1 else None
         if field is None or not field.target_field.primary_key:
-            return self._reached(instance, using)
+            return self._keys_in_database(instance, using)
         key = getattr(instance, field.attname)
         return [] if key is None else [key]
 

@@ -47,7 +47,7 @@ def test_a_document_whose_methods_raise_breaks_no_save(broken, picture, caplog):
     mug.price = 5
     mug.save()
     mug.delete()
-    assert "Cannot schedule, the nightly run will find it" in caplog.text
+    assert "Cannot schedule the change, clip_reindex will find it" in caplog.text
     assert "OverflowError" in caplog.text
     assert set(IndexEntry.objects.values_list("document", flat=True)) == {"product"}
 
