@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..documents.binding import BoundDocument
+from ..exceptions import in_one_line
 from ..models import IndexEntry
 from ..signals import index_failed, indexed
 from ..types import IMAGE, TEXT, Point, Report
@@ -18,6 +20,8 @@ from .targets import Target, opened
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
 
 LONGEST_DELAY = 300.0
 """The most seconds between two tries while something outside, such as Qdrant, does not work."""
@@ -114,7 +118,10 @@ def finish(target: Target, items: Sequence[Item]) -> Report:
 
 
 def send_signals(document: BoundDocument, by_state: Mapping[tuple[str, str], Sequence[IndexEntry]]) -> None:
-    """Send the signals `indexed` and `index_failed`. If a receiver raises, Django logs the exception."""
+    """Send the signals `indexed` and `index_failed`, and log the failures.
+
+    If a receiver raises, Django logs the exception.
+    """
     written: list[str] = []
     errors: dict[str, str] = {}
     for (state, error), group in by_state.items():
@@ -125,6 +132,9 @@ def send_signals(document: BoundDocument, by_state: Mapping[tuple[str, str], Seq
     sender = type(document.declaration)
     if written:
         indexed.send_robust(sender=sender, document=document.name, product_ids=written)
+    for product_id, error in errors.items():
+        reason = in_one_line(error)
+        logger.warning("Failed document=%s product=%s reason=%s", document.name, product_id, reason)
     if errors:
         index_failed.send_robust(sender=sender, document=document.name, errors=errors)
 
