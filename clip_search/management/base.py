@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import io
+import logging
 import sys
 import time
 from argparse import ArgumentParser
@@ -10,14 +12,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.db import DatabaseError
+from django.utils.translation import ngettext
 from tqdm import tqdm
 
 from clip_search.documents.binding import BoundDocument
 from clip_search.documents.registry import registry
 from clip_search.exceptions import ClipSearchError, in_one_line
-from clip_search.models import IndexEntry
+from clip_search.indexing import writing
+from clip_search.indexing.collections import is_compatible
+from clip_search.models import Collection, IndexEntry
 from clip_search.models.tables import naming_missing_tables
 from clip_search.stores import get_store
 from clip_search.types import Report
@@ -25,15 +30,34 @@ from clip_search.types import Report
 SECONDS_A_LINE = 10.0
 """How often a line of progress is written if the output is not a terminal."""
 ERRORS_SHOWN = 10
+INTERRUPTED = 130
+"""The exit status of a command that Ctrl-C ended, as shells have it."""
 IMAGES = "read every image file again, also if its name and time say that it is the same"
 OBJECTS_A_COLLECTION = 50_000
 """How many new objects start Python's garbage collector (by default 700): see `fewer_collections()`."""
 
+# The commands show what failed themselves: without a handler, Python would print each warning too.
+writing.logger.addHandler(logging.NullHandler())
+
 
 class DocumentCommand(BaseCommand):
-    """Base class of commands that handle the documents named as arguments, or all documents."""
+    """Base class of commands that handle the documents named as arguments, or all documents.
+
+    With `--verbosity 0` only what is wrong is written.
+    """
 
     requires_migrations_checks = True
+    is_quiet = False
+    last_progress: Progress | None = None
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Run the command. If Ctrl-C ends it, print in one line how far it came; the exit status is 130."""
+        try:
+            super().run_from_argv(argv)
+        except KeyboardInterrupt:
+            far = f" {self.last_progress.far}." if self.last_progress else ""
+            self.stderr.write(f"Interrupted.{far} Run the command again to continue.")
+            sys.exit(INTERRUPTED)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -41,6 +65,9 @@ class DocumentCommand(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        self.is_quiet = options["verbosity"] == 0
+        if self.is_quiet:
+            self.stdout = OutputWrapper(io.StringIO())
         try:
             with naming_missing_tables(), fewer_collections(), get_store().keep_open():
                 failures = [self.handle_document(d, options) for d in self.chosen(options["documents"])]
@@ -71,11 +98,11 @@ class DocumentCommand(BaseCommand):
     @contextmanager
     def progress(self, total: int, doing: str) -> Iterator[Progress]:
         """Show progress during the block: a bar in a terminal, otherwise a line every few seconds."""
-        shown = Progress(self, total, doing)
+        self.last_progress = Progress(self, total, doing, is_quiet=self.is_quiet)
         try:
-            yield shown
+            yield self.last_progress
         finally:
-            shown.close()
+            self.last_progress.close()
 
     def show_failures(self, document: BoundDocument) -> str:
         """Write the errors of products that failed. Return a sentence with their number, or ""."""
@@ -86,6 +113,14 @@ class DocumentCommand(BaseCommand):
         if count > ERRORS_SHOWN:
             self.stderr.write(f"… and {count - ERRORS_SHOWN} more: see the index entries in the admin.")
         return f"{count} of {document.name} failed" if count else ""
+
+    def needs_rebuild(self, document: BoundDocument) -> str:
+        """Return what to do if `max_images` has changed since the collections were created, or ""."""
+        if all(
+            is_compatible(collection, document) for collection in Collection.objects.of(document).active()
+        ):
+            return ""
+        return f"max_images has changed: run `manage.py clip_rebuild {document.name}`"
 
 
 @contextmanager
@@ -105,10 +140,10 @@ def fewer_collections() -> Iterator[None]:
 class Progress:
     """Shows how many products are done: a progress bar in a terminal, otherwise lines of text."""
 
-    def __init__(self, command: BaseCommand, total: int, doing: str) -> None:
+    def __init__(self, command: BaseCommand, total: int, doing: str, *, is_quiet: bool = False) -> None:
         self._command, self._total, self._doing, self._done = command, total, doing, 0
         self._started = self._said = time.monotonic()
-        terminal = sys.stderr.isatty()
+        terminal = sys.stderr.isatty() and not is_quiet
         self._bar = tqdm(total=total, desc=doing, unit=" products", disable=not terminal, leave=False)
         self._plain = not terminal
 
@@ -122,12 +157,16 @@ class Progress:
             self._said = time.monotonic()
             self._command.stdout.write(self._line())
 
+    @property
+    def far(self) -> str:
+        """How far it is, such as "Indexing product: 20 of 40"."""
+        return f"{self._doing}: {self._done} of {self._total}"
+
     def _line(self) -> str:
-        far = f"{self._doing}: {self._done} of {self._total}"
         if not self._done:
-            return far
+            return self.far
         rate = self._done / (self._said - self._started)
-        return f"{far}, {rate:.0f} a second, {(self._total - self._done) / rate:.0f} s left"
+        return f"{self.far}, {rate:.0f} a second, {(self._total - self._done) / rate:.0f} s left"
 
     def close(self) -> None:
         self._bar.close()
@@ -145,4 +184,9 @@ def summary(report: Report, seconds: float) -> str:
         "postponed": report.postponed,
     }
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    return f"{report.products} products: {said or 'nothing to do'} in {seconds:.1f} s"
+    return f"{products(report.products)}: {said or 'nothing to do'} in {seconds:.1f} s"
+
+
+def products(count: int) -> str:
+    """Return "1 product" or "2 products"."""
+    return ngettext("%d product", "%d products", count) % count

@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError
 from django.db.models import QuerySet
+from django.utils.translation import ngettext
 
 from clip_search import indexing, queue
 from clip_search.conf import conf
@@ -18,7 +19,7 @@ from clip_search.indexing.collections import repair
 from clip_search.indexing.comparing import compare, mark_changed
 from clip_search.indexing.housekeeping import purge_tombstones
 from clip_search.indexing.related import expand_related
-from clip_search.management.base import IMAGES, DocumentCommand, Progress, summary
+from clip_search.management.base import IMAGES, DocumentCommand, Progress, products, summary
 from clip_search.models import IndexEntry
 from clip_search.models.entries import IndexEntryQuerySet
 from clip_search.models.paging import ROWS_PER_STATEMENT
@@ -61,6 +62,8 @@ class Command(DocumentCommand):
 
     def handle_document(self, document: BoundDocument, options: dict[str, Any]) -> str:
         started, ids = time.monotonic(), options["ids"]
+        if change := self.needs_rebuild(document):
+            self.stderr.write(f"{document.name}: {change}")
         if options["dry_run"]:
             self.stdout.write(self.count_differences(document, ids))
             return ""
@@ -72,7 +75,10 @@ class Command(DocumentCommand):
         if not ids:
             purge_tombstones(document)
         self.stdout.write(f"{document.name}: {summary(report, time.monotonic() - started)}")
-        postponed = f"{report.postponed} of {document.name} wait for another try" if report.postponed else ""
+        waiting = ngettext(
+            "%d of %s waits for another try", "%d of %s wait for another try", report.postponed
+        )
+        postponed = waiting % (report.postponed, document.name) if report.postponed else ""
         return self.show_failures(document) or postponed
 
     def check_ids(self, document: BoundDocument, ids: list[str] | None) -> None:
@@ -134,7 +140,7 @@ class Command(DocumentCommand):
             raise CommandError(f"Redis does not answer for queue {conf.queue!r}. What is due waits for it.")
         with self.progress(left, f"Workers indexing {document.name}") as progress:
             self.wait(document, ids, progress, left)
-        self.stdout.write(f"{document.name}: workers indexed {left} products")
+        self.stdout.write(f"{document.name}: workers indexed {products(left)}")
         return Report()
 
     def wait(self, document: BoundDocument, ids: list[str] | None, progress: Progress, left: int) -> None:
@@ -146,8 +152,9 @@ class Command(DocumentCommand):
             moved = time.monotonic() if now < left else moved
             left = now
             if time.monotonic() - moved > SECONDS_WITHOUT_PROGRESS:
+                waiting = ngettext("%d product waits", "%d products wait", left) % left
                 raise CommandError(
-                    f"No worker has done anything for {SECONDS_WITHOUT_PROGRESS} s, {left} products wait. "
+                    f"No worker has done anything for {SECONDS_WITHOUT_PROGRESS} s, {waiting}. "
                     f"Start one: manage.py rqworker {conf.queue}"
                 )
 

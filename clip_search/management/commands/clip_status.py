@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Count, Min
+from django.utils.translation import ngettext
 
 from clip_search.documents.binding import BoundDocument
 from clip_search.exceptions import ForeignCollection, StoreUnavailable
-from clip_search.indexing.collections import is_compatible
 from clip_search.management.base import DocumentCommand
 from clip_search.models import Collection, IndexEntry, RelatedChange
 from clip_search.stores import get_store
@@ -24,8 +24,7 @@ class Command(DocumentCommand):
         entries = IndexEntry.objects.of(document)
         if entries.exists() and not any(c.state == Collection.State.LIVE for c in collections):
             trouble.append(f"nothing can be found: run `manage.py clip_reindex {document.name}`")
-        if not all(is_compatible(collection, document) for collection in collections):
-            trouble.append(f"max_images has changed: run `manage.py clip_rebuild {document.name}`")
+        trouble.append(self.needs_rebuild(document))
         for row in (
             entries.values("state").annotate(count=Count("pk"), since=Min("not_before")).order_by("state")
         ):
@@ -44,7 +43,8 @@ class Command(DocumentCommand):
             self.stdout.write(f"  collection {collection.name} ({collection.state}): {error}")
             return str(error)
         self.stdout.write(
-            f"  collection {collection.name} ({collection.state}): {points} points, "
+            f"  collection {collection.name} ({collection.state}): "
+            f"{ngettext('%d point', '%d points', points) % points}, "
             f"{collection.dimension} dimensions, model {collection.fingerprint[:12]}"
         )
         try:

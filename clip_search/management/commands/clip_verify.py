@@ -7,12 +7,16 @@ from argparse import ArgumentParser
 from itertools import chain
 from typing import Any
 
+from django.utils.translation import ngettext
+
 from clip_search import indexing
 from clip_search.documents.binding import BoundDocument
 from clip_search.indexing.collections import repair
 from clip_search.indexing.comparing import compare, mark_changed, orphans
 from clip_search.management.base import DocumentCommand, summary
 from clip_search.types import Report
+
+DIFFERENCES_SHOWN = 20
 
 
 class Command(DocumentCommand):
@@ -26,17 +30,31 @@ class Command(DocumentCommand):
         parser.add_argument("--dry-run", action="store_true", help="say what differs and change nothing")
 
     def handle_document(self, document: BoundDocument, options: dict[str, Any]) -> str:
-        started, total = time.monotonic(), Report()
+        started, total, pages = time.monotonic(), Report(), []
+        if change := self.needs_rebuild(document):
+            self.stderr.write(f"{document.name}: {change}")
         if not options["dry_run"]:
             repair(document)
-        pages = list(chain(compare(document), orphans(document)))
+        with self.progress(document.queryset().count(), f"Comparing {document.name}") as progress:
+            for page in chain(compare(document), orphans(document)):
+                progress.add(page.unchanged.products + len(page.changed))
+                pages.append(page)
         differing = sorted({product_id for page in pages for product_id in page.changed})
-        for product_id in differing:
+        for product_id in differing[:DIFFERENCES_SHOWN]:
             self.stdout.write(f"{document.name} {product_id}: differs from the index")
+        if len(differing) > DIFFERENCES_SHOWN:
+            self.stdout.write(f"… and {len(differing) - DIFFERENCES_SHOWN} more")
+        count = ngettext("%d differs", "%d differ", len(differing)) % len(differing)
         if options["dry_run"]:
-            self.stdout.write(f"{document.name}: {len(differing)} differ (dry run, nothing was changed)")
-            return f"{len(differing)} of {document.name} differ" if differing else ""
-        reports = [*mark_changed(document, pages), *indexing.index_due(document)]
-        total = sum(reports, total)
+            self.stdout.write(f"{document.name}: {count} (dry run, nothing was changed)")
+            of = ngettext("%d of %s differs", "%d of %s differ", len(differing))
+            return of % (len(differing), document.name) if differing else ""
+        if differing:
+            self.stdout.write(f"{document.name}: {count}")
+        total = sum(mark_changed(document, pages), total)
+        with self.progress(len(differing), f"Indexing {document.name}") as progress:
+            for report in indexing.index_due(document):
+                progress.add(report.products)
+                total += report
         self.stdout.write(f"{document.name}: {summary(total, time.monotonic() - started)}")
         return self.show_failures(document)

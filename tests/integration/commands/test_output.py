@@ -11,8 +11,10 @@ from django.core.management import load_command_class
 from django.core.management.base import BaseCommand
 
 from clip_search.management import base as shared_by_commands
+from tests.shops.shop.clip_documents import ProductDocument
+from tests.shops.shop.models import Product
 
-from .actions import make, run
+from .actions import complain, make, run
 
 pytestmark = pytest.mark.django_db
 
@@ -60,3 +62,52 @@ def test_help_is_readable(command, options, capsys):
     assert exit_.value.code == 0
     assert "a document's name, or app.Model; all by default" in " ".join(said.split())
     assert all(option in said for option in options)
+
+
+@pytest.mark.parametrize("command", ["clip_reindex", "clip_rebuild", "clip_verify", "clip_status"])
+def test_verbosity_0_prints_only_what_is_wrong(command, monkeypatch, capsys):
+    monkeypatch.setattr(shared_by_commands, "SECONDS_A_LINE", -1.0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    make(3)
+    run("clip_reindex")
+    capsys.readouterr()
+    Product.objects.filter(sku="C-1").update(name="Stool")
+    assert run(command, "product", "--verbosity", "0") == ""
+    Product.objects.bulk_create([Product(name="", sku="N")])
+    complain("clip_reindex")
+    capsys.readouterr()
+    said = complain(command, "product", "--verbosity", "0")
+    assert re.fullmatch(r"product \d+: .*neither text nor an image.*\n1 of product failed", said)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("command", ["clip_reindex", "clip_rebuild", "clip_verify"])
+def test_one_product_is_no_products(command):
+    make(1)
+    run("clip_reindex")
+    assert re.search(r"^product: 1 product: 1 [a-z]+", run(command), re.MULTILINE)
+    make(1)
+    run("clip_reindex")
+    assert re.search(r"^product: 2 products: 2 [a-z]+", run(command), re.MULTILINE)
+
+
+def test_one_point_is_no_points():
+    make(1)
+    run("clip_reindex")
+    assert "(live): 1 point, 256 dimensions" in run("clip_status")
+    make(1)
+    run("clip_reindex")
+    assert "(live): 2 points, 256 dimensions" in run("clip_status")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--dry-run"]])
+@pytest.mark.parametrize("command", ["clip_reindex", "clip_verify"])
+def test_a_changed_max_images_is_said(command, arguments, monkeypatch):
+    make(2)
+    run("clip_reindex")
+    sentence = "product: max_images has changed: run `manage.py clip_rebuild product`\n"
+    assert sentence not in run(command, "product", *arguments)
+    monkeypatch.setattr(ProductDocument, "max_images", 3)
+    assert sentence in run(command, "product", *arguments)
+    run("clip_rebuild")
+    assert sentence not in run(command, "product", *arguments)

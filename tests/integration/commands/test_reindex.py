@@ -181,7 +181,7 @@ def test_ids_tries_what_failed_again(settings):
     settings.CLIP_SEARCH = allowing
     failed = IndexEntry.objects.get(state=State.FAILED).product_id
     assert "1 failed" in complain("clip_reindex")
-    assert "1 products: 1 embedded" in run("clip_reindex", "product", "--ids", failed)
+    assert "1 product: 1 embedded" in run("clip_reindex", "product", "--ids", failed)
     assert states() == {State.INDEXED: 2}
 
 
@@ -214,8 +214,8 @@ def test_what_waits_for_another_try_is_said_and_the_exit_is_not_zero(monkeypatch
     with monkeypatch.context() as patched:
         patched.setattr(FileSystemStorage, "open", None)
         said = complain("clip_reindex")
-    assert "1 products: 1 embedded" in said
-    assert said.endswith("1 of product wait for another try")
+    assert "1 product: 1 embedded" in said
+    assert said.endswith("1 of product waits for another try")
 
 
 def test_a_store_that_is_away_is_an_error_and_nothing_is_lost():
@@ -317,4 +317,4 @@ def test_posted_products_are_compared_too():
     assert "2 products: 2 unchanged" in run("clip_reindex")
     PostedProduct.objects.filter(product_id=alone).update(name="Renamed")
     assert "2 products: 1 embedded, 1 unchanged" in run("clip_reindex")
-    assert "1 products: 1 unchanged" in run("clip_reindex", "product", "--ids", alone)
+    assert "1 product: 1 unchanged" in run("clip_reindex", "product", "--ids", alone)

@@ -51,3 +51,20 @@ def test_verify_removes_a_point_whose_entry_says_removed():
     IndexEntry.objects.filter(product_id=str(made[0].pk)).update(state=State.REMOVED)
     assert "1 removed" in run("clip_verify")
     assert get_store().count(collection()) == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "said_at_the_end"), [(1, "1 differs"), (20, "20 differ"), (21, "21 differ"), (25, "25 differ")]
+)
+def test_the_first_differences_are_named_and_all_are_counted(count, said_at_the_end):
+    made = make(count)
+    dry = complain("clip_verify", "product", "--dry-run")
+    assert dry.count(": differs from the index\n") == min(count, 20)
+    assert ("… and 1 more\n" in dry, "… and 5 more\n" in dry) == (count == 21, count == 25)
+    assert f"product: {said_at_the_end} (dry run, nothing was changed)\n" in dry
+    verb = said_at_the_end.removeprefix(str(count))
+    assert dry.endswith(f"\n{count} of product{verb}")
+    said = run("clip_verify")
+    assert said.count(": differs from the index\n") == min(count, 20)
+    assert f"product: {said_at_the_end}\n" in said
+    assert len(made) == get_store().count(collection())

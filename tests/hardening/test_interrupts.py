@@ -1,0 +1,75 @@
+"""Ctrl-C in a command: one line, exit status 130, and what is done stays done."""
+
+from __future__ import annotations
+
+import re
+import signal
+
+import pytest
+
+from clip_search.management.commands import clip_status
+from clip_search.models import IndexEntry
+from tests.conftest import wait_until
+from tests.integration.commands.actions import make, run
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+PRODUCTS = 180
+"""Two batches."""
+
+
+@pytest.fixture
+def start(start_process, shared, counts):
+    """Return a function that starts a command with a model as slow as a real one."""
+
+    def start(command: str):
+        # a rebuild embeds with another model, everything else with the one of this process
+        encoder = "OtherEncoder" if command == "clip_rebuild" else "CountingEncoder"
+        slow = {
+            "CLIP_SEARCH_TEST_ENCODER": f"tests.doubles.encoders.{encoder}",
+            "CLIP_SEARCH_TEST_COUNTS": str(counts),
+            "CLIP_SEARCH_TEST_SECONDS_AN_IMAGE": "0.03",
+        }
+        return start_process("tests/manage.py", command, "product", **shared | slow)
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("command", "generation", "doing"),
+    [("clip_reindex", 1, "Indexing"), ("clip_verify", 1, "Indexing"), ("clip_rebuild", 2, "Rebuilding")],
+)
+def test_what_is_done_stays_done(start, counts, command, generation, doing):
+    make(PRODUCTS, images=PRODUCTS)
+    if command == "clip_rebuild":
+        run("clip_reindex")
+    process = start(command)
+    done = IndexEntry.objects.filter(state=IndexEntry.State.INDEXED, generation=generation)
+    assert wait_until(done.exists, 60)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    line = rf"Interrupted\. {doing} product: (\d+) of {PRODUCTS}\. Run the command again to continue\."
+    said = re.fullmatch(line, output.splitlines()[-1])
+    assert said, output
+    kept = done.count()
+    assert 0 < kept < PRODUCTS
+    assert not IndexEntry.objects.exclude(claim=None).exists()
+    counts.write_text("")
+    again = start(command)
+    output, _ = again.communicate(timeout=60)
+    assert again.returncode == 0, output
+    assert done.count() == PRODUCTS
+    assert counts.read_text().count("image") == PRODUCTS - kept
+
+
+def test_before_there_is_any_progress(monkeypatch, capsys):
+    def interrupt(self, *args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(clip_status.Command, "handle", interrupt)
+    monkeypatch.setattr(clip_status.Command, "requires_migrations_checks", False)
+    with pytest.raises(SystemExit) as exit_:
+        clip_status.Command().run_from_argv(["manage.py", "clip_status", "--skip-checks"])
+    assert exit_.value.code == 130
+    assert capsys.readouterr().err == "Interrupted. Run the command again to continue.\n"
