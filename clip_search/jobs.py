@@ -21,7 +21,7 @@ from .types import Report
 
 logger = logging.getLogger(__name__)
 
-SECONDS_A_JOB = 20.0
+SECONDS_PER_JOB = 20.0
 """How long an RQ job claims entries. It must be short: RQ's SimpleWorker sends no heartbeat during a job.
 
 If more entries are due after this time, the job enqueues another one.
@@ -60,7 +60,7 @@ worker_state = WorkerState()
 
 
 def index_due(document_name: str) -> None:
-    """Index the due entries of a document for up to SECONDS_A_JOB seconds.
+    """Index the due entries of a document for up to SECONDS_PER_JOB seconds.
 
     Wake another worker if entries are still due after the first batch, and again when the time is over.
     """
@@ -107,7 +107,7 @@ class TimeBudget:
     @property
     def is_over(self) -> bool:
         """Return True if the job must claim no more entries."""
-        return worker_state.is_stopping or self.seconds >= SECONDS_A_JOB
+        return worker_state.is_stopping or self.seconds >= SECONDS_PER_JOB
 
     def next_batch(self) -> int:
         """Return how many entries to claim next, or 0 to claim no more.

@@ -34,7 +34,7 @@ WAIT_SECONDS = 5
 
 So due entries are found after 30 s at most.
 """
-SECONDS_TO_DROP = 7.5
+SECONDS_TO_INTERRUPT = 7.5
 """Seconds after a request to stop until the running RQ job is interrupted, even if it waits for Qdrant."""
 REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
 
@@ -94,7 +94,7 @@ class EmbeddingWorker(SimpleWorker):
         If Redis is lost meanwhile, no work is lost: the index entries in the database still say what is due.
         """
         close_old_connections()
-        self.share()
+        self.count_workers()
         try:
             super().execute_job(job, queue)
         except REDIS_DOWN as error:
@@ -102,7 +102,7 @@ class EmbeddingWorker(SimpleWorker):
         finally:
             close_old_connections()
 
-    def share(self) -> None:
+    def count_workers(self) -> None:
         """Count the workers that run now, so that they share the cores and the due entries.
 
         Workers on the same machine share its cores; workers of the same queue share the due entries.
@@ -125,7 +125,7 @@ class EmbeddingWorker(SimpleWorker):
             self._stop_requested = True
 
     def handle_warm_shutdown_request(self) -> None:
-        """Stop after the running RQ job, and give it SECONDS_TO_DROP seconds to end.
+        """Stop after the running RQ job, and give it SECONDS_TO_INTERRUPT seconds to end.
 
         This is called when the process gets SIGTERM or SIGINT. Unfinished entries stay pending.
         """
@@ -133,7 +133,7 @@ class EmbeddingWorker(SimpleWorker):
         jobs.worker_state.request_stop()
         if self.get_state() == WorkerStatus.BUSY and hasattr(signal, "setitimer"):
             signal.signal(signal.SIGALRM, _interrupt)  # replaces RQ's own alarm, which would come later
-            signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_DROP)
+            signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_INTERRUPT)
 
     def run_maintenance_tasks(self) -> None:
         """Run RQ's own maintenance, and look for due entries. RQ calls this every SWEEP_SECONDS."""

@@ -82,7 +82,7 @@ def schema(document: BoundDocument, dimension: int, *, mark: Mapping[str, str] |
 
 
 def is_compatible(collection: Collection, document: BoundDocument) -> bool:
-    """Return True if the document and the collection agree: one image per product, or several."""
+    """Return True if the document and the collection both have one image per product, or both several."""
     return has_multiple_images(collection, document) == document.multiple_images
 
 

@@ -18,7 +18,7 @@ from .reading import read_content, read_points, read_posted
 from .targets import get_target
 from .writing import state_of
 
-ROWS_A_PAGE = 2000
+ROWS_PER_PAGE = 2000
 """How many rows are compared at once.
 
 The embedded store is opened for each page, which takes as long as comparing 500 products.
@@ -42,7 +42,7 @@ class Page:
 
 
 def compare(
-    document: BoundDocument, *, only: Sequence[str] | None = None, size: int = ROWS_A_PAGE
+    document: BoundDocument, *, only: Sequence[str] | None = None, size: int = ROWS_PER_PAGE
 ) -> Iterator[Page]:
     """Compare every row and every posted product with its stored point, and yield the result of each page.
 
@@ -75,9 +75,9 @@ def _rows(
 
     If each row is a product, the rows of a page without entries are not read: all its products are new.
     """
-    asked = _asked(document, only)
-    for keys in pages(asked.prefetch_related(None).values_list("pk", named=True), size):
-        page = asked.filter(pk__gte=keys[0].pk, pk__lte=keys[-1].pk)
+    selected = _selected_rows(document, only)
+    for keys in pages(selected.prefetch_related(None).values_list("pk", named=True), size):
+        page = selected.filter(pk__gte=keys[0].pk, pk__lte=keys[-1].pk)
         rows: list[Any] = []
         product_ids = [str(key.pk) for key in keys]
         if not document.rows_are_products:
@@ -94,7 +94,7 @@ def _rows(
         rows.clear()
 
 
-def _asked(document: BoundDocument, only: Sequence[str] | None) -> models.QuerySet[Any]:
+def _selected_rows(document: BoundDocument, only: Sequence[str] | None) -> models.QuerySet[Any]:
     """Return the document's rows, or only those of the product ids in `only`."""
     rows = document.rows()
     if only is None:
@@ -172,7 +172,7 @@ def _compare(
 
 
 def _differs(item: Item, retry: bool) -> bool:
-    """Return True if the product must be indexed again. Of its images, only the signatures are compared.
+    """Return True if the product must be indexed again. Of its image files, only the signatures are compared.
 
     A product that failed before must be indexed again if its error seems to be gone; with `retry`, always.
     """
@@ -206,7 +206,7 @@ def _entries(document: BoundDocument, ids: Iterable[uuid.UUID]) -> dict[uuid.UUI
 
 
 def stale(
-    document: BoundDocument, *, only: Sequence[str] | None = None, size: int = ROWS_A_PAGE
+    document: BoundDocument, *, only: Sequence[str] | None = None, size: int = ROWS_PER_PAGE
 ) -> Iterator[Page]:
     """Yield pages of products in the index whose row no longer exists or no longer qualifies."""
     entries = IndexEntry.objects.of(document).filter(source=MODEL_SOURCE)
@@ -220,7 +220,7 @@ def stale(
             yield Page(changed=sorted(missing), is_stale=True)
 
 
-def orphans(document: BoundDocument, *, size: int = ROWS_A_PAGE) -> Iterator[Page]:
+def orphans(document: BoundDocument, *, size: int = ROWS_PER_PAGE) -> Iterator[Page]:
     """Yield pages of product ids that have a point but no entry.
 
     Such points exist after an older backup of the database was restored.

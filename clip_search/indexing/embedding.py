@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-REMOTE_A_CORE: Final = 4
+REMOTE_IMAGES_PER_CORE: Final = 4
 """How many images each core loads at once from a remote storage, which answers after tens of milliseconds."""
 NO_SUCH_FILE: Final = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 """Error codes which, beside FileNotFoundError, mean that a file of this name cannot exist."""
@@ -32,7 +32,7 @@ class Stopped(ClipSearchError):
     """The worker was asked to stop. Other workers will index the unfinished products."""
 
 
-def split_by_model(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
+def split_by_embedding(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
     """Return two lists: items of which a text or image may need embedding, and items that can be written now.
 
     An item whose image has a new signature is in the first list, because its image must at least be opened.
@@ -75,7 +75,7 @@ class ImageLoader:
 
     def __init__(self) -> None:
         self._local = ThreadPoolExecutor(cores(), "clip_search-local")
-        self._remote = ThreadPoolExecutor(cores() * REMOTE_A_CORE, "clip_search-remote")
+        self._remote = ThreadPoolExecutor(cores() * REMOTE_IMAGES_PER_CORE, "clip_search-remote")
 
     def load(self, item: Item, encoder: Encoder) -> None:
         """Start to load an item's images. An image whose stored vector can be reused is not opened."""

@@ -1,4 +1,4 @@
-"""Delete old tombstones. `clip_reindex` does this."""
+"""Delete old tombstones, which are the points of removed products. `clip_reindex` calls this."""
 
 from __future__ import annotations
 

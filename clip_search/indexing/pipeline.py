@@ -29,7 +29,7 @@ from ..models import IndexEntry
 from ..models.paging import ROWS_PER_STATEMENT
 from ..types import Report
 from .collections import recreate_missing
-from .embedding import ImageLoader, Stopped, embed, split_by_model
+from .embedding import ImageLoader, Stopped, embed, split_by_embedding
 from .items import Item
 from .reading import read_items, read_points
 from .targets import Target, get_target, opened
@@ -105,7 +105,7 @@ class Pipeline:
         With `only`, other entries than those with these uuids are left alone. Raises BackendUnavailable,
         SetupError, Stopped, DatabaseError.
         """
-        get_target(self.document)  # creates the first collection; if it raises, no entry has been claimed
+        get_target(self.document)  # creates the first collection; if this raises, no entry is claimed
         while True:
             with self._recreating_collections():
                 self._renew()
@@ -142,7 +142,7 @@ class Pipeline:
                     if embedded:
                         write(embedded.target, embedded.items)
                     read_points(target, items, vectors=True)
-                    to_embed, ready = split_by_model(items)
+                    to_embed, ready = split_by_embedding(items)
                     if ready:
                         write(target, ready)
                         batches.append(Batch(target, ready))
@@ -155,7 +155,7 @@ class Pipeline:
                 self._under_way.popleft()
 
     def _start(self, target: Target, items: Sequence[Item]) -> None:
-        """Start to load and embed the items in threads. Items beyond the batch size are released."""
+        """Start to load and embed the items in threads. Items beyond the batch size lose their claim."""
         self._last_needed_embedding = bool(items)
         items, surplus = items[: self._limit], items[self._limit :]
         if surplus:

@@ -50,20 +50,20 @@ def rebuild(document: BoundDocument, *, batch_size: int = BATCH, images: bool = 
     with _leased(collection) as token:
         if images:
             IndexEntry.objects.of(document).read_images_again()
-        stale = IndexEntry.objects.of(document).filter(generation__lt=collection.generation)
-        while stale.exists():
-            stale.mark_all_due()
-            before = stale.count()
+        remaining = IndexEntry.objects.of(document).filter(generation__lt=collection.generation)
+        while remaining.exists():
+            remaining.mark_all_due()
+            before = remaining.count()
             for report in index_due(document, next_batch_size=lambda: batch_size):
                 if not _renew_lease(collection, token):
                     raise RebuildRunning  # this process stalled, so another one has taken the rebuild over
                 yield report
-            if stale.count() == before and not stale.exclude(claim=None).exists():
+            if remaining.count() == before and not remaining.exclude(claim=None).exists():
                 raise RebuildIncomplete
             time.sleep(0.1)  # wait for other workers, which may have claimed the last entries
         swap(collection, token)
         # Just before the swap, a worker with the old model may have finished entries in the old collection.
-        if stale.mark_all_due():
+        if remaining.mark_all_due():
             yield from index_due(document, next_batch_size=lambda: batch_size)
 
 

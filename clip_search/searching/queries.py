@@ -37,7 +37,7 @@ class Query:
     """Points with these ids are not found."""
     exact: str = ""
     """The words, normalised. Products of which an exact field, such as the SKU, equals this come first."""
-    needs_model: bool = False
+    needs_embedding: bool = False
     """True if the CLIP model must embed the query."""
 
 
@@ -75,7 +75,7 @@ def text_query(
     return TextQuery(
         words=words,
         exact=normalise(words),
-        needs_model=bool(words),
+        needs_embedding=bool(words),
         weights=scale_weights({**document.declaration.weights, **weights}),
         conditions=conditions,
     )
@@ -108,7 +108,9 @@ def image_query(image: Any, conditions: Sequence[Condition], min_score: Any) -> 
     """
     data = image_bytes(image)
     images.check(io.BytesIO(data))
-    return ImageQuery(data=data, needs_model=True, conditions=conditions, min_score=checked_score(min_score))
+    return ImageQuery(
+        data=data, needs_embedding=True, conditions=conditions, min_score=checked_score(min_score)
+    )
 
 
 def image_bytes(image: Any) -> bytes:

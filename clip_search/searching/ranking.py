@@ -129,7 +129,7 @@ class Ranking:
         have to wait for the CLIP model.
         """
         live = self._live = self._live or get_live_collection(self.document)
-        if self.query.needs_model:
+        if self.query.needs_embedding:
             self._get_retrievers(live)
         with live.store.session(live.collection.name):
             yield live

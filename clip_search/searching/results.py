@@ -23,7 +23,7 @@ from .removal import schedule_removal
 Row = TypeVar("Row", bound=Model)
 Found = TypeVar("Found")
 
-SPARES: Final = (0, 100, DEPTH)
+SPARE_RANKS: Final = (0, 100, DEPTH)
 """How many more ranks each try reads if rows of a page no longer exist.
 
 After three tries, the page stays short.
@@ -205,7 +205,7 @@ class Results(Generic[Found]):
         """
         shown: list[Hit] = []
         wanted = max(self._end - self._start, 0)
-        for spare in SPARES:
+        for spare in SPARE_RANKS:
             end = min(self._end + spare, DEPTH)
             points = self._ranking.page(self._start, end) if spare else self._page()
             shown = self._with_rows(points)

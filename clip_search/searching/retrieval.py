@@ -103,7 +103,7 @@ def as_model_unavailable() -> Iterator[None]:
     """Raise ModelUnavailable if the CLIP model fails, for example because a GPU has no free memory."""
     try:
         yield
-    except RuntimeError as error:  # torch raises RuntimeError itself for most failures
+    except RuntimeError as error:  # the class of most errors of torch
         reason = next(iter(str(error).splitlines()), "")
         raise ModelUnavailable(
             f"The CLIP model failed: {reason}. Check CLIP_SEARCH['DEVICE'], or restart this process."

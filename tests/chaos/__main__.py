@@ -36,7 +36,7 @@ LEASE = 3.0
 CONSTANTS = {
     "clip_search.worker.SWEEP_SECONDS": 1,
     "clip_search.worker.WAIT_SECONDS": 1,
-    "clip_search.jobs.SECONDS_A_JOB": 2.0,
+    "clip_search.jobs.SECONDS_PER_JOB": 2.0,
     "clip_search.indexing.pipeline.LEASE": LEASE,
     "clip_search.indexing.writing.LONGEST_DELAY": 2.0,
     "clip_search.indexing.rebuilding.LEASE": LEASE,

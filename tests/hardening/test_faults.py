@@ -21,7 +21,7 @@ from django.db import transaction
 from clip_search import jobs
 from clip_search.indexing.pipeline import BATCHES_UNDER_WAY
 from clip_search.models import IndexEntry
-from clip_search.worker import SECONDS_TO_DROP
+from clip_search.worker import SECONDS_TO_INTERRUPT
 from tests.chaos import oracle
 from tests.chaos.shopkeepers import RolledBack
 from tests.conftest import QUICK, SHORT_LEASE, picture_bytes, wait_until
@@ -154,8 +154,8 @@ def test_half_of_the_requests_to_qdrant_go_wrong(requests, stub, start_worker):
 
 def test_a_worker_stops_in_time_although_the_store_does_not_answer(stub, start_worker):
     save(0)
-    assert SECONDS_TO_DROP < 9
-    sooner = [*QUICK, "clip_search.worker.SECONDS_TO_DROP=2"]
+    assert SECONDS_TO_INTERRUPT < 9
+    sooner = [*QUICK, "clip_search.worker.SECONDS_TO_INTERRUPT=2"]
     worker = start_worker(constants=sooner, CLIP_SEARCH_TEST_QDRANT_TIMEOUT="60")
     assert all_indexed()
     stub.share, stub.kinds = 1.0, ("timeout",)

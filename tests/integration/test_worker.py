@@ -156,9 +156,9 @@ def test_workers_share_the_cores_of_their_machine_and_the_work_of_their_queue(qu
     for worker in [*workers, SimpleWorker(["mail"], connection=queue.connection)]:
         worker.register_birth()
     for worker in workers:
-        worker.share()
+        worker.count_workers()
         sizes.append(jobs.worker_state.workers)
-        worker.share()  # the same ones are not counted again
+        worker.count_workers()  # the same ones are not counted again
     assert shares == [3, 3, 1]
     assert sizes == [3, 3, 3]
 
@@ -169,11 +169,11 @@ def test_a_worker_notices_at_its_next_job_who_has_come_and_who_is_gone(queue, mo
     monkeypatch.setattr(jobs.worker_state, "workers", 1)
     first, second = (EmbeddingWorker([queue], connection=queue.connection) for _ in range(2))
     first.register_birth()
-    first.share()
+    first.count_workers()
     second.register_birth()
-    first.share()
+    first.count_workers()
     second.register_death()
-    first.share()
+    first.count_workers()
     assert shares == [1, 2, 1]
     assert jobs.worker_state.workers == 1
 

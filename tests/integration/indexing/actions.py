@@ -12,7 +12,7 @@ from clip_search import indexing
 from clip_search.documents.registry import registry
 from clip_search.encoders import get_encoder
 from clip_search.indexing import targets
-from clip_search.indexing.embedding import ImageLoader, embed, split_by_model
+from clip_search.indexing.embedding import ImageLoader, embed, split_by_embedding
 from clip_search.indexing.reading import read_items, read_points
 from clip_search.indexing.writing import finish, write
 from clip_search.models import Collection, IndexEntry, PostedProduct
@@ -75,7 +75,7 @@ class Stalled:
         entries = IndexEntry.objects.of(DOCUMENT).claim(10, indexing.LEASE)
         self.items = read_items(self.target, entries, lambda: None)
         read_points(self.target, self.items, vectors=True)
-        waiting, _ = split_by_model(self.items)
+        waiting, _ = split_by_embedding(self.items)
         loader = ImageLoader()
         for item in waiting:
             loader.load(item, self.target.encoder)

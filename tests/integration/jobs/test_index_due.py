@@ -99,7 +99,7 @@ def slow_texts(monkeypatch):
 
 
 def test_a_job_ends_in_time_and_hands_over(queue, slow_texts, monkeypatch):
-    monkeypatch.setattr(jobs, "SECONDS_A_JOB", 0.2)
+    monkeypatch.setattr(jobs, "SECONDS_PER_JOB", 0.2)
     many(2 * indexing.BATCH + 5)
     started = time.monotonic()
     jobs.index_due("product")
@@ -114,7 +114,7 @@ def test_a_job_ends_in_time_and_hands_over(queue, slow_texts, monkeypatch):
 
 def test_what_is_saved_while_a_job_holds_it_is_announced_at_its_end(queue, slow_texts, monkeypatch):
     """Its own wake-up may have come while the job held it, and found nothing to do."""
-    monkeypatch.setattr(jobs, "SECONDS_A_JOB", 0.2)
+    monkeypatch.setattr(jobs, "SECONDS_PER_JOB", 0.2)
     many(1)
     timer = threading.Timer(0.1, lambda: (outbox.schedule(DOCUMENT, ids, wake=False), connection.close()))
     ids = list(IndexEntry.objects.values_list("product_id", flat=True))
