@@ -19,8 +19,10 @@ class ClipSearchConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks, receivers  # noqa: F401
+        from .conf import hide_password
         from .documents.registry import registry
 
+        hide_password()
         autodiscover_modules("clip_documents")
         for document in registry:
             receivers.connect(document)

@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from django.conf import settings as django_settings
 
-from .exceptions import SetupError
+from .exceptions import SetupError, without_password
 
 Value = TypeVar("Value")
 
@@ -29,14 +29,14 @@ class Setting(Generic[Value]):
         self.key = name.upper()
 
     def __get__(self, instance: object, owner: type | None = None) -> Value:
-        raw = getattr(django_settings, "CLIP_SEARCH", {})
-        if not isinstance(raw, Mapping):
+        # No variable holds a value, and no error of a conversion is a cause: error pages would show them, and
+        # a value may hold a key.
+        if not isinstance(getattr(django_settings, "CLIP_SEARCH", {}), Mapping):
             raise SetupError("CLIP_SEARCH is no dict. Run `manage.py check`.")
         try:
-            return self.convert(raw.get(self.key, self.default))
-        except (TypeError, ValueError) as error:  # str(error) is left out: it may contain an API key
-            message = f'CLIP_SEARCH["{self.key}"] has a wrong value. Run `manage.py check`.'
-            raise SetupError(message) from error
+            return self.convert(getattr(django_settings, "CLIP_SEARCH", {}).get(self.key, self.default))
+        except (TypeError, ValueError):
+            raise SetupError(f'CLIP_SEARCH["{self.key}"] has a wrong value. Run `manage.py check`.') from None
 
 
 def _optional(value: Any) -> str | None:
@@ -51,18 +51,48 @@ def _number_or_auto(value: Any) -> int | None:
     return None if value == "auto" else int(value)
 
 
+class Options(dict[str, Any]):
+    """Options of a store. Error pages show `repr()`, which hides their values."""
+
+    def __repr__(self) -> str:
+        return repr(dict.fromkeys(self, "********"))
+
+
+class Address(str):
+    """An address with a password. Error pages show `repr()`, which hides the password."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(without_password(str(self)))
+
+
+def hide_password() -> None:
+    """Have error pages, which list the settings, show addresses in CLIP_SEARCH without their passwords.
+
+    They hide an `api_key` themselves. An address stays equal to what the host wrote.
+    """
+    raw: Any = getattr(django_settings, "CLIP_SEARCH", {})
+    places: list[Any] = [raw, raw.get("QDRANT") if isinstance(raw, Mapping) else None]
+    for values in places:
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, str) and without_password(value) != value:
+                values[key] = Address(value)
+
+
 def is_port(value: Any) -> bool:
     """Return True if a value is an int that can be a port number."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**16
 
 
-def _store(value: Any) -> dict[str, Any]:
+def _store(value: Any) -> Options:
+    hide_password()
     if not value:
         raise SetupError(
             'CLIP_SEARCH["QDRANT"] is not set. Use {"url": "http://localhost:6333"} for a Qdrant server, '
             'or {"path": BASE_DIR / "qdrant"} for the embedded store.'
         )
-    return dict(value)
+    return Options(value)
 
 
 class Conf:

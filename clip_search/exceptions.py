@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from django.core.exceptions import ImproperlyConfigured
+
+USER_INFO: Final = re.compile(r"(?<=//)[^/\s]*@|^[^/\s@:]+:[^/\s]+@")
+
+
+def without_password(text: str) -> str:
+    """Return a text without the users and passwords of addresses, as of https://user:password@host."""
+    return USER_INFO.sub("********@", text)
 
 
 def in_one_line(error: object) -> str:
     """Return an error's message in one line, without control characters, for a log.
 
     Without this, a client could forge log lines: a database's error may quote what a client sent.
+
+    Addresses are without their passwords.
     """
     printable = "".join(char if char.isprintable() else " " for char in str(error))
-    return " ".join(printable.split())
+    return without_password(" ".join(printable.split()))
 
 
 class ClipSearchError(Exception):
     """Something in clip_search failed. All exceptions of this package are subclasses of this one."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or type(self).__doc__)
+        super().__init__(without_password(message or type(self).__doc__ or ""))
 
 
 class SetupError(ClipSearchError, ImproperlyConfigured):

@@ -21,6 +21,7 @@ from ..conf import DEFAULTS, conf, is_port
 from ..documents.registry import registry
 from ..encoders.model_files import REMEDY, Source
 from ..encoders.placement import PRECISIONS
+from ..exceptions import without_password
 from .messages import error, warning
 
 BOTH_LINES: Final = (
@@ -39,7 +40,6 @@ OPEN_TO_READERS: Final = {
     for name in ("AllowAny", "IsAuthenticatedOrReadOnly", "DjangoModelPermissionsOrAnonReadOnly")
 }
 """Permission classes that allow searching to clients that are not logged in."""
-PASSWORD: Final = re.compile(r"//[^/@]*:[^/@]+@")
 
 
 def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
@@ -149,9 +149,13 @@ def _qdrant() -> Iterator[CheckMessage]:
     elif not _may_be_class(str(qdrant["backend"])):
         message = f'CLIP_SEARCH["QDRANT"]["backend"] names no class: {qdrant["backend"]!r}'
         yield error("clip_search.E018", message, "Name a store's class by its dotted path.")
-    if PASSWORD.search(str(qdrant.get("url", ""))):
-        hint = 'Write it as "api_key": error pages and logs show URLs, but hide API keys.'
-        yield warning("clip_search.W007", 'CLIP_SEARCH["QDRANT"]["url"] contains a password.', hint)
+    if without_password(address := str(qdrant.get("url", ""))) != address:
+        message = 'CLIP_SEARCH["QDRANT"]["url"] contains a user or a password, which is not sent to Qdrant.'
+        hint = (
+            'Write a key of Qdrant as "api_key", and the password of a proxy as "headers": {"Authorization": '
+            '"Basic …"}.'
+        )
+        yield warning("clip_search.W007", message, hint)
 
 
 def _server(qdrant: Mapping[str, Any]) -> Iterator[CheckMessage]:
@@ -165,7 +169,7 @@ def _server(qdrant: Mapping[str, Any]) -> Iterator[CheckMessage]:
     if "url" in qdrant and not fits:
         hint = 'Write it with http:// or https:// and a port, such as "http://localhost:6333".'
         yield error("clip_search.E017", 'CLIP_SEARCH["QDRANT"]["url"] is no address.', hint)
-    elif "url" not in qdrant and (not _text(host) or "/" in str(host)):
+    elif "url" not in qdrant and (not _text(host) or set("/@") & set(str(host))):
         hint = 'Write a name such as "localhost", or write the whole address as "url".'
         yield error("clip_search.E017", 'CLIP_SEARCH["QDRANT"]["host"] is no name of a machine.', hint)
     for name in ("port", "grpc_port"):

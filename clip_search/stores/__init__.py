@@ -9,7 +9,7 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from ..conf import conf
+from ..conf import Options, conf
 from ..exceptions import SetupError
 from .base import Store
 
@@ -37,7 +37,8 @@ def get_store() -> Store:
 
 @lru_cache(maxsize=4)
 def _store(qdrant: str) -> Store:
-    options = json.loads(qdrant)
+    options = Options(json.loads(qdrant))
+    del qdrant  # error pages show variables, and this text has the key of Qdrant
     path = store_path(options)
     options.pop("backend", None)
     try:

@@ -93,6 +93,8 @@ class ServerStore(QdrantStore):
                 raise SetupError(
                     f'CLIP_SEARCH["QDRANT"]["{name}"] is no port. Write a number from 1 to 65535.'
                 )
+        if "@" in str(self._options.get("host")):  # the HTTP client's errors would show a password
+            raise SetupError('CLIP_SEARCH["QDRANT"]["host"] is no name of a machine. Run `manage.py check`.')
         # no variable holds the key, because error pages show variables
         if re.search(r"[^ -~]", str(self._options.get("api_key") or "")):
             raise SetupError(

@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..exceptions import ClipSearchError, CollectionMissing, SetupError, StoreUnavailable
+from ..exceptions import (
+    ClipSearchError,
+    CollectionMissing,
+    SetupError,
+    StoreUnavailable,
+    without_password,
+)
 from .qdrant import refused
 
 GRPC_STATUS = {"INVALID_ARGUMENT": 400, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "NOT_FOUND": 404}
@@ -23,7 +29,7 @@ def client_errors() -> tuple[type[Exception], ...]:
 
 
 def without_frames(error: BaseException) -> BaseException:
-    """Remove the tracebacks of an error and of its causes, and return the error.
+    """Remove the tracebacks of an error and its causes, and the passwords of addresses. Return the error.
 
     Django's error pages show the variables of every frame in a traceback, and the client's frames contain the
     API key.
@@ -31,6 +37,7 @@ def without_frames(error: BaseException) -> BaseException:
     found: BaseException | None = error
     while found is not None:
         found.__traceback__ = None
+        found.args = tuple(without_password(arg) if isinstance(arg, str) else arg for arg in found.args)
         found = found.__cause__ or found.__context__
     return error
 

@@ -295,9 +295,15 @@ def test_w002_open_writes(said, classes):
 
 
 def test_w007_password_in_an_address(said, settings):
-    assert said(QDRANT={"url": "https://shop:secret@qdrant.example:6333"}) == ["W007"]
+    for address in ("shop:secret@qdrant.example:6333", "secret@qdrant.example", ":secret@h"):
+        assert said(QDRANT={"url": f"https://{address}"}) == ["W007"], address
+    assert said(QDRANT={"host": "shop:secret@qdrant.example"}) == ["E017"]
     assert not any("secret" in str(message) for message in checks.check_settings())
-    for fine in ("https://qdrant.example:6333/a@b:c", "http://localhost:6333", "https://shop@qdrant.example"):
+    for fine in (
+        "https://qdrant.example:6333/a@b:c",
+        "http://localhost:6333",
+        "https://qdrant.example/?a=b@c",
+    ):
         assert said(QDRANT={"url": fine}) == []
 
 
