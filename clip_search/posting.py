@@ -95,7 +95,7 @@ def post_product(
 def index_posted(document: BoundDocument, product_id: str) -> IndexEntry:
     """Index a posted product in this process, and return its entry with the result.
 
-    Raises Postponed if the product cannot be indexed now, but will be indexed later.
+    Raises Postponed if the product cannot be indexed now, but will be indexed later. Its cause is the error.
     """
     try:
         entry = index_now(document, product_id)
@@ -108,8 +108,7 @@ def index_posted(document: BoundDocument, product_id: str) -> IndexEntry:
             product_id,
             in_one_line(error),
         )
-        reason = "The CLIP model failed." if isinstance(error, RuntimeError) else type(error).__doc__ or ""
-        raise Postponed(_saved(product_id, reason)) from error
+        raise Postponed(_saved(product_id)) from error
     if entry.state == IndexEntry.State.PENDING:
         raise Postponed(_saved(product_id, "A worker is already indexing it."))
     return entry

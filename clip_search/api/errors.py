@@ -10,7 +10,6 @@ from django.db import InterfaceError, OperationalError
 from django.http import UnreadablePostError
 from rest_framework.exceptions import APIException, ParseError, ValidationError
 
-from .. import posting
 from ..exceptions import BackendUnavailable, BadImage, Postponed, SearchUnavailable, SetupError, in_one_line
 from ..models.tables import missing_table
 from .serializers import MAX_MESSAGE
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER: Final = 10
+MAX_REASON: Final = 1000
+"""Characters of what a 503 says to staff."""
 
 
 class Unavailable(APIException):
@@ -49,22 +50,30 @@ class Conflict(APIException):
     default_code = "conflict"
 
 
-def as_http(error: Exception) -> Exception:
-    """Return the DRF exception that answers this error. Other errors are returned unchanged (status 500)."""
+def as_http(error: Exception, *, for_staff: bool = False) -> Exception:
+    """Return the DRF exception that answers this error. Other errors are returned unchanged (status 500).
+
+    A 503 says to staff what is wrong; others need not know how the shop is built.
+    """
     if isinstance(error, SuspiciousOperation | BadRequest):
         return ParseError(str(error) or "The request is malformed.")
     if isinstance(error, UnreadablePostError):
         return ParseError("The request is incomplete. Send it again.")
-    if isinstance(error, posting.NoDocument | Postponed):
-        return Unavailable(str(error))
+    if isinstance(error, Postponed):
+        return _unavailable(str(error), error.__cause__ or "", for_staff)
     is_missing = missing_table(error)
     if isinstance(error, OperationalError | InterfaceError | OSError) or is_missing:
         # the database is down, full or locked for too long, or a file cannot be saved
         logger.error("Cannot answer error=%s", is_missing or in_one_line(error))
-        return Unavailable("The request failed. Send it again later; sending it twice does no harm.")
+        sentence = "The request failed. Send it again later; sending it twice does no harm."
+        return _unavailable(sentence, is_missing or error, for_staff)
     if isinstance(error, SearchUnavailable | BackendUnavailable | SetupError):
         logger.warning("Cannot answer error=%s", in_one_line(error))
-        return Unavailable("The service is unavailable now. Try again later.")
+        return _unavailable("The service is unavailable now. Try again later.", error, for_staff)
     if isinstance(error, BadImage):  # only decoding finds damage after the header
         return ValidationError({"image_file": [str(error)[:MAX_MESSAGE]]})
     return error
+
+
+def _unavailable(sentence: str, reason: object, for_staff: bool) -> Unavailable:
+    return Unavailable(f"{sentence} {in_one_line(reason)[:MAX_REASON]}".strip() if for_staff else sentence)

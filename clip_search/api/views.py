@@ -64,6 +64,9 @@ class ApiView(APIView):
     parser_classes: Sequence[type[BaseParser]] = (MultiPartParser, FormParser, JSONParser)
     throttle_classes: Sequence[type[ApiThrottle]] = (WriteThrottle,)
 
+    is_for_staff = False
+    """Whether a member of staff has sent the request. It is False until that is known."""
+
     def get_permissions(self) -> Sequence[BasePermission]:
         return permissions.instances(conf.api_permission_classes)
 
@@ -78,13 +81,17 @@ class ApiView(APIView):
         self.check_body_size(request)
         super().initial(request, *args, **kwargs)
 
+    def perform_authentication(self, request: Request) -> None:
+        super().perform_authentication(request)
+        self.is_for_staff = bool(getattr(request.user, "is_staff", False))
+
     def check_body_size(self, request: Request) -> None:
         """Raise ParseError if the request body is too large, before any of it is read."""
         if content_length(request) > MAX_TEXT_BODY:
             raise ParseError(f"The request is larger than {MAX_TEXT_BODY} bytes. Send less.")
 
     def handle_exception(self, exc: Exception) -> Response:
-        return super().handle_exception(as_http(exc))
+        return super().handle_exception(as_http(exc, for_staff=self.is_for_staff))
 
 
 def check_coding(request: Request) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.db import OperationalError
 from django.test import Client
+from rest_framework.test import force_authenticate
 
 from clip_search import posting
 from clip_search.api import views
 from clip_search.documents.registry import registry
-from clip_search.exceptions import SearchUnavailable
+from clip_search.exceptions import SearchUnavailable, SetupError, StoreUnavailable
 
 from .actions import FIELDS, SEARCH, SYNC, broken
 
@@ -66,10 +69,12 @@ def test_last_page_ends_where_results_end(client):
 
 def test_search_503_when_it_cannot_answer(client, monkeypatch):
     monkeypatch.setattr(views, "search", broken(SearchUnavailable("at secret:6333")))
-    answer = client.get(SEARCH, {"q": "mug"})
+    answer = Client().get(SEARCH, {"q": "mug"})
     assert answer.status_code == 503
     assert answer["Retry-After"]
-    assert "secret" not in answer.content.decode()
+    assert answer.json() == {"detail": "The service is unavailable now. Try again later."}
+    answer = client.get(SEARCH, {"q": "mug"})
+    assert answer.json() == {"detail": "The service is unavailable now. Try again later. at secret:6333"}
 
 
 def test_search_503_before_anything_is_indexed(client):
@@ -82,6 +87,62 @@ def test_503_names_the_setting_when_the_document_is_not_said(client, clip_search
     for answer in (client.get(SEARCH, {"q": "mug"}), client.post(SYNC, FIELDS)):
         assert answer.status_code == 503
         assert "API_DOCUMENT" in answer.json()["detail"]
+    assert Client().get(SEARCH, {"q": "mug"}).json()["detail"].endswith("Try again later.")
+
+
+def shoppers_client() -> Client:
+    shopper = Client()
+    shopper.force_login(get_user_model().objects.create(username="shopper"))
+    return shopper
+
+
+class NoStaff:
+    """A user of a host whose own model has no `is_staff`."""
+
+    is_authenticated = True
+    pk = 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SearchUnavailable("Qdrant at 10.1.2.3 is down."),
+        StoreUnavailable("Qdrant at 10.1.2.3 is down."),
+        SetupError("Qdrant at 10.1.2.3 is down."),
+        OperationalError("Qdrant at 10.1.2.3\nis down."),
+        OSError("Qdrant at 10.1.2.3 is down."),
+    ],
+)
+def test_503_says_to_staff_what_is_wrong_and_to_nobody_else(client, monkeypatch, error):
+    monkeypatch.setattr(views, "search", broken(error))
+    answer = client.get(SEARCH, {"q": "mug"})
+    assert answer.status_code == 503
+    assert answer.json()["detail"].endswith("Qdrant at 10.1.2.3 is down.")
+    gone = get_user_model().objects.create(username="gone", is_staff=True, is_active=False)
+    former = Client()
+    former.force_login(gone)
+    for other in (Client(), shoppers_client(), former):
+        answer = other.get(SEARCH, {"q": "mug"})
+        assert answer.status_code == 503
+        assert "10.1.2.3" not in answer.content.decode()
+
+
+def test_503_of_a_user_without_staff(rf, monkeypatch):
+    monkeypatch.setattr(views, "search", broken(SearchUnavailable("Qdrant at 10.1.2.3 is down.")))
+    request = rf.get(SEARCH, {"q": "mug"})
+    force_authenticate(request, user=NoStaff())
+    answer = views.Search.as_view()(request).render()
+    assert answer.status_code == 503
+    assert b"10.1.2.3" not in answer.content
+
+
+@pytest.mark.parametrize("name", ["SessionAuthentication.authenticate", "BasicAuthentication.authenticate"])
+def test_503_when_who_asks_is_not_known(client, monkeypatch, name):
+    error = broken(OperationalError("Database at 10.1.2.3 is down."))
+    monkeypatch.setattr(f"rest_framework.authentication.{name}", error)
+    answer = client.get(SEARCH, {"q": "mug"})
+    assert answer.status_code == 503
+    assert "10.1.2.3" not in answer.content.decode()
 
 
 def test_the_only_document_needs_no_setting(client, clip_search, monkeypatch, document):
