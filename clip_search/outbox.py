@@ -84,7 +84,7 @@ class CommitBatch:
                     queue.wake(document)
                 elif document:
                     index_here(document, product_ids)
-            except SetupError as error:  # for example, CLIP_SEARCH is no dict
+            except SetupError as error:  # raised, for example, if CLIP_SEARCH is no dict
                 logger.error("Cannot index document=%s error=%s", name, in_one_line(error))
 
 

@@ -99,9 +99,10 @@ def index_posted(document: BoundDocument, product_id: str) -> IndexEntry:
     """
     try:
         entry = index_now(document, product_id)
-    except (NotImplementedError, RecursionError):
+    except (NotImplementedError, RecursionError):  # these RuntimeErrors are bugs in code
         raise
-    except (BackendUnavailable, SetupError, DatabaseError, RuntimeError) as error:  # RuntimeError: by torch
+    except (BackendUnavailable, SetupError, DatabaseError, RuntimeError) as error:
+        # RuntimeError is the class of most errors of torch.
         logger.warning(
             "Cannot index now document=%s product_id=%r error=%s",
             document.name,

@@ -40,7 +40,7 @@ class ImageSource:
 
     name: str
     signature: str
-    """A string that differs when the file has changed, made of its name, size and modification time, say."""
+    """A string that changes with the file, usually made of its name, size and modification time."""
     open: Callable[[], IO[bytes]] = field(compare=False)
     local: bool = field(default=False, compare=False)
     """True if the file is on a local disk. Other files are slow to read, so more are read at once."""
@@ -57,6 +57,7 @@ class Content:
     invalid: Mapping[str, str] = field(default_factory=dict)
     """Error messages by filter, for values that do not fit. The payload does not contain these values."""
     exact: tuple[str, ...] = ()
+    """The values of the exact fields, such as the SKU, in the form in which they are compared."""
     without_row: bool = False
     """True if the product was posted, and the shop has no row with its product id."""
 
@@ -148,12 +149,16 @@ class Report:
     """
 
     embedded: int = 0
+    """Products of which the text or an image was embedded."""
     payload_only: int = 0
+    """Products of which nothing had to be embedded, because only other values are new, such as the price."""
     unchanged: int = 0
     removed: int = 0
     failed: int = 0
+    """Products that cannot be indexed as they are."""
     without_image: int = 0
     postponed: int = 0
+    """Products that will be indexed later, because a storage did not answer."""
 
     @classmethod
     def total(cls, reports: Iterable[Report]) -> Report:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SORTED: Final = json.JSONEncoder(sort_keys=True, default=str)
+"""Sorts the keys, so that equal payloads have equal hashes."""
 all_but_revision: Final = attrgetter(*(field.name for field in fields(Stamp) if field.name != "revision"))
 
 

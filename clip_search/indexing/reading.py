@@ -37,7 +37,9 @@ def whole_number(digits: str) -> int:
 
 
 STRICT: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
+"""Raises ValueError for NaN and Infinity, which JSON does not have."""
 WHOLE: Final = json.JSONDecoder(parse_int=whole_number)
+"""Raises OverflowError for integers that a store cannot hold."""
 
 
 def read_items(target: Target, entries: Sequence[IndexEntry], renew: Callable[[], None]) -> list[Item]:

@@ -24,6 +24,7 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     "lte": "lte",
     "isnull": "isnull",
 }
+"""The store's operator for each lookup."""
 LOOKUPS: Final[Mapping[str, Sequence[str]]] = {
     "keyword": ("exact", "in", "isnull"),
     "number": ("exact", "in", "isnull", "gt", "gte", "lt", "lte"),
