@@ -1,4 +1,8 @@
-"""Schedule products for indexing, and wake a worker when the transaction commits."""
+"""Schedule products for indexing, and wake a worker when the transaction commits.
+
+This is a transactional outbox: the note that a product must be indexed is saved in the transaction that
+changes the product, so both are committed or neither is.
+"""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def index_posted(document: BoundDocument, product_id: str) -> IndexEntry:
     """
     try:
         entry = index_now(document, product_id)
-    except (NotImplementedError, RecursionError):  # these RuntimeErrors are bugs in code
+    except (NotImplementedError, RecursionError):  # RuntimeErrors, but bugs in code
         raise
     except (BackendUnavailable, SetupError, DatabaseError, RuntimeError) as error:
         # RuntimeError is the class of most errors of torch.

@@ -33,9 +33,9 @@ _paused_until: dict[str, float] = {}
 
 
 def wake(document: BoundDocument) -> bool:
-    """Enqueue an RQ job that wakes a worker for this document. Return False if Redis does not answer.
+    """Enqueue an RQ job that wakes a worker for this document. Return False if that fails.
 
-    Nothing is lost then: idle workers look for due entries every 30 s.
+    If Redis does not answer, nothing is lost: idle workers look for due entries every 30 s.
     """
     from redis.exceptions import RedisError
 

@@ -1,4 +1,8 @@
-"""Turn claimed entries into points of the store. `index_due()` is the way in for jobs and commands."""
+"""Index products: turn entries into points of the store. RQ jobs and commands call `index_due()`.
+
+An entry (`IndexEntry`) says that a product must be indexed. A worker claims it, so that no other worker
+indexes the same product meanwhile. A point is the product in the store: its vectors and payload.
+"""
 
 from __future__ import annotations
 

@@ -48,7 +48,8 @@ def compare(
 
     Nothing is written, no image is opened, and the CLIP model is not loaded. With `only`, just these product
     ids are compared, and products that failed before count as changed, because their cause may be gone: an
-    image may have been repaired in the storage, for example. Raises StoreUnavailable, ModelChanged.
+    image may have been repaired in the storage, for example. Raises StoreUnavailable, ModelChanged,
+    ForeignCollection.
     """
     retry = only is not None
     for entries, rows, unknown in _rows(document, only, size):

@@ -182,7 +182,7 @@ class Pipeline:
         return batch
 
     def _renew(self, entries: Sequence[IndexEntry] = ()) -> None:
-        """Renew the claims on `entries` and on all entries under way.
+        """Renew the claims on `entries` and on the entries of all batches under way.
 
         Does nothing until a third of the lease has passed since the last renewal.
         """

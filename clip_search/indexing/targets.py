@@ -51,7 +51,7 @@ def get_target(document: BoundDocument) -> Target:
     writable = [c for c in own if c.fingerprint == encoder.fingerprint]
     if not writable:
         raise ModelChanged(
-            f"The collection of {document.name!r} was built by another model than CLIP_SEARCH['MODEL'] = "
+            f"The collection of {document.name!r} was built by another CLIP model than CLIP_SEARCH['MODEL'], "
             f"{conf.model!r}. Run `manage.py clip_rebuild {document.name}`, or restore the setting."
         )
     return Target(

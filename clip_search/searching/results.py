@@ -83,8 +83,8 @@ class Results(Generic[Found]):
         stop = self._stop if key.stop is None else self._start + key.stop
         if self._stop is not None and stop is not None:
             stop = min(stop, self._stop)
-        # A slice that begins before DEPTH may end behind it, as the last page of a paginator can; it is cut
-        # at DEPTH. A slice that begins at DEPTH is empty: DRF asks for one if the offset equals the count.
+        # A slice that begins before DEPTH and ends beyond it is cut at DEPTH: the last page of a paginator may
+        # be one. A slice that begins at DEPTH is empty: DRF asks for it if the offset equals the count.
         deep = start >= DEPTH if stop is None else stop > start > DEPTH
         if deep or (stop is not None and stop - start > DEPTH):
             wanted = f"[{start}:{'' if stop is None else stop}]"
@@ -118,6 +118,7 @@ class Results(Generic[Found]):
         return self._narrowed(parse_exclusion(self.document, lookups))
 
     def _narrowed(self, conditions: list[Condition]) -> Self:
+        """Return new results that meet these conditions too."""
         if self._start or self._stop is not None:
             raise TypeError("Cannot filter results once a slice has been taken.")
         query = self._ranking.query
