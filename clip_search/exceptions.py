@@ -19,7 +19,6 @@ def in_one_line(error: object) -> str:
     """Return an error's message in one line, without control characters, for a log.
 
     Without this, a client could forge log lines: a database's error may quote what a client sent.
-
     Addresses are without their passwords.
     """
     printable = "".join(char if char.isprintable() else " " for char in str(error))

@@ -88,7 +88,10 @@ class ApiView(APIView):
     def check_body_size(self, request: Request) -> None:
         """Raise ParseError if the request body is too large, before any of it is read."""
         if content_length(request) > MAX_TEXT_BODY:
-            raise ParseError(f"The request is larger than {MAX_TEXT_BODY} bytes. Send less.")
+            raise ParseError(
+                f"The request is larger than {MAX_TEXT_BODY} bytes. Send less. An image goes to "
+                "index-product-with-image or search, as multipart/form-data."
+            )
 
     def handle_exception(self, exc: Exception) -> Response:
         return super().handle_exception(as_http(exc, for_staff=self.is_for_staff))

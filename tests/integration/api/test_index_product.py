@@ -156,6 +156,12 @@ def test_sync_names_the_endpoint_that_takes_a_file(client, name):
     assert not PostedProduct.objects.exists()
 
 
+def test_sync_names_that_endpoint_for_a_large_image_too(client):
+    answer = client.post(SYNC, FIELDS | {"image_file": image_file(bytes(3_000_000))})
+    assert answer.status_code == 400
+    assert "index-product-with-image" in answer.json()["detail"]
+
+
 def test_sync_refuses_an_image_in_json_too(client):
     body = json.dumps(FIELDS | {"image_file": "data:image/png;base64,AAAA"})
     answer = client.post(SYNC, body, content_type="application/json")
