@@ -134,8 +134,8 @@ class Pipeline:
         batches = [embedded] if embedded else []
         try:
             with released_on_error(self.document, [*entries, *(embedded.entries if embedded else ())]):
-                # Only after the claim: then a collection that was created before the claim is in the target,
-                # and these entries are written to it too.
+                # The target is read after the claim. So it has every collection that was created before the
+                # claim, and these entries are written to all of them.
                 target = get_target(self.document)
                 items = read_items(target, entries, partial(self._renew, entries))
                 with opened(target, *(batch.target for batch in batches)):

@@ -83,8 +83,8 @@ class Results(Generic[Found]):
         stop = self._stop if key.stop is None else self._start + key.stop
         if self._stop is not None and stop is not None:
             stop = min(stop, self._stop)
-        # A slice that begins before DEPTH and ends beyond it is cut at DEPTH: the last page of a paginator may
-        # be one. A slice that begins at DEPTH is empty: DRF asks for it if the offset equals the count.
+        # A slice that ends beyond DEPTH, as the last page of a paginator may, is cut there. A slice that
+        # begins at DEPTH is empty: DRF asks for it if the offset equals the count.
         deep = start >= DEPTH if stop is None else stop > start > DEPTH
         if deep or (stop is not None and stop - start > DEPTH):
             wanted = f"[{start}:{'' if stop is None else stop}]"
