@@ -116,7 +116,7 @@ class Budget:
 
         An image with more pixels than the budget waits until nothing is reserved.
         """
-        share = min(math.ceil(pixels), self.pixels)  # an integer, because sums of floats drift
+        share = min(math.ceil(pixels), self.pixels)  # an integer, because sums of floats are inexact
         with self._turn, self._changed:
             self._changed.wait_for(lambda: self._left >= share)
             self._left -= share

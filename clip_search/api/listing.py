@@ -14,12 +14,12 @@ from .views import ApiView, SearchView
 
 ENDPOINTS: Final = (
     ("POST", "index-product", "Index a product, and respond when it is searchable."),
-    ("POST", "index-product-with-image", "Save a product with its image, and queue it for a worker."),
+    ("POST", "index-product-with-image", "Save a product with its image, and queue its indexing."),
     ("GET", "index-jobs/{job_id}", "Return the state of a requested indexing."),
     ("DELETE", "products/{product_id}", "Delete a posted product."),
     ("GET", "products/{product_id}/similar", "Find products that are similar to this one."),
-    ("GET", "search", "Find products by words."),
-    ("POST", "search", "Find products by an image."),
+    ("GET", "search", "Search products by words."),
+    ("POST", "search", "Search products by an image."),
 )
 """The HTTP method, the URL and a description of each endpoint."""
 

@@ -32,12 +32,12 @@ def mistake(value: Any) -> str:
     """Return an error message if the metadata cannot be saved, or ""."""
     for depth, item in _walk(value):
         if depth > MAX_DEPTH:
-            return f"It is nested deeper than {MAX_DEPTH} levels. Send a flatter object."
+            return f"The JSON is nested deeper than {MAX_DEPTH} levels. Send a flatter object."
         if fault := _mistake_of_item(item):
             return fault
     size = len(json.dumps(value, ensure_ascii=False).encode())
     if size > MAX_BYTES:
-        return f"It has {size} bytes, {MAX_BYTES} are allowed. Send less."
+        return f"The JSON has {size} bytes, but only {MAX_BYTES} are allowed. Send less."
     return ""
 
 
@@ -77,7 +77,7 @@ def _mistake_of_item(item: Any) -> str:
 def text_mistake(text: str) -> str:
     """Return an error message if some databases cannot save this text, or ""."""
     if "\0" in text:
-        return "It holds a NUL character. Remove it."
+        return "The text contains a NUL character. Remove it."
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-        return "It holds half of a surrogate pair. Send whole characters."
+        return "The text contains half of a surrogate pair. Send whole characters."
     return ""

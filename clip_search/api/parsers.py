@@ -24,7 +24,7 @@ class JSONParser(parsers.JSONParser):
         try:
             return super().parse(stream, media_type, parser_context)
         except RecursionError as error:
-            raise ParseError("JSON parse error - the document is nested too deep.") from error
+            raise ParseError("The JSON is nested too deep. Send a flatter object.") from error
 
 
 class FormParser(parsers.FormParser):

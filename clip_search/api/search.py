@@ -50,20 +50,22 @@ def value_of(document: BoundDocument, name: str, values: list[Any]) -> Any:
     if lookup == "in":
         values = values[0].split(",") if len(values) == 1 else values
     elif len(values) > 1:
-        raise UnknownFilter(f"It is given {len(values)} times. To send several values, use the lookup 'in'.")
+        raise UnknownFilter(
+            f"The filter is given {len(values)} times. To send several values, use the lookup 'in'."
+        )
     for value in values:
         check_value(value)
     if len(values) > MAX_VALUES:
-        raise UnknownFilter(f"It has more than {MAX_VALUES} values. Send fewer.")
+        raise UnknownFilter(f"The filter has more than {MAX_VALUES} values. Send fewer.")
     return values if lookup == "in" else values[0]
 
 
 def check_value(value: str) -> None:
     """Raise UnknownFilter if a filter value is empty, too long or not UTF-8."""
     if not value:
-        raise UnknownFilter("It is empty. Leave it out, or send a value.")
+        raise UnknownFilter("The value is empty. Leave the filter out, or send a value.")
     if len(value) > MAX_VALUE:
-        raise UnknownFilter(f"It is longer than {MAX_VALUE} characters.")
+        raise UnknownFilter(f"The value is longer than {MAX_VALUE} characters.")
     if "\N{REPLACEMENT CHARACTER}" in value:
         raise UnknownFilter("This is not valid UTF-8. Percent-encode the UTF-8 bytes.")
 

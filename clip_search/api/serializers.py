@@ -42,10 +42,10 @@ class MetadataField(AnyField):
         if isinstance(data, str):
             self._refuse(metadata.text_mistake(data))
             if len(data.encode()) > metadata.MAX_BYTES:
-                self._refuse(f"It is longer than {metadata.MAX_BYTES} bytes. Send less.")
+                self._refuse(f"The text is longer than {metadata.MAX_BYTES} bytes. Send less.")
             data = metadata.parse(data.strip())
         elif not isinstance(data, dict | list | int | float):
-            self._refuse("It is neither text nor JSON.")
+            self._refuse("The value is neither text nor JSON.")
         self._refuse(metadata.mistake(data))
         return None if data == "" else data
 
@@ -155,13 +155,15 @@ class PageSerializer(Base):
         known = keyword_fields(self.context["document"])
         if unknown := sorted(set(value) - set(known)):
             there = ", ".join(known) or "none"
-            raise serializers.ValidationError(f"{unknown[0]!r:.99} is no keyword filter. There are: {there}.")
+            raise serializers.ValidationError(
+                f"{unknown[0]!r:.99} is not a keyword filter. There are: {there}."
+            )
         return value
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if (attrs["page"] - 1) * attrs["page_size"] >= DEPTH:
             raise serializers.ValidationError(
-                {"page": [f"Results end at {DEPTH}. Ask for an earlier page, or filter."]}
+                {"page": [f"A search has at most {DEPTH} results. Request an earlier page, or use filters."]}
             )
         return attrs
 
@@ -192,7 +194,7 @@ def readable(value: str) -> str:
     try:
         return clean(value)
     except SuspiciousOperation as error:
-        raise serializers.ValidationError("Its HTML has too many unclosed tags. Send text.") from error
+        raise serializers.ValidationError("The HTML has too many unclosed tags. Send plain text.") from error
 
 
 def too_large() -> dict[str, list[str]]:

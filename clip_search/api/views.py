@@ -188,7 +188,7 @@ class IndexProductWithImage(ImageView, IndexProduct):
         errors=(411, 415),
     )
     def post(self, request: Request) -> Response:
-        """Save a product with its image, and queue it for a worker."""
+        """Save a product with its image, and queue its indexing for a worker."""
         document = posting.api_document()
         data = self.validated(request, document)
         image = data.pop("image_file")
@@ -277,7 +277,7 @@ class Search(SearchView, ImageView):
 
     @operation("search", parameters=[SearchSerializer], responses={200: responses.ResultsSerializer})
     def get(self, request: Request) -> Response:
-        """Find products by words."""
+        """Search products by words."""
         document = posting.api_document()
         asked = self.asked(SearchSerializer, request.query_params, document)
         return Response(page_of(search(document, asked["q"], filters=asked["filters"]), asked))
@@ -290,7 +290,7 @@ class Search(SearchView, ImageView):
         errors=(411, 415),
     )
     def post(self, request: Request) -> Response:
-        """Find products by an image. The other parameters may be in the URL or in the form."""
+        """Search products by an image. The other parameters may be in the URL or in the form."""
         document = posting.api_document()
         params = request.query_params.copy()
         params.update(request.data)

@@ -168,10 +168,10 @@ def _server(qdrant: Mapping[str, Any]) -> Iterator[CheckMessage]:
         fits = False
     if "url" in qdrant and not fits:
         hint = 'Write it with http:// or https:// and a port, such as "http://localhost:6333".'
-        yield error("clip_search.E017", 'CLIP_SEARCH["QDRANT"]["url"] is no address.', hint)
+        yield error("clip_search.E017", 'CLIP_SEARCH["QDRANT"]["url"] is not a valid URL.', hint)
     elif "url" not in qdrant and (not _text(host) or set("/@") & set(str(host))):
         hint = 'Write a name such as "localhost", or write the whole address as "url".'
-        yield error("clip_search.E017", 'CLIP_SEARCH["QDRANT"]["host"] is no name of a machine.', hint)
+        yield error("clip_search.E017", 'CLIP_SEARCH["QDRANT"]["host"] is not a host name.', hint)
     for name in ("port", "grpc_port"):
         if not (qdrant.get(name) is None or is_port(qdrant[name])):
             message = f'CLIP_SEARCH["QDRANT"]["{name}"] is no port: {qdrant[name]!r:.30}'
@@ -187,7 +187,7 @@ def _server(qdrant: Mapping[str, Any]) -> Iterator[CheckMessage]:
 
 def _embedded() -> Iterator[CheckMessage]:
     if find_spec("qdrant_edge") is None:
-        message = 'CLIP_SEARCH["QDRANT"] names a folder, and qdrant-edge-py is not installed.'
+        message = 'CLIP_SEARCH["QDRANT"] names a folder, but qdrant-edge-py is not installed.'
         yield error(
             "clip_search.E006",
             message,
@@ -195,10 +195,10 @@ def _embedded() -> Iterator[CheckMessage]:
         )
     path = usable("QDRANT")["path"]
     if not _path(path):
-        yield error("clip_search.E005", 'CLIP_SEARCH["QDRANT"]["path"] is no path.', BOTH_LINES)
+        yield error("clip_search.E005", 'CLIP_SEARCH["QDRANT"]["path"] is not a path.', BOTH_LINES)
     elif not Path(path).is_absolute():
         message = 'CLIP_SEARCH["QDRANT"]["path"] is relative.'
-        hint = 'Write BASE_DIR / "qdrant": a process that is started elsewhere has an empty store of its own.'
+        hint = 'Write BASE_DIR / "qdrant". Otherwise a process started elsewhere uses another, empty store.'
         yield warning("clip_search.W008", message, hint)
     if not settings.DEBUG:
         message = "The embedded Qdrant store is used with DEBUG = False."
@@ -237,10 +237,10 @@ def _is_folder_name(value: Any) -> bool:
 def _hardware() -> Iterator[CheckMessage]:
     if not DEVICE.fullmatch(device := usable("DEVICE")):
         hint = 'Write "auto", "cpu", "cuda", "cuda:1" or "mps".'
-        yield error("clip_search.E008", f'CLIP_SEARCH["DEVICE"] is no device: {device!r}', hint)
+        yield error("clip_search.E008", f'CLIP_SEARCH["DEVICE"] is not a known device: {device!r}', hint)
     known = ("auto", *PRECISIONS)
     if (precision := usable("PRECISION")) not in known:
-        message = f'CLIP_SEARCH["PRECISION"] is no precision: {precision!r}'
+        message = f'CLIP_SEARCH["PRECISION"] is not a known precision: {precision!r}'
         yield error("clip_search.E008", message, f"Write one of {', '.join(known)}.")
 
 
@@ -318,7 +318,7 @@ def _api_rules() -> Iterator[CheckMessage]:
         rate = usable(key)
         if rate is not None and not RATE.fullmatch(rate):
             hint = 'Write a number and s, min, hour or day, such as "60/min", or None for no limit.'
-            yield error("clip_search.E013", f'CLIP_SEARCH["{key}"] is no rate: {rate!r}', hint)
+            yield error("clip_search.E013", f'CLIP_SEARCH["{key}"] is not a valid rate: {rate!r}', hint)
     yield from _proxies()
 
 

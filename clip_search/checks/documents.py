@@ -142,7 +142,7 @@ def _weights(document: BoundDocument) -> Iterator[CheckMessage]:
 def _query_prompt(document: BoundDocument) -> Iterator[CheckMessage]:
     prompt: Any = document.declaration.query_prompt
     if not isinstance(prompt, str) or "{query}" not in prompt:
-        hint = 'Say where the words go, as in "a photo of {query}"; "{query}" is no prompt at all.'
+        hint = 'Write {query} where the words go, as in "a photo of {query}". For no prompt, write "{query}".'
         yield error(
             "clip_search.E113", f"{label_of(document, 'query_prompt')} has no {{query}}.", hint, document
         )
@@ -218,7 +218,9 @@ def _paths(document: BoundDocument) -> Iterator[CheckMessage]:
         else None
     )
     if end and not isinstance(end, models.FileField) and "get_images" not in document.overridden:
-        message = f"{label_of(document, 'image_field')}: {document.declaration.image_field!r} is no file."
+        message = (
+            f"{label_of(document, 'image_field')}: {document.declaration.image_field!r} is not a file field."
+        )
         hint = 'Name the ImageField itself, across relations as in "images.original".'
         yield warning("clip_search.W102", message, hint, document)
 

@@ -28,7 +28,7 @@ def check_queue(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     found = list(_installed())
     if name not in queues:
         message = f'CLIP_SEARCH["QUEUE"] names a queue that is not in RQ_QUEUES: {name!r}'
-        hint = f"Add it, or set it to None to index in the process that saves. There are: {_names(queues)}."
+        hint = f"Add this queue, or set QUEUE to None to index without workers. There are: {_names(queues)}."
         return [*found, error("clip_search.E014", message, hint)]
     return [*found, *_serializer(name, queues[name]), *_worker(), *_databases()]
 
@@ -39,7 +39,7 @@ def _names(queues: Mapping[str, Any]) -> str:
 
 def _installed() -> Iterator[CheckMessage]:
     if not apps.is_installed("django_rq"):
-        message = 'CLIP_SEARCH["QUEUE"] is set, and django_rq is not in INSTALLED_APPS.'
+        message = 'CLIP_SEARCH["QUEUE"] is set, but django_rq is not in INSTALLED_APPS.'
         yield error(
             "clip_search.E015",
             message,
@@ -77,7 +77,7 @@ def _databases() -> Iterator[CheckMessage]:
     for alias in sorted({document.using for document in registry} or {"default"}):
         database = databases.get(alias, {})
         if str(database.get("ENGINE")).endswith("sqlite3") and not _takes_several_writers(database):
-            message = f"Database {alias!r} is SQLite without WAL and IMMEDIATE, and workers write too."
+            message = f"Database {alias!r} is SQLite without WAL and IMMEDIATE, but workers write to it too."
             hint = (
                 f'Write DATABASES["{alias}"]["OPTIONS"] = {{"transaction_mode": "IMMEDIATE", "timeout": 20, '
                 '"init_command": "PRAGMA journal_mode=WAL;"}. Without them, saves fail: "database is locked".'

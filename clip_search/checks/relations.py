@@ -24,7 +24,7 @@ def check_related(document: BoundDocument) -> Iterator[CheckMessage]:
             yield error(
                 "clip_search.E106",
                 f"{label_of(document, 'related')}: {path!r}: {mistake}.",
-                f"Name the relations that lead from there to {document.model.__name__}.",
+                f"Name the relations that lead from the related model to {document.model.__name__}.",
                 document,
             )
 

@@ -59,7 +59,7 @@ def prefetches(
     If `using` is None, the database router chooses the database. With `lists`, the objects of a to-many
     relation are kept in a list that only `values()` reads; `.all()` does not use them.
     """
-    prefetch: Callable[..., models.Prefetch[Any]] = _Prefetch  # django-stubs rejects a call of the subclass
+    prefetch: Callable[..., models.Prefetch[Any]] = _Prefetch  # django-stubs rejects _Prefetch(…)
     before, pin = "", using if router.routers else None
     for name, field in crossed(model, path):
         many, related = _is_many(field), _related(field)

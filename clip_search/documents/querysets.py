@@ -1,4 +1,4 @@
-"""What a shop's `get_queryset()` may return, and how it is made ready for reading."""
+"""Checks the queryset that a shop's `get_queryset()` returns, and prepares it for reading in pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db.models.query import ModelIterable
 
 
 def mistake(queryset: models.QuerySet[Any]) -> tuple[str, str]:
-    """Return why a queryset cannot be read in pages and by ids, and the remedy; "" and "" if it can be."""
+    """Return (error message, remedy) if a queryset cannot be read in pages and by ids, or else ("", "")."""
     query = queryset.query
     if query.combinator:
         return (
@@ -41,9 +41,9 @@ def mistake(queryset: models.QuerySet[Any]) -> tuple[str, str]:
 
 
 def ready(queryset: models.QuerySet[Any], using: str) -> models.QuerySet[Any]:
-    """Return a queryset on this database, without its order and its locks.
+    """Return the queryset on the database `using`, without its order and its row locks.
 
-    Rows are read by keys, in pages of its own order, and outside of transactions.
+    They are not needed, because rows are read by key, in pages, and outside of transactions.
     """
     found = queryset.using(using).order_by()
     found.query.standard_ordering = True  # after reverse(), even order_by("pk") would be read backwards
@@ -52,7 +52,10 @@ def ready(queryset: models.QuerySet[Any], using: str) -> models.QuerySet[Any]:
 
 
 def loading(queryset: models.QuerySet[Any], columns: Iterable[str]) -> models.QuerySet[Any]:
-    """Return a queryset that loads these columns also if it defers them, which would cost a query each."""
+    """Return the queryset so that it loads these columns, even if the shop defers them.
+
+    A deferred column would take one query for each row.
+    """
     names, are_deferred = queryset.query.deferred_loading
     if not names:
         return queryset

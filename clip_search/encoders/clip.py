@@ -122,7 +122,7 @@ class ClipEncoder:
             found = vectors.shape[1]
             if self._text_model and found != self.dimension:
                 raise ModelUnavailable(
-                    f"{self._text_model} gives {self.dimension} dimensions, {self._model} {found}. "
+                    f"{self._text_model} gives {self.dimension} dimensions, but {self._model} {found}. "
                     'Set "TEXT_MODEL" to a text tower that was trained for this "MODEL", or to None.'
                 )
         return _unit(vectors)
@@ -303,7 +303,7 @@ class ImageTower:
     takes_pixels: bool
 
     def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Return one vector, of any length, for each image of one batch: a float32 array (n, dimension)."""
+        """Return one vector for each image of a batch: float32 (n, dimension), not scaled to length 1."""
         import numpy as np
         import torch
 

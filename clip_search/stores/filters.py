@@ -123,9 +123,7 @@ def _equals(dialect: Dialect, key: str, value: Any) -> Any:
 
 def _any_of(dialect: Dialect, key: str, values: Sequence[Any]) -> Any:
     if not values:
-        return dialect.has_id(
-            []
-        )  # nothing is in an empty list, while an empty `should` would match everything
+        return dialect.has_id([])  # matches no point; an empty `should` would match every point
     if all(isinstance(value, str) for value in values):
         return dialect.models.FieldCondition(key=key, match=dialect.models.MatchAny(any=list(values)))
     return dialect.models.Filter(should=[_equals(dialect, key, value) for value in values])

@@ -32,7 +32,9 @@ def payload_indexes(schema: Schema) -> dict[str, str]:
 def refused(message: str) -> SetupError:
     """Return the exception for a request that Qdrant refused with this message."""
     if "dimension" in message.lower():
-        return ModelChanged(f"{message.strip()}. Run `manage.py clip_rebuild`, or restore the model.")
+        return ModelChanged(
+            f"{message.strip()}. Run `manage.py clip_rebuild`, or restore the previous MODEL."
+        )
     if "index" in message.lower():  # of a filter that was added or changed later
         remedy = "Run `manage.py clip_reindex`, and `clip_rebuild` if a filter changed its type."
         return SetupError(f"Qdrant refused the request: {message.strip()}. {remedy}")
@@ -69,7 +71,7 @@ class QdrantStore(Store):
 
     @abstractmethod
     def _count(self, collection: str, where: Any) -> int:
-        """Return the number of points that meet the filter."""
+        """Return the number of points that meet the filter `where`."""
 
     def get(
         self, collection: str, ids: Sequence[uuid.UUID], *, vectors: bool = False
@@ -133,7 +135,7 @@ class QdrantStore(Store):
         exclude: Sequence[uuid.UUID] = (),
         limit: int = 100,
     ) -> dict[str, int]:
-        # tombstones have no values to count
+        # tombstones have no payload values, so they are not counted
         hits = self._facet(collection, key, matching(self.dialect, conditions, exclude=exclude), limit)
         counts = {str(hit.value): int(hit.count) for hit in hits}
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("clip_search")
 
 TIMEOUT = 10
-"""Seconds for one request, unless CLIP_SEARCH["QDRANT"] sets `timeout`."""
+"""The most seconds for one request, unless CLIP_SEARCH["QDRANT"] sets `timeout`."""
 
 POINTS_A_REQUEST = 100
 NUMBERS_A_REQUEST = 500_000
@@ -129,7 +129,7 @@ class ServerStore(QdrantStore):
             with self._client_for(collection) as client:
                 client.create_collection(collection, vectors_config=_vectors(schema, on_disk), **options)
         except (TypeError, SetupError) as error:
-            if self.exists(collection):  # another process was faster
+            if self.exists(collection):  # another process has created it meanwhile
                 return
             raise SetupError(
                 f'Qdrant cannot create the collection. Check CLIP_SEARCH["COLLECTION_OPTIONS"]. {error}'
@@ -153,7 +153,7 @@ class ServerStore(QdrantStore):
             version = client.info().version
         match = re.match(r"(\d+)\.(\d+)", version)
         if not match:
-            raise StoreUnavailable('The server at CLIP_SEARCH["QDRANT"] is no Qdrant server.')
+            raise StoreUnavailable('The server at CLIP_SEARCH["QDRANT"] is not a Qdrant server.')
         if tuple(map(int, match.groups())) < NEEDED_VERSION:
             raise SetupError(
                 f"The Qdrant server is version {version} and ignores conditional writes. "

@@ -54,7 +54,7 @@ def explained(error: Exception, collection: str) -> ClipSearchError:
         return refused(message)
     reason = f"status {status}" if status else type(getattr(error, "source", error)).__name__
     return StoreUnavailable(
-        f'Qdrant did not answer as it should ({reason}). Check that it runs where CLIP_SEARCH["QDRANT"] says.'
+        f'Qdrant gave no valid answer ({reason}). Check that it runs where CLIP_SEARCH["QDRANT"] says.'
     )
 
 

@@ -1,4 +1,4 @@
-"""Build a new collection beside the live one, and swap them."""
+"""Command that builds a new collection, and then lets searches use it instead of the old one."""
 
 from __future__ import annotations
 

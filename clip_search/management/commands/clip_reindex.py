@@ -1,4 +1,4 @@
-"""Bring the index up to date with the shop: the nightly run, and the everyday tool."""
+"""Command that compares every product with the index, and indexes all that differ."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from clip_search.models.paging import ROWS_PER_STATEMENT
 from clip_search.types import Report
 
 SECONDS_WITHOUT_PROGRESS = 120
-"""How long `--queue` waits for workers that make no progress."""
+"""How many seconds `--queue` waits for workers that make no progress."""
 
 
 class Command(DocumentCommand):
@@ -82,7 +82,7 @@ class Command(DocumentCommand):
         return self.show_failures(document) or postponed
 
     def check_ids(self, document: BoundDocument, ids: list[str] | None) -> None:
-        """Raise CommandError for an unknown id."""
+        """Raise CommandError if an id has neither an index entry nor a row to index."""
         keys = {document.point_id(product_id): product_id for product_id in ids or ()}
         entries = IndexEntry.objects.of(document).filter(uuid__in=list(keys))
         known = set(entries.values_list("product_id", flat=True)) | document.qualifying(list(keys.values()))
@@ -90,7 +90,7 @@ class Command(DocumentCommand):
             raise CommandError(f"--ids: {document.name} has no {', '.join(unknown)}.")
 
     def count_differences(self, document: BoundDocument, ids: list[str] | None) -> str:
-        """Return what a run would do, in counts."""
+        """Return a sentence that says how many products a run would index and remove."""
         total, to_index, to_remove = Report(), 0, 0
         for page in compare(document, only=ids):
             total += page.unchanged
@@ -103,7 +103,7 @@ class Command(DocumentCommand):
         )
 
     def compare(self, document: BoundDocument, ids: list[str] | None) -> Report:
-        """Mark the products that differ from the index as changed, and count the others."""
+        """Mark the products that differ from the index as pending, and count the others."""
         expand_related(document)
         repair(document)
         total = Report()
@@ -115,7 +115,7 @@ class Command(DocumentCommand):
         return total
 
     def index(self, document: BoundDocument, ids: list[str] | None, batch_size: int) -> Report:
-        """Index what is due, in this process."""
+        """Index the pending products in this process."""
         total = Report()
         with self.progress(self.due(document, ids), f"Indexing {document.name}") as progress:
             for report in self.reports(document, ids, batch_size):
@@ -124,7 +124,10 @@ class Command(DocumentCommand):
         return total
 
     def reports(self, document: BoundDocument, ids: list[str] | None, batch_size: int) -> Iterator[Report]:
-        """Index what is due, and wait for what others have claimed, at most until their leases end."""
+        """Index the pending products, and yield the reports.
+
+        Wait for entries that other workers have claimed, until these claims would expire.
+        """
         patience = time.monotonic() + 1.2 * indexing.LEASE.total_seconds()
         while True:
             yield from indexing.index_due(document, product_ids=ids, next_batch_size=lambda: batch_size)
@@ -134,7 +137,7 @@ class Command(DocumentCommand):
             time.sleep(0.2)
 
     def watch(self, document: BoundDocument, ids: list[str] | None, batch_size: int) -> Report:
-        """Wake the workers to index what is due, and wait for them."""
+        """Wake the workers, which index the pending products, and wait until they are done."""
         left = self.due(document, ids)
         if left and not queue.wake(document):
             raise CommandError(f"Redis does not answer for queue {conf.queue!r}. What is due waits for it.")
@@ -159,7 +162,7 @@ class Command(DocumentCommand):
                 )
 
     def due(self, document: BoundDocument, ids: list[str] | None) -> int:
-        """Return how many products are to be indexed."""
+        """Return how many products are pending."""
         return self.pending(document, ids).count()
 
     def pending(self, document: BoundDocument, ids: list[str] | None) -> QuerySet[IndexEntry]:

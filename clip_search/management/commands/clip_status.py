@@ -1,4 +1,4 @@
-"""Show what is indexed, what is waiting and what is wrong."""
+"""Command that shows how many products are indexed, pending or failed, and what is wrong."""
 
 from __future__ import annotations
 

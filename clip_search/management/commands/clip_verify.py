@@ -1,4 +1,4 @@
-"""Compare the index with the shop, in both directions, and repair it."""
+"""Command that compares all rows with all points, in both directions, and repairs differences."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from ...types import Point
 MIN_FREE_BYTES: Final = 128 * 1024 * 1024
 """Free space that is always needed: one write may add three files of 32 MiB each."""
 WRITERS: Final = 2
-"""How many collections may grow at the same time, each by its own worker."""
+"""How many collections may grow at the same time: each worker may write to another one."""
 COPIES: Final = 3
 """How many times the engine writes each batch: twice to its log, and once to its final place."""
 
@@ -38,7 +38,7 @@ class Disk:
         free, needed = shutil.disk_usage(self._folder).free, self._min_free_bytes + growth
         if free < needed:
             raise StoreFull(
-                f"The disk of the embedded store has {free} bytes free, and needs {needed}. "
+                f"The disk of the embedded store has only {free} bytes free, but needs {needed}. "
                 "Free some space; work then resumes by itself."
             )
 

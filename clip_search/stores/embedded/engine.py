@@ -52,7 +52,7 @@ def dialect_of(edge: Any) -> Dialect:
         point=edge.Point,
         upsert=lambda points, where: edge.UpdateOperation.upsert_points(points, condition=where),
         delete=edge.UpdateOperation.delete_points_by_filter,
-        # qdrant-edge-py 0.9 takes Python's True for the integer 1, which equals no boolean
+        # qdrant-edge-py 0.9 reads True as the integer 1, which equals no stored boolean
         match=lambda value: edge.MatchValue(np.bool_(value) if isinstance(value, bool) else value),
         numbers=edge.RangeFloat,
         dates=edge.RangeDateTime,

@@ -124,7 +124,7 @@ class EmbeddedStore(QdrantStore):
         with self._file_errors(), self._handle(collection).closed():
             shutil.rmtree(gone, ignore_errors=True)
             if folder.is_dir():
-                folder.rename(gone)  # in one step, so that no half-deleted collection is ever opened
+                folder.rename(gone)  # a rename is atomic: nobody opens a half-deleted collection
                 shutil.rmtree(gone)
 
     # Opening.

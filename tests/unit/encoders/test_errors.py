@@ -65,7 +65,7 @@ def test_a_missing_text_model_names_its_setting(make):
 
 
 def test_towers_of_different_dimensions_are_refused(make):
-    with pytest.raises(ModelUnavailable, match=rf"gives 16 dimensions, .* {DIMENSION}.*\"TEXT_MODEL\""):
+    with pytest.raises(ModelUnavailable, match=rf"gives 16 dimensions, but .* {DIMENSION}.*\"TEXT_MODEL\""):
         make("plain", "narrow text").warm_up()
 
 
