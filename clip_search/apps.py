@@ -19,10 +19,13 @@ class ClipSearchConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks, receivers  # noqa: F401
+        from .checks.documents import check_types
         from .conf import hide_password
         from .documents.registry import registry
 
         hide_password()
-        autodiscover_modules("clip_documents")
+        with registry.discovering():
+            autodiscover_modules("clip_documents")
         for document in registry:
-            receivers.connect(document)
+            if not any(check_types(document)):  # else the check reports it
+                receivers.connect(document)

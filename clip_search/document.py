@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from django.db import models
 
@@ -83,17 +83,39 @@ DECLARED = frozenset(
 def register(model: type[models.Model]) -> Callable[[DocumentClass], DocumentClass]:
     """Register the decorated Document class for a Django model, as in `@register(Product)`.
 
-    Raises InvalidDeclaration if another document has the same name, or if the class has an attribute with a
-    name that looks misspelt, such as `text_field` instead of `text_fields`.
+    Raises InvalidDeclaration if the model has no table, if the class is no Document, if another document has
+    the same name, or if the class has an attribute with a name that looks misspelt, such as `text_field`
+    instead of `text_fields`. While Django starts, a check reports this instead.
     """
+    if isinstance(model, type) and issubclass(model, Declaration):  # `@register` without a model
+        registry.refuse(InvalidDeclaration(f"{model.__name__}: name the model, as in @register(Product)."))
+        return cast("Callable[[DocumentClass], DocumentClass]", model)
 
     def decorate(document_class: DocumentClass) -> DocumentClass:
-        for name, meant in misspellings(document_class, DECLARED):
-            raise InvalidDeclaration(
-                f"{document_class.__name__} has an attribute {name!r}, which Document does not know. Did you "
-                f"mean {meant!r}? If it is your own, give it another name, such as {'_' + name!r}."
-            )
-        registry.add(BoundDocument(document_class(model)))
+        try:
+            registry.add(BoundDocument(_checked(document_class, model)(model)))
+        except InvalidDeclaration as error:
+            registry.refuse(error)
         return document_class
 
     return decorate
+
+
+def _checked(document_class: DocumentClass, model: Any) -> DocumentClass:
+    """Return the class. Raises InvalidDeclaration if it cannot be registered for this model."""
+    name = getattr(document_class, "__name__", repr(document_class))
+    if not (isinstance(document_class, type) and issubclass(document_class, Declaration)):
+        raise InvalidDeclaration(f"{name} is no Document. Write `class {name}(Document):`.")
+    if not (isinstance(model, type) and issubclass(model, models.Model)):
+        raise InvalidDeclaration(f"{name} is registered for {model!r}, which is no model class.")
+    if model._meta.abstract or model._meta.swapped:
+        kind = "abstract" if model._meta.abstract else f"swapped for {model._meta.swapped}"
+        raise InvalidDeclaration(f"{name}: {model.__name__} is {kind}. Register a model that has a table.")
+    if not isinstance(document_class.name, str):
+        raise InvalidDeclaration(f"{name}.name is {document_class.name!r}. Make it a string.")
+    for attribute, meant in misspellings(document_class, DECLARED):
+        raise InvalidDeclaration(
+            f"{name} has an attribute {attribute!r}, which Document does not know. Did you "
+            f"mean {meant!r}? If it is your own, give it another name, such as {'_' + attribute!r}."
+        )
+    return document_class

@@ -18,6 +18,7 @@ E014 `QUEUE` is not in `RQ_QUEUES`
 E015 `QUEUE` is set, and django_rq is not installed
 E017 the address of Qdrant has no scheme, host or port that can be used
 E018 `QDRANT["backend"]` names no class
+E019 a class cannot be registered as a document
 E020 `port` or `grpc_port` of `QDRANT` is no port
 E021 `MODEL` or `TEXT_MODEL` is of a family that is not proven to give right vectors
 W001 the embedded store is used with `DEBUG = False`
@@ -30,6 +31,7 @@ W007 the URL of Qdrant contains a password
 W008 the path of the embedded store is relative
 W009 a Qdrant server is used, and `INSTALLATION` is not set
 W010 anybody may search through the endpoints, and `NUM_PROXIES` is not set
+W011 no document is registered
 E101 a document's name is not valid
 E102 `using` names no database
 E103 a path names a field that its model does not have

@@ -31,13 +31,22 @@ OVERWRITES: Final = ("file_overwrite", "overwrite_files", "allow_overwrite", "_a
 
 def check_documents(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Check every registered document, or only those of the given apps."""
+    refused = [
+        error("clip_search.E019", mistake, "Correct the class, or the arguments of register().")
+        for mistake in registry.mistakes
+    ]
+    if not refused and not len(registry):
+        hint = (
+            "Write a class with @register(Model) into clip_documents.py of an app that is in INSTALLED_APPS."
+        )
+        refused = [warning("clip_search.W011", "No document is registered: nothing can be searched.", hint)]
     chosen = [d for d in registry if app_configs is None or d.model._meta.app_config in app_configs]
-    return [message for document in chosen for message in check_document(document)]
+    return refused + [message for document in chosen for message in check_document(document)]
 
 
 def check_document(document: BoundDocument) -> list[CheckMessage]:
     """Check one document. If an attribute has the wrong type, the checks in `DECLARED` are skipped."""
-    found = list(_types(document))
+    found = list(check_types(document))
     checks = PLAIN if found else PLAIN + DECLARED
     return found + [message for check in checks for message in check(document)]
 
@@ -45,7 +54,8 @@ def check_document(document: BoundDocument) -> list[CheckMessage]:
 # Plain attributes.
 
 
-def _types(document: BoundDocument) -> Iterator[CheckMessage]:
+def check_types(document: BoundDocument) -> Iterator[CheckMessage]:
+    """Report attributes of the wrong type, with which a document can be neither indexed nor watched."""
     for attribute, fits, wanted in (
         ("text_fields", _is_texts(document.declaration.text_fields), 'a list of paths, such as ["name"]'),
         ("exact_fields", _is_texts(document.declaration.exact_fields), 'a list of paths, such as ["sku"]'),
@@ -66,7 +76,7 @@ def _types(document: BoundDocument) -> Iterator[CheckMessage]:
         ),
         (
             "related",
-            isinstance(document.declaration.related, Mapping),
+            _is_related(document.declaration.related),
             'a dict such as {ProductImage: "product"}',
         ),
     ):
@@ -83,6 +93,12 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(path, str) for path in value)
 
 
+def _is_related(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(paths, str) or _is_texts(paths) for paths in value.values()
+    )
+
+
 def _is_filters(value: Any) -> bool:
     return isinstance(value, Mapping) and all(
         isinstance(key, str) and isinstance(field, FilterField) for key, field in value.items()
@@ -90,7 +106,7 @@ def _is_filters(value: Any) -> bool:
 
 
 def _name(document: BoundDocument) -> Iterator[CheckMessage]:
-    if not NAME.fullmatch(document.name):
+    if not (isinstance(document.name, str) and NAME.fullmatch(document.name)):
         hint = "Use at most 100 letters, digits, dots, hyphens and underscores."
         yield error(
             "clip_search.E101",
@@ -199,7 +215,7 @@ def _ids(document: BoundDocument) -> Iterator[CheckMessage]:
 
 def _is_unique(model: type[models.Model], name: str) -> bool:
     try:
-        return bool(getattr(model._meta.get_field(name), "unique", False))
+        return isinstance(name, str) and bool(getattr(model._meta.get_field(name), "unique", False))
     except FieldDoesNotExist:
         return False
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import models
@@ -11,12 +13,33 @@ from ..exceptions import InvalidDeclaration
 from .binding import BoundDocument
 from .declaration import Declaration
 
+logger = logging.getLogger(__name__)
+
 
 class Registry:
     """All registered documents, in the order of their registration."""
 
     def __init__(self) -> None:
         self._documents: dict[str, BoundDocument] = {}
+        self._is_discovering = False
+        self.mistakes: list[str] = []
+        """Why classes could not be registered when Django started. A check reports them."""
+
+    @contextmanager
+    def discovering(self) -> Iterator[None]:
+        """Collect the mistakes of documents during the block, rather than raise them: the shop starts."""
+        self._is_discovering = True
+        try:
+            yield
+        finally:
+            self._is_discovering = False
+
+    def refuse(self, error: InvalidDeclaration) -> None:
+        """Log a mistake and keep it for the check if Django is starting, else raise it."""
+        if not self._is_discovering:
+            raise error
+        logger.error("Cannot register a document error=%s", error)
+        self.mistakes.append(str(error))
 
     def __iter__(self) -> Iterator[BoundDocument]:
         return iter(list(self._documents.values()))
@@ -46,7 +69,9 @@ class Registry:
             if type(document.declaration) is document_class:
                 return document
         name = document_class.__name__
-        raise InvalidDeclaration(f"{name} is not registered. Decorate it with @register(Model).")
+        raise InvalidDeclaration(
+            f"{name} is not registered. Decorate it with @register(Model); if it is, run `manage.py check`."
+        )
 
     def of_model(self, model: type[models.Model]) -> list[BoundDocument]:
         """Return the documents that are registered for this model or for one of its parent models.

@@ -14,14 +14,14 @@ from django.core.files.storage import Storage
 from django.db import OperationalError, models
 from PIL import Image
 
-from clip_search import Bool, Document, Keyword, Number, checks
+from clip_search import Bool, Document, Keyword, Number, checks, register
 from clip_search.api import serializers
 from clip_search.checks import configuration
 from clip_search.checks.documents import check_document
 from clip_search.checks.queue import WORKER
 from clip_search.conf import DEFAULTS
 from clip_search.documents.binding import BoundDocument
-from clip_search.documents.registry import registry
+from clip_search.documents.registry import Registry, registry
 from clip_search.templatetags import clip_search as tags
 from clip_search.worker import EmbeddingWorker
 from tests.shops.oscarshop.models import Category as Shelf
@@ -463,6 +463,22 @@ def test_documents_of_the_given_apps_are_checked(monkeypatch):
     assert ids(checks.check_documents()) == ["E103"]
     assert ids(checks.check_documents([apps.get_app_config("shop")])) == ["E103"]
     assert checks.check_documents([apps.get_app_config("auth")]) == []
+
+
+def test_e019_registration():
+    """All ways to go wrong are in tests/hardening/test_registration.py."""
+    try:
+        with registry.discovering():
+            register("shop.Product")(type("ShopDocument", (Document,), {}))
+        assert "E019" in ids(checks.check_documents())
+    finally:
+        registry.mistakes.clear()
+    assert "E019" not in ids(checks.check_documents())
+
+
+def test_w011_no_document(monkeypatch):
+    monkeypatch.setattr("clip_search.checks.documents.registry", Registry())
+    assert ids(checks.check_documents()) == ["W011"]
 
 
 @pytest.mark.parametrize("name", ["two words", "x" * 101, "a/b", "é"])
