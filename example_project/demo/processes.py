@@ -74,7 +74,7 @@ class Supervisor:
         self.services.append(Service(name=name, process=self._popen(arguments, log), log=log))
 
     def run(self, *arguments: str, seconds: float, visible: bool = False) -> None:
-        """Run `manage.py …` to its end. Raise DemoFailed if it fails, or if a service stops meanwhile.
+        """Run `manage.py …` to its end. Raise DemoFailed if it fails, or if a service stops before.
 
         `visible` shows its output; otherwise the output goes to a log.
         """

@@ -65,7 +65,7 @@ def megabytes(name: str) -> float:
 
 @contextmanager
 def watched(name: str) -> Iterator[list[float]]:
-    """Read the figure ten times a second meanwhile."""
+    """Read the figure ten times a second while the block runs."""
     found, over = [megabytes(name)], threading.Event()
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""The endpoints over HTTP: how soon they answer, and how soon what was posted is searchable."""
+"""The endpoints over HTTP: how soon they answer, and how soon a posted product is searchable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a save costs the shop, and how soon what was saved is found."""
+"""What a save costs the shop, and how soon a saved product is found."""
 
 from __future__ import annotations
 

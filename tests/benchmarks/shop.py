@@ -167,7 +167,7 @@ class Bench:
 
     @contextmanager
     def running(self, name: str, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
-        """Have a process run meanwhile."""
+        """Run a process while the block runs."""
         process = self.start(
             name, *arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options
         )
@@ -209,9 +209,9 @@ def set_up() -> None:
 
 
 def stock(count: int, kind: str | None = "square", files: int | None = None) -> None:
-    """Fill the shop, without a signal, with so many products, each with a photo of the kind, if any.
+    """Create `count` products without signals, each with a photo of this kind, or without one if it is None.
 
-    Of fewer `files` than products, several have the same.
+    If there are fewer `files` than products, several products share a file.
     """
     from django.conf import settings
 

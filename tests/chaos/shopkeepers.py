@@ -1,4 +1,4 @@
-"""What the shopkeepers of `python -m tests.chaos` do to the shop, through every door that a host has."""
+"""What the shopkeepers of `python -m tests.chaos` do: saves, deletes, posts, bulk updates, rollbacks."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ WORDS = [
 ]
 PRODUCTS = 60
 CONTESTED = range(1, 6)
-"""Rows that are posted over, too. One shopkeeper at a time has each: so it is known who had the last word."""
+"""Rows that are also posted. A lock for each makes known which change of it was the last."""
 POSTED = 10
-"""Products that are posted only."""
+"""The number of products that are only posted."""
 
 
 def open_shop() -> None:
-    """Make what is there before the first shopkeeper comes."""
+    """Create the categories, tags and the user that the shopkeepers need."""
     get_user_model().objects.create(username="staff", is_staff=True)
     for number in range(3):
         Category.objects.create(name=f"Category {number}", slug=f"slug-{number}")
@@ -56,7 +56,7 @@ class RolledBack(Exception):
 
 
 class LastWord:
-    """Which products were posted last, and not saved since."""
+    """The products whose last change was a post, not a save."""
 
     def __init__(self) -> None:
         self.posted: set[str] = set()
@@ -67,7 +67,7 @@ class LastWord:
 
 
 class Shopkeeper:
-    """One of several who work in the shop at once. Everything follows from the seed but the scheduling."""
+    """One of several threads that change the shop at once. Its steps follow from the seed."""
 
     def __init__(self, seed: str, last_word: LastWord) -> None:
         self.rng = random.Random(seed)
@@ -79,7 +79,7 @@ class Shopkeeper:
         self.steps += [self.do_post_over_a_row, self.do_rename_a_category] * 2
 
     def work(self, over: Callable[[], bool]) -> Counter[str]:
-        """Take step after step. Returns how often each was taken."""
+        """Take steps until `over()`. Return how often each was taken."""
         self.client = Client()
         try:
             self.client.force_login(get_user_model().objects.get())

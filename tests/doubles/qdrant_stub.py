@@ -1,7 +1,7 @@
 """A stub of a Qdrant server: HTTP in front of qdrant-client's in-memory mode, with faults on demand.
 
-It really stores, fences and ranks, so what a client did and did not write can be read back; it is no
-Qdrant. `tests/unit/test_stores.py` runs the whole contract of a store against it.
+It stores points, honours conditional writes and ranks, so that tests can read back what a client wrote. It is
+no Qdrant. `tests/unit/test_stores.py` runs the whole contract of a store against it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ from qdrant_client import QdrantClient, models
 
 COLLECTION = re.compile(r"/collections/([^/]+)(?:/(.+))?")
 FAULTS = ("timeout", "reset", "500", "503", "429", "garbage", "bytes", "half", "proxy")
-HANG = 60.0
-"""Seconds that a request hangs for which no answer comes: far above any client's timeout here."""
+HANG = 3600.0
+"""Seconds that a request without an answer hangs: far above the timeout of any client in the tests."""
 
 
 class StubQdrant(ThreadingHTTPServer):
-    """Answers as a Qdrant server would; `share` of the requests go wrong, half of those after their work."""
+    """Answers as a Qdrant server would.
+
+    `share` of the requests fail, half of those after they were carried out.
+    """
 
     daemon_threads = True
     request_queue_size = 64
@@ -44,7 +47,7 @@ class StubQdrant(ThreadingHTTPServer):
         self.kinds = FAULTS
         self.rng = random.Random(seed)
         self.met: Counter[str] = Counter()
-        """How many requests met which fault, "" for those that met none."""
+        """The number of requests by fault; "" for those without one."""
 
     @property
     def url(self) -> str:
@@ -59,7 +62,7 @@ class StubQdrant(ThreadingHTTPServer):
         return self.requests - self.met[""]
 
     def fault(self) -> tuple[str, bool]:
-        """Draw what goes wrong with a request, "" for nothing, and whether its work is done all the same."""
+        """Choose the fault of a request, "" for none, and whether the request is carried out nevertheless."""
         with self.working:
             wrong = self.rng.random() < self.share
             kind = self.rng.choice(self.kinds) if wrong else ""
@@ -67,7 +70,7 @@ class StubQdrant(ThreadingHTTPServer):
             return kind, not kind or self.rng.random() < 0.5
 
     def do(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any]:
-        """Do what a request asks and return status and result, or the words of a refusal."""
+        """Carry out a request. Return the status, and the result or the message of the error."""
         if path == "/":
             return 200, None
         if path == "/collections":
@@ -227,12 +230,12 @@ WORK: dict[tuple[str, str], Callable[[QdrantClient, str, dict[str, Any]], Any]] 
     ("POST", "facet"): facet,
 }
 FREE = {("GET", "exists"), ("PUT", None)}
-"""What may be asked of a collection that is not there."""
+"""Requests that are allowed for a collection that does not exist."""
 
 
 @contextmanager
 def serving(seed: int = 0) -> Iterator[StubQdrant]:
-    """Run a stub meanwhile, in a thread."""
+    """Run a stub in a thread while the block runs."""
     with StubQdrant(seed) as stub:
         thread = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()

@@ -25,11 +25,12 @@ from clip_search.stores import get_store
 from clip_search.stores.base import Schema
 from clip_search.stores.embedded.disk import MIN_FREE_BYTES
 from clip_search.stores.embedded.store import EmbeddedStore
-from tests.conftest import ROOT, picture_bytes, wait_until
+from tests.conftest import PATIENCE, ROOT, picture_bytes, wait_until
 from tests.processes.filling import COLLECTION, heavy
 from tests.shops.shop.models import Product
 
 pytest.importorskip("qdrant_edge")
+pytestmark = pytest.mark.timing
 
 MIB = 1024 * 1024
 
@@ -86,7 +87,7 @@ def make_disk(tmp_path: Path) -> Iterator[Callable[[int], Disk]]:
 def write_until_full(disk: Disk, seed: int) -> int:
     """Write from a process of its own until the store refuses. Returns how many products it acknowledged."""
     command = [sys.executable, "-m", "tests.processes.filling", str(disk.path / "qdrant"), str(seed)]
-    writer = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=120)
+    writer = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=600)
     assert writer.returncode == 0, f"The writer died: {writer.returncode}"  # -7 is SIGBUS
     *counts, last = map(json.loads, writer.stdout.splitlines())
     assert last == "full"
@@ -141,7 +142,7 @@ def test_the_margin_is_more_than_the_largest_batch_takes(make_disk, start_proces
     store.put(COLLECTION, [heavy(999, 100)])
     disk.fill(leave=left)
     writer = start_process("-c", GROW, str(disk.path / "qdrant"))
-    output, _ = writer.communicate(timeout=60)
+    output, _ = writer.communicate(timeout=PATIENCE)
     assert writer.returncode == 0, output
     assert output.strip() == ("full" if left < 2 * MIN_FREE_BYTES else "written")
     assert disk.free > MIN_FREE_BYTES // 4
@@ -217,7 +218,7 @@ def indexed(count: int) -> bool:
     def done() -> bool:
         return IndexEntry.objects.filter(state=IndexEntry.State.INDEXED).count() == count
 
-    return wait_until(done, 60)
+    return wait_until(done)
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])

@@ -1,4 +1,4 @@
-"""One folder, several processes: nothing is lost, nobody waits for ever, a killed one leaves no harm."""
+"""Several processes share a folder: nothing is lost, each gets its turn, a killed one does no harm."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from clip_search.exceptions import CollectionMissing, SetupError, StoreBusy, Sto
 from clip_search.stores.base import Schema
 from clip_search.stores.embedded import disk, locks, sharing
 from clip_search.stores.embedded.store import EmbeddedStore
-from tests.conftest import ROOT, wait_until
+from tests.conftest import PATIENCE, ROOT, wait_until
 from tests.processes.sharing import BATCH, COLLECTION
 from tests.unit.store_contract import DIMENSION, product
 
 pytest.importorskip("qdrant_edge")
+pytestmark = pytest.mark.timing
 
 SECONDS = float(os.environ.get("CLIP_SEARCH_TEST_SHARING_SECONDS", "3"))
 
@@ -49,7 +50,7 @@ def process(*arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def lines(running: subprocess.Popen[str]) -> list[Any]:
-    out, _ = running.communicate(timeout=SECONDS + 60)
+    out, _ = running.communicate(timeout=SECONDS + PATIENCE)
     assert running.returncode == 0
     return [json.loads(line) for line in out.splitlines()]
 
@@ -74,8 +75,8 @@ def test_two_write_while_one_searches(folder: Path, how: str) -> None:
         (seconds,) = lines(searcher)
     expected = [*range(ends[0]), *range(10**6, ends[1])]
     assert written(folder) == {f"p-{number}" for number in expected}
-    assert len(seconds) >= SECONDS
-    assert seconds[-1] < 5
+    batches = len(expected) / BATCH
+    assert len(seconds) > batches / 20  # it had its turns
 
 
 @pytest.mark.parametrize("how", ["write", "keep"])
@@ -103,8 +104,8 @@ def test_who_waits_too_long_is_told(folder: Path) -> None:
         with pytest.raises(StoreBusy):
             impatient.count(COLLECTION)
         holder.kill()
-        holder.wait(10)
-        assert impatient.count(COLLECTION) == 0
+        holder.wait(PATIENCE)
+        assert EmbeddedStore(folder).count(COLLECTION) == 0
 
 
 def test_who_waits_gets_in(folder: Path) -> None:
@@ -121,12 +122,8 @@ def test_who_gave_up_keeps_no_lock(folder: Path) -> None:
                 pass
             assert isinstance(outcome[0], StoreBusy)
     store.close()
-    assert impatient.count(COLLECTION) == 0
-    impatient.close()
-    deadline = time.monotonic() + 5
-    while waiters() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert waiters() == []
+    assert EmbeddedStore(folder).count(COLLECTION) == 0
+    assert wait_until(lambda: not waiters())
 
 
 def test_who_is_broken_off_while_waiting_keeps_no_lock(folder: Path) -> None:
@@ -138,14 +135,14 @@ def test_who_is_broken_off_while_waiting_keeps_no_lock(folder: Path) -> None:
     with process("hold", folder, 60) as holder:
         assert first_line(holder) == "held"
         try:
-            signal.setitimer(signal.ITIMER_REAL, 0.3)
             with pytest.raises(ZeroDivisionError):
+                signal.setitimer(signal.ITIMER_REAL, 0.3)
                 store.count(COLLECTION)
         finally:
             signal.signal(signal.SIGALRM, before)
         holder.kill()
-        holder.wait(10)
-        assert EmbeddedStore(folder, lock_timeout=5).count(COLLECTION) == store.count(COLLECTION) == 0
+        holder.wait(PATIENCE)
+        assert EmbeddedStore(folder).count(COLLECTION) == store.count(COLLECTION) == 0
 
 
 def waiters() -> list[threading.Thread]:
@@ -154,7 +151,7 @@ def waiters() -> list[threading.Thread]:
 
 @contextmanager
 def in_thread(call: Callable[[], Any]) -> Iterator[list[Any]]:
-    """Run a call in a thread meanwhile; the list has its result or its error afterwards."""
+    """Call a function in a thread while the block runs. The list holds its result or error afterwards."""
     outcome: list[Any] = []
 
     def run() -> None:
@@ -168,7 +165,7 @@ def in_thread(call: Callable[[], Any]) -> Iterator[list[Any]]:
     try:
         yield outcome
     finally:
-        thread.join(30)
+        thread.join(PATIENCE)
 
 
 def test_threads_take_turns(folder: Path) -> None:
@@ -223,7 +220,7 @@ def test_what_was_written_to_is_closed_at_once(folder: Path, loads: list[str]) -
 
 
 def test_what_is_to_be_kept_open_stays_open_though_it_is_written_to(folder: Path, loads: list[str]) -> None:
-    store, impatient = EmbeddedStore(folder), EmbeddedStore(folder, lock_timeout=3)
+    store, impatient = EmbeddedStore(folder), EmbeddedStore(folder, lock_timeout=PATIENCE)
     with store.keep_open():
         for number in range(3):
             store.put(COLLECTION, [product(number)])
@@ -254,15 +251,14 @@ def test_who_kept_it_open_does_not_wait_for_the_threads_that_use_it(folder: Path
     def use() -> None:
         with store.session(COLLECTION):
             inside.set()
-            over.wait(10)
+            over.wait(PATIENCE)
 
     with store.keep_open():
         store.put(COLLECTION, [product(1)])
         thread = threading.Thread(target=use)
         thread.start()
-        assert inside.wait(5)
-        started = time.monotonic()
-    assert time.monotonic() - started < 2
+        assert inside.wait(PATIENCE)
+    assert thread.is_alive()
     assert not is_free(folder)
     over.set()
     thread.join()
@@ -293,12 +289,12 @@ def test_what_nobody_uses_is_closed_after_a_while(folder: Path, monkeypatch: pyt
     monkeypatch.setattr(sharing, "IDLE_SECONDS", 0.05)
     store = EmbeddedStore(folder)
     assert store.count(COLLECTION) == 0
-    assert wait_until(lambda: is_free(folder), 5)
+    assert wait_until(lambda: is_free(folder))
     assert store.count(COLLECTION) == 0
 
 
 def test_what_another_process_wants_is_handed_over(folder: Path, loads: list[str]) -> None:
-    impatient = EmbeddedStore(folder, lock_timeout=3)
+    impatient = EmbeddedStore(folder, lock_timeout=PATIENCE)
     with process("use", folder, 60) as user:
         assert first_line(user) == 0
         impatient.put(COLLECTION, [product(1)])
@@ -307,7 +303,7 @@ def test_what_another_process_wants_is_handed_over(folder: Path, loads: list[str
 
 
 def test_two_of_one_process_hand_over_too(folder: Path, loads: list[str]) -> None:
-    one, two = EmbeddedStore(folder, lock_timeout=3), EmbeddedStore(folder, lock_timeout=3)
+    one, two = EmbeddedStore(folder, lock_timeout=PATIENCE), EmbeddedStore(folder, lock_timeout=PATIENCE)
     for number in range(3):
         one.put(COLLECTION, [product(number)])
         assert two.count(COLLECTION) == number + 1
@@ -317,7 +313,7 @@ def test_two_of_one_process_hand_over_too(folder: Path, loads: list[str]) -> Non
 def test_what_is_kept_open_can_be_destroyed_and_made_anew(folder: Path) -> None:
     store = EmbeddedStore(folder)
     store.put(COLLECTION, [product(1)])
-    EmbeddedStore(folder, lock_timeout=3).destroy(COLLECTION)
+    EmbeddedStore(folder, lock_timeout=PATIENCE).destroy(COLLECTION)
     with pytest.raises(CollectionMissing):
         store.count(COLLECTION)
     store.create(COLLECTION, Schema(dimension=DIMENSION))
@@ -336,7 +332,7 @@ def test_a_folder_that_is_gone_is_let_go(folder: Path) -> None:
     shutil.rmtree(folder)
     with pytest.raises(StoreUnavailable):
         store.count(COLLECTION)
-    assert wait_until(lambda: not closers(), 5)
+    assert wait_until(lambda: not closers())
 
 
 def closers() -> list[threading.Thread]:
@@ -347,17 +343,17 @@ def closers() -> list[threading.Thread]:
 
 
 def test_an_error_in_a_session_lets_go(folder: Path) -> None:
-    store = EmbeddedStore(folder, lock_timeout=0.2)
+    store = EmbeddedStore(folder)
     with pytest.raises(FileNotFoundError), store.session(COLLECTION):
         raise FileNotFoundError
-    assert EmbeddedStore(folder, lock_timeout=0.2).count(COLLECTION) == 0
+    assert EmbeddedStore(folder).count(COLLECTION) == 0
 
 
 def test_an_error_of_the_engine_lets_go(folder: Path) -> None:
-    store = EmbeddedStore(folder, lock_timeout=0.2)
+    store = EmbeddedStore(folder)
     with pytest.raises(SetupError):
         store.facet(COLLECTION, "not-indexed")
-    assert EmbeddedStore(folder, lock_timeout=0.2).count(COLLECTION) == 0
+    assert EmbeddedStore(folder).count(COLLECTION) == 0
 
 
 def test_a_full_disk_is_told_before_anything_is_opened(folder: Path) -> None:
@@ -404,7 +400,7 @@ def test_what_a_killed_process_was_making_is_made_anew(tmp_path: Path) -> None:
 
 def test_destroyed_while_waiting(folder: Path) -> None:
     store = EmbeddedStore(folder)
-    lock = locks.acquire(folder / f"{COLLECTION}.lock", 1)
+    lock = locks.acquire(folder / f"{COLLECTION}.lock", PATIENCE)
     with in_thread(lambda: store.count(COLLECTION)) as outcome:
         while not waiters():
             time.sleep(0.01)

@@ -44,5 +44,5 @@ def test_a_forked_child_embeds_and_so_does_its_parent_afterwards(start_process, 
     process = start_process(
         "-c", FORK, DJANGO_SETTINGS_MODULE="fork_settings", PYTHONPATH=f"{tmp_path}:{ROOT}"
     )
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=600)
     assert output.splitlines()[-2:] == ["child 0", "parent 0"], output

@@ -258,7 +258,7 @@ class Fuzzer:
 
 
 def reaches_us(environ: dict[str, Any]) -> bool:
-    """Say whether a request comes to an endpoint: Django's own page for other addresses is not ours."""
+    """Return whether a request comes to an endpoint. Other addresses get a page of Django's."""
     try:
         return resolve(get_path_info(environ)).app_names == ["clip_search"]
     except Resolver404:

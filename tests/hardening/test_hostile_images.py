@@ -58,9 +58,9 @@ def worker(start_process, shared, client) -> Popen[str]:
 
 
 class Meter(threading.Thread):
-    """Looks all the time at how much memory of its own a process has, in MB: `idle` at first, `most` at most.
+    """Reads again and again how much private memory a process has, in MB: `idle` at the start, `most` later.
 
-    The embedded store's files, mapped, are the machine's cache: they are counted in `everything` alone.
+    The mapped files of the embedded store belong to the system's cache: only `everything` counts them.
     """
 
     def __init__(self, process: Popen[str]) -> None:
@@ -81,7 +81,7 @@ class Meter(threading.Thread):
 
     @property
     def everything(self) -> float:
-        """What the kernel saw at most, mapped files included, above what was there at first."""
+        """The peak of all memory, mapped files included, above the value at the start."""
         return self._megabytes("VmHWM") - self._idle_of_everything
 
     def _megabytes(self, which: str) -> float:
@@ -144,7 +144,7 @@ def check(files: Sequence[Hostile], client: Client, worker: Popen[str], say: Cal
         assert posted is not None or one.fate in (None, "refused"), one.name
         ids += [(one, posted)] if posted else []
         refused += posted is None
-    assert wait_until(lambda: not waiting(), 300)
+    assert wait_until(lambda: not waiting(), 1800)
     assert worker.poll() is None
     meter.stop()
     name, keys = Collection.objects.get().name, [DOCUMENT.point_id(product_id) for _, product_id in ids]

@@ -80,10 +80,10 @@ def check(
     time.sleep(seconds / 3)
     web = list(children(process))
     before = {pid: megabytes(pid) for pid in [*web, worker.pid]}
-    output, _ = load.communicate(timeout=seconds + 180)
+    output, _ = load.communicate(timeout=seconds + 600)
     facts = json.loads(output.splitlines()[-1])
     growth = {pid: megabytes(pid) - size for pid, size in before.items()}
-    assert wait_until(lambda: not IndexEntry.objects.exclude(state="indexed").exists(), 120)
+    assert wait_until(lambda: not IndexEntry.objects.exclude(state="indexed").exists(), 600)
     count = sum(facts["statuses"].values())
     say(
         f"{CLIENTS} clients, {seconds:.0f} s: {count} requests, {facts['statuses']}, "

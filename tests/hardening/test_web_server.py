@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from tests.conftest import free_port, wait_until
+from tests.conftest import PATIENCE, free_port, wait_until
 
 pytest.importorskip("gunicorn")
 
@@ -22,14 +22,14 @@ def connection(start_process, tmp_path) -> Iterator[http.client.HTTPConnection]:
     address = f"127.0.0.1:{free_port()}"
     application = "django.core.wsgi:get_wsgi_application()"
     start_process("-m", "gunicorn", application, "--bind", address, CLIP_SEARCH_TEST_DATA=str(tmp_path))
-    with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection(address, timeout=PATIENCE)) as connection:
 
         def is_open() -> bool:
             with suppress(OSError):
                 connection.connect()
             return connection.sock is not None
 
-        assert wait_until(is_open, 60)
+        assert wait_until(is_open)
         yield connection
 
 

@@ -50,7 +50,7 @@ def document():
 
 @pytest.fixture
 def unqueued(settings):
-    """Raise entries, and have nobody index them."""
+    """Schedule entries without indexing them."""
     settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QUEUE": "default"}
 
 

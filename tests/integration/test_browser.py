@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.management.base import OutputWrapper
 
-from tests.conftest import ROOT
+from tests.conftest import PATIENCE, ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page, Request
@@ -27,6 +27,7 @@ CHROMIUM = shutil.which("chromium")
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.timing,
     pytest.mark.model,
     pytest.mark.skipif(not CHROMIUM, reason="There is no chromium on PATH. Try: apt-get install chromium"),
 ]
@@ -41,7 +42,6 @@ OFFLINE = [
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-SECONDS_TO_SHOW = 10
 PAGE_SIZE = 24
 PAGES = {
     "catalogue": "/",
@@ -112,7 +112,7 @@ def open_page(shop: Shop, chromium: Browser) -> Iterator[Callable[..., Page]]:
 
     def start(path: str = "/", **options: Any) -> Page:
         context = chromium.new_context(base_url=shop.base, **options)
-        context.set_default_timeout(SECONDS_TO_SHOW * 1000)
+        context.set_default_timeout(PATIENCE * 1000)
         context.on("request", watch)
         contexts.append(context)
         page = context.new_page()
@@ -166,7 +166,7 @@ def is_red_mug(name: str) -> bool:
 
 
 def is_near_the_top(page: Page, colour: str, *nouns: str) -> bool:
-    """Say whether one of the first three products is one of these things in this colour."""
+    """Return whether one of the first three products is of this colour and one of these kinds."""
     return any(colour in name and any(noun in name for noun in nouns) for name in names(page)[:3])
 
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 import pytest
 import yaml
 
-from tests.conftest import ROOT, free_port, wait_until
+from tests.conftest import PATIENCE, ROOT, free_port, wait_until
 
 pytest.importorskip("gunicorn")
 
@@ -35,8 +35,10 @@ def connect(start_process, tmp_path) -> Iterator[Callable[..., http.client.HTTPC
                 CLIP_SEARCH_DEMO_DATA=str(tmp_path),
                 **environment,
             )
-            connection = connections.enter_context(closing(http.client.HTTPConnection(address, timeout=30)))
-            assert wait_until(lambda: is_open(connection), 60)
+            connection = connections.enter_context(
+                closing(http.client.HTTPConnection(address, timeout=PATIENCE))
+            )
+            assert wait_until(lambda: is_open(connection))
             return connection
 
         yield start

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from clip_search.models import IndexEntry
+from tests.conftest import PATIENCE
 
 HEAVY = ("torch", "sentence_transformers", "transformers", "qdrant_client", "qdrant_edge")
 SCRIPT = f"""
@@ -35,7 +36,7 @@ print(json.dumps(found))
 def test_setup_checks_and_saves_import_nothing_heavy(shared, queue, start_process, qdrant):
     environment = shared | {"CLIP_SEARCH_TEST_ENCODER": "clip_search.encoders.clip.ClipEncoder"}
     process = start_process("-W", "ignore", "-c", SCRIPT, json.dumps(qdrant), **environment)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert json.loads(output.splitlines()[-1]) == {"setup": [], "check": [], "save": []}, output
     assert queue.count == 1
     assert IndexEntry.objects.count() == 1

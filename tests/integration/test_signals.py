@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def received():
-    """What was received: (signal, arguments) for the documents of products."""
+    """The signals that were received: (name, sender, arguments)."""
     calls = []
 
     def listen(name):

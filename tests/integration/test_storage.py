@@ -25,7 +25,7 @@ from clip_search.indexing import comparing
 from clip_search.indexing.embedding import REMOTE_IMAGES_PER_CORE
 from clip_search.models import IndexEntry, PostedProduct
 from clip_search.models.entries import IndexEntryQuerySet
-from tests.conftest import picture_bytes
+from tests.conftest import PATIENCE, picture_bytes
 from tests.doubles.stores import FaultyStore, down
 from tests.shops.shop.models import Product, ProductImage
 
@@ -157,9 +157,10 @@ def test_each_image_is_asked_for_once_and_a_nightly_run_asks_for_nothing(client,
     assert bucket.take() == {}
 
 
+@pytest.mark.timing
 def test_several_images_a_core_are_fetched_at_once(bucket, monkeypatch):
-    """Each is waited for, and meanwhile its thread works at nothing."""
-    at_once = threading.Barrier(cores() * REMOTE_IMAGES_PER_CORE, timeout=10)
+    """Each takes time, during which its thread only waits."""
+    at_once = threading.Barrier(cores() * REMOTE_IMAGES_PER_CORE, timeout=PATIENCE)
     open_ = bucket._open
 
     def meet(self: Bucket, name: str, mode: str = "rb") -> ContentFile:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, free_port
+from tests.conftest import PATIENCE, ROOT, free_port
 
 TUTORIAL = ROOT / "docs" / "tutorial.rst"
 INSTALLING = {
@@ -140,7 +140,7 @@ class Reader:
             page = answer(f"http://127.0.0.1:{port}{address}", server, log)
         finally:
             server.terminate()
-            server.wait(10)
+            server.wait(PATIENCE)
         listed = [html.unescape(item) for item in re.findall(r"<li>(.*?)</li>", page)]
         assert listed == block.text.splitlines()
         self.done.append(address)
@@ -154,7 +154,7 @@ class Reader:
             input=given,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1800,
         )
         assert found.returncode == 0, f"{arguments}\n{found.stdout}\n{found.stderr}"
         return found.stdout
@@ -163,10 +163,10 @@ class Reader:
 def answer(url: str, server: subprocess.Popen[bytes], log: Path) -> str:
     """Return the page, waiting for the server to start."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            with opener.open(url, timeout=120) as response:
+            with opener.open(url, timeout=PATIENCE) as response:
                 return str(response.read().decode())
         except OSError:
             if server.poll() is not None or time.monotonic() > deadline:
@@ -180,6 +180,7 @@ def steady(text: str) -> str:
     return re.sub(r"in \d+\.\d s", "in … s", "\n".join(lines))
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("model", ["hashing", pytest.param("demo", marks=pytest.mark.model)])
 def test_the_tutorial_does_what_it_says(tmp_path: Path, model: str) -> None:
     pytest.importorskip("qdrant_edge")

@@ -11,11 +11,14 @@ from django.db import OperationalError
 from rq import SimpleWorker
 from rq.exceptions import StopRequested
 
-from clip_search import jobs
+from clip_search import indexing, jobs
 from clip_search.models import IndexEntry
 from clip_search.worker import EmbeddingWorker
-from tests.conftest import wait_until
+from tests.conftest import QUICK, wait_until
 from tests.processes.workers import State, all_indexed, assert_in_step, embedded, ended, indexed, save
+
+AT_ONCE = [*QUICK, "clip_search.jobs.SECONDS_TO_FINISH=0"]
+"""What makes a worker that is asked to stop give back its batch, once the model has done a part of it."""
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -25,7 +28,7 @@ def test_three_workers_and_240_saves_embed_each_product_once(start_worker, count
     workers = [start_worker() for _ in range(3)]
     for number in range(240):
         save(number)
-    assert all_indexed(90)
+    assert all_indexed()
     assert_in_step(240)
     for kind in ("text", "image"):
         pieces = embedded(counts, kind)
@@ -41,13 +44,12 @@ def test_three_workers_and_240_saves_embed_each_product_once(start_worker, count
 def test_a_worker_that_is_asked_to_stop_gives_back_what_it_cannot_finish(start_worker, counts):
     for number in range(130):
         save(number)
-    worker = start_worker(CLIP_SEARCH_TEST_SECONDS_AN_IMAGE="0.08")
+    worker = start_worker(constants=AT_ONCE, CLIP_SEARCH_TEST_SECONDS_AN_IMAGE="0.2")
     assert wait_until(lambda: bool(embedded(counts, "image")))
-    started = time.monotonic()
     worker.send_signal(signal.SIGTERM)
-    code, output = ended(worker, 20)
-    assert time.monotonic() - started < 10
+    code, output = ended(worker)
     assert code == 0, output
+    assert sum(embedded(counts, "image").values()) < indexing.BATCH
     assert indexed() < 130
     assert not IndexEntry.objects.exclude(claim=None).exists()
     assert set(IndexEntry.objects.values_list("state", flat=True)) <= {State.PENDING, State.INDEXED}
@@ -98,17 +100,16 @@ def test_a_redis_that_dies_during_a_job_loses_nothing_and_no_worker(own_valkey, 
     assert worker.poll() is None
 
 
-def test_a_worker_stops_in_time_while_redis_is_away(own_valkey, start_worker, counts):
+def test_a_worker_stops_while_redis_is_away(own_valkey, start_worker, counts):
     server, _ = own_valkey
     for number in range(100):
         save(number)
-    worker = start_worker(CLIP_SEARCH_TEST_SECONDS_AN_IMAGE="0.05")
+    worker = start_worker(constants=AT_ONCE, CLIP_SEARCH_TEST_SECONDS_AN_IMAGE="0.2")
     assert wait_until(lambda: bool(embedded(counts, "image")))
     server.terminate()
-    started = time.monotonic()
     worker.send_signal(signal.SIGTERM)
-    ended(worker, 20)
-    assert time.monotonic() - started < 10
+    ended(worker)
+    assert sum(embedded(counts, "image").values()) < 100
     assert not IndexEntry.objects.exclude(claim=None).exists()
 
 
@@ -122,10 +123,8 @@ def test_an_idle_worker_sweeps_up_what_a_flushed_redis_forgot(start_worker, queu
     assert all_indexed()
     assert_in_step(20)
     assert worker.poll() is None
-    started = time.monotonic()
     worker.send_signal(signal.SIGINT)
     assert ended(worker)[0] == 0
-    assert time.monotonic() - started < 5
 
 
 def test_a_request_to_stop_is_not_lost_in_a_sweep(queue, monkeypatch, caplog):
@@ -185,7 +184,7 @@ def test_a_missing_model_stops_the_worker_with_one_line_and_touches_nothing(star
     save(0)
     before = list(IndexEntry.objects.values())
     worker = start_worker(CLIP_SEARCH_TEST_ENCODER="tests.doubles.encoders.MissingEncoder")
-    code, output = ended(worker, 30)
+    code, output = ended(worker)
     assert code == 1
     (line,) = (line for line in output.splitlines() if "the settings are wrong" in line)
     assert 'Set CLIP_SEARCH["MODEL"]' in line
@@ -199,7 +198,7 @@ def test_a_model_that_was_changed_stops_the_worker_and_touches_nothing(start_wor
     save(1)
     before = list(IndexEntry.objects.values())
     worker = start_worker(CLIP_SEARCH_TEST_ENCODER="tests.doubles.encoders.OtherEncoder")
-    code, output = ended(worker, 30)
+    code, output = ended(worker)
     assert code == 1
     assert "clip_rebuild product" in output.strip().splitlines()[-1]
     assert list(IndexEntry.objects.values()) == before
@@ -213,8 +212,8 @@ def test_rq_s_own_forking_worker_is_right_too(start_worker, counts):
         save(number)
     json = "rq.serializers.JSONSerializer"
     worker = start_worker("--burst", "--worker-class", "rq.Worker", "--serializer", json)
-    assert ended(worker, 40)[0] == 0
-    assert all_indexed(1)
+    assert ended(worker)[0] == 0
+    assert all_indexed()
     assert_in_step(10)
     assert set(embedded(counts, "image").values()) == {1}
 
@@ -224,15 +223,15 @@ def test_jobs_that_are_pickled_are_read_too(start_worker, settings):
     settings.RQ_QUEUES = {"default": settings.RQ_QUEUES["default"] | {"SERIALIZER": pickle}}
     save(0)
     worker = start_worker("--burst", CLIP_SEARCH_TEST_SERIALIZER=pickle)
-    assert ended(worker, 30)[0] == 0
-    assert all_indexed(1)
+    assert ended(worker)[0] == 0
+    assert all_indexed()
 
 
 def test_a_pool_of_workers_reads_json_jobs(start_worker, counts):
     for number in range(10):
         save(number)
     pool = start_worker("--num-workers", "2", "--burst", command="rqworker-pool")
-    assert ended(pool, 60)[0] == 0
-    assert all_indexed(1)
+    assert ended(pool)[0] == 0
+    assert all_indexed()
     assert_in_step(10)
     assert set(embedded(counts, "image").values()) == {1}

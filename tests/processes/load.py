@@ -54,7 +54,7 @@ class Load:
         try:
             reader, writer = await asyncio.open_connection(self.host, self.port)
             writer.write(message)
-            answer = await asyncio.wait_for(reader.read(), 120)
+            answer = await asyncio.wait_for(reader.read(), 600)
             writer.close()
         except (OSError, TimeoutError):
             return "lost"

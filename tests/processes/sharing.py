@@ -32,7 +32,7 @@ def write(store: EmbeddedStore, until: float, first: int) -> None:
 
 
 def keep(store: EmbeddedStore, until: float, first: int) -> None:
-    """Do the same, and keep the collection open until somebody else wants it."""
+    """Like `write`, but keep the collection open until another process wants it."""
     with store.keep_open():
         write(store, until, first)
 

@@ -1,4 +1,4 @@
-"""What tests with real workers use: products to save, and what the workers did with them."""
+"""Save products for real workers, and look at what the workers did with them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clip_search.models import Collection, IndexEntry
 from clip_search.stores import get_store
 from clip_search.testing import HashingEncoder
 from clip_search.types import IMAGE, TEXT
-from tests.conftest import picture_bytes, wait_until
+from tests.conftest import PATIENCE, picture_bytes, wait_until
 from tests.shops.shop.models import Product, ProductImage
 
 DOCUMENT = registry.get("product")
@@ -36,8 +36,9 @@ def indexed() -> int:
     return IndexEntry.objects.filter(state=State.INDEXED).count()
 
 
-def all_indexed(seconds: float = 45.0) -> bool:
-    return wait_until(lambda: not IndexEntry.objects.exclude(state=State.INDEXED).exists(), seconds)
+def all_indexed() -> bool:
+    """Wait until every entry is indexed. Return whether they are."""
+    return wait_until(lambda: not IndexEntry.objects.exclude(state=State.INDEXED).exists())
 
 
 def embedded(counts: Path, kind: str) -> Counter[str]:
@@ -45,7 +46,7 @@ def embedded(counts: Path, kind: str) -> Counter[str]:
 
 
 def assert_in_step(count: int) -> None:
-    """Every product has a whole point that says what its row says, and there is no other point."""
+    """Assert that every product has a complete point with the content of its row, and no other exists."""
     (name,) = (collection.name for collection in Collection.objects.of(DOCUMENT).active())
     rows = {DOCUMENT.point_id(str(product.pk)): product for product in Product.objects.all()}
     points = get_store().get(name, list(rows), vectors=True)
@@ -57,6 +58,7 @@ def assert_in_step(count: int) -> None:
         assert point.vectors[TEXT] == pytest.approx(expected, abs=1e-5)
 
 
-def ended(worker: subprocess.Popen[str], seconds: float = 10.0) -> tuple[int, str]:
-    output, _ = worker.communicate(timeout=seconds)
+def ended(worker: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait until a worker has ended. Return its status and what it printed."""
+    output, _ = worker.communicate(timeout=PATIENCE)
     return worker.returncode, output

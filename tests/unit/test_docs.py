@@ -1,4 +1,4 @@
-"""The pages in docs/ say what is there: each table of the reference is compared with the code."""
+"""The pages in docs/ describe the code as it is: each table of the reference is compared with the code."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_every_command_that_is_named_exists(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=600,
     ).stdout.split()
     files = [path for path in EXAMPLE.rglob("*") if path.suffix in {".html", ".py", ".rst", ".yaml"}]
     named = {

@@ -38,7 +38,7 @@ def test_the_sdist_has_every_file(tmp_path: Path) -> None:
         shutil.copy(ROOT / name, tmp_path / "source" / name)
     code = "from setuptools.build_meta import build_sdist; build_sdist('../dist')"
     subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path / "source", capture_output=True, check=True, timeout=120
+        [sys.executable, "-c", code], cwd=tmp_path / "source", capture_output=True, check=True, timeout=600
     )
 
     (archive,) = (tmp_path / "dist").glob("*.tar.gz")

@@ -1,4 +1,4 @@
-"""README and CHANGELOG say what is there, and nothing else. What test_docs.py checks is in docs/ alone."""
+"""README and CHANGELOG describe the code as it is. test_docs.py does the same for the pages in docs/."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def complain(command: str, *arguments: str) -> str:
 
 
 def make(count: int, *, images: int = 0) -> list[Product]:
-    """Make products that nobody has heard of, the first of them with a picture."""
+    """Create products without signals, the first `images` of them with a picture."""
     made = Product.objects.bulk_create(Product(name=f"Chair {n}", sku=f"C-{n}") for n in range(count))
     with pause_indexing():
         for number, product in enumerate(made[:images]):

@@ -130,7 +130,7 @@ def test_a_rebuild_that_another_goes_on_with_stops(other_model):
 
 
 def test_a_swap_that_comes_too_late_destroys_nothing(other_model):
-    """The last batch of a rebuild took longer than its lease, and another process swapped meanwhile."""
+    """The last batch of a rebuild took longer than its lease, and another process swapped before it."""
     complain("clip_rebuild")
     row = Collection.objects.of(DOCUMENT).get()
     with pytest.raises(rebuilding.RebuildRunning):

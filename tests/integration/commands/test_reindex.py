@@ -247,7 +247,7 @@ def test_a_collection_that_was_lost_is_made_again(command):
 @pytest.mark.parametrize("command", ["clip_reindex", "clip_verify"])
 @pytest.mark.parametrize("fault", ["folder", "model"])
 def test_a_store_or_model_of_another_setting_costs_nothing(settings, tmp_path, command, fault):
-    """It was run with the wrong settings, and whoever has the right ones goes on searching."""
+    """The command was run with wrong settings. Processes with the right ones go on searching."""
     right = settings.CLIP_SEARCH | {"QDRANT": {"path": str(tmp_path / "qdrant")}}
     (tmp_path / "file").touch()
     wrong = {"QDRANT": {"path": str(tmp_path / ("file" if fault == "folder" else "elsewhere"))}}

@@ -53,7 +53,7 @@ def due_now() -> None:
 
 
 def override(monkeypatch, hook: str, method: Callable) -> None:
-    """Have the document override a hook."""
+    """Override a hook of the document."""
     monkeypatch.setattr(type(DOCUMENT.declaration), hook, staticmethod(method))
     forget_declarations()
 

@@ -19,6 +19,7 @@ from clip_search.models import IndexEntry
 from clip_search.models.entries import IndexEntryQuerySet
 from clip_search.stores import get_store
 from clip_search.types import Report
+from tests.conftest import PATIENCE
 from tests.doubles.stores import FaultyStore, down
 from tests.shops.shop.models import Product
 
@@ -194,6 +195,7 @@ def test_abandoning_gives_back_what_is_under_way(monkeypatch):
     assert (entry(product).state, entry(product).claim, entry(product).attempts) == (State.PENDING, None, 0)
 
 
+@pytest.mark.timing
 def test_a_storage_that_hangs_does_not_keep_the_claims_of_who_has_to_stop(monkeypatch):
     product = Product.objects.create(name="Chair", sku="C")
     show(product, "red")
@@ -202,7 +204,7 @@ def test_a_storage_that_hangs_does_not_keep_the_claims_of_who_has_to_stop(monkey
 
     def hang(self, name, mode="rb"):
         stop.set()
-        in_time.append(released.wait(10))
+        in_time.append(released.wait(PATIENCE))
         return open_(self, name, mode)
 
     open_, release = FileSystemStorage.open, IndexEntryQuerySet.release

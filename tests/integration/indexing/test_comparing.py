@@ -111,7 +111,7 @@ def test_the_nightly_run_has_one_page_of_rows_in_memory(monkeypatch, overridden)
 @pytest.mark.parametrize("moment", ["entry", "row", "point", "mark"])
 @pytest.mark.parametrize("indexed", [False, True])
 def test_what_is_saved_before_the_nightly_run_comes_to_a_step_is_not_lost(mug, monkeypatch, moment, indexed):
-    """What it has read by then is older, whoever is quicker to index it."""
+    """The run has read older content by then; it must not be written, whichever process indexes first."""
     index()
     Product.objects.filter(pk=mug.pk).update(price=7)
 

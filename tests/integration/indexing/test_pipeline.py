@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from django.core.files.storage import FileSystemStorage
@@ -18,12 +21,12 @@ from clip_search.models.entries import IndexEntryQuerySet
 from clip_search.stores import get_store
 from clip_search.stores.embedded.store import EmbeddedStore
 from clip_search.types import Report
+from tests.conftest import PATIENCE
 from tests.shops.shop.models import Product
 
 from .actions import DOCUMENT, State, entry, index, override, reports, show
 
-pytestmark = [pytest.mark.django_db, pytest.mark.sql]
-CLAIM = IndexEntryQuerySet.claim
+pytestmark = [pytest.mark.django_db, pytest.mark.sql, pytest.mark.timing]
 LOAD = EmbeddedStore._load
 
 # What is read.
@@ -34,18 +37,27 @@ def test_claims_hold_however_long_the_host_s_methods_take(monkeypatch, hook):
     """Otherwise another worker would claim the entries, and the work of the first would be lost."""
     Product.objects.bulk_create(Product(name=f"Chair {n}", sku=f"C-{n}") for n in range(6))
     IndexEntry.objects.mark_changed(DOCUMENT, DOCUMENT.product_ids(Product.objects.all()))
-    monkeypatch.setattr("clip_search.indexing.pipeline.LEASE", timedelta(seconds=1))
     monkeypatch.setattr("clip_search.indexing.reading.ROWS_AT_ONCE", 2)
-    answer, taken = getattr(DOCUMENT.declaration, hook), []
+    now, renewed, longest = 0.0, 0.0, 0.0
+    answer, renew = getattr(DOCUMENT.declaration, hook), IndexEntryQuerySet.renew
+
+    def noted(self, entries, lease):
+        nonlocal renewed
+        assert len(entries) == 6
+        renewed = now
+        renew(self, entries, lease)
 
     def slow(obj):
-        time.sleep(0.25)
-        taken.append(IndexEntry.objects.of(DOCUMENT).due().count())  # what another worker might claim
+        nonlocal now, longest
+        now += pipelines.LEASE.total_seconds() / 4
+        longest = max(longest, now - renewed)
         return answer(obj)
 
+    monkeypatch.setattr(pipelines, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(IndexEntryQuerySet, "renew", noted)
     override(monkeypatch, hook, slow)
     assert index().embedded == 6
-    assert set(taken) == {0}
+    assert 0 < longest < pipelines.LEASE.total_seconds()
 
 
 # Faults of the surroundings.
@@ -70,12 +82,14 @@ def test_images_go_to_the_model_in_its_batches_and_stopping_is_asked_before_each
 
 def test_of_a_disk_no_more_images_are_opened_at_once_than_there_are_cores(monkeypatch):
     open_, lock, now, most = FileSystemStorage.open, threading.Lock(), [0], [0]
+    together = threading.Barrier(cores(), timeout=PATIENCE)
 
     def slow(self, name, mode="rb"):
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
-        time.sleep(0.02)
+        together.wait()
+        time.sleep(0.02)  # for one too many to come, too
         with lock:
             now[0] -= 1
         return open_(self, name, mode)
@@ -97,9 +111,24 @@ def test_no_more_is_claimed_once_told():
 
 @pytest.fixture
 def slow_model(monkeypatch) -> None:
-    """Have the model take longer than claiming the next batch."""
-    embed_texts = get_encoder().embed_texts
-    monkeypatch.setattr(get_encoder(), "embed_texts", lambda texts: (time.sleep(0.2), embed_texts(texts))[1])
+    """Make the model take longer than claiming the next batch."""
+    claimed, embed_texts, claim = threading.Semaphore(0), get_encoder().embed_texts, IndexEntryQuerySet.claim
+
+    def claim_next(self, *args):
+        found = claim(self, *args)
+        claimed.release()
+        return found
+
+    def embed(texts):
+        assert claimed.acquire(timeout=PATIENCE)
+        return embed_texts(texts)
+
+    def claim_first(self, *args):
+        monkeypatch.setattr(IndexEntryQuerySet, "claim", claim_next)
+        return claim(self, *args)
+
+    monkeypatch.setattr(IndexEntryQuerySet, "claim", claim_first)
+    monkeypatch.setattr(get_encoder(), "embed_texts", embed)
 
 
 def test_no_more_than_two_batches_are_under_way_and_one_just_claimed(monkeypatch, slow_model):
@@ -107,13 +136,13 @@ def test_no_more_than_two_batches_are_under_way_and_one_just_claimed(monkeypatch
     held = []
     for number in range(20):
         Product.objects.create(name=f"Chair {number}", sku="C")
+    read = pipelines.read_items
 
-    def claim(self, *args):
-        found = CLAIM(self, *args)
+    def noted(*args):
         held.append(IndexEntry.objects.exclude(claim=None).count())
-        return found
+        return read(*args)
 
-    monkeypatch.setattr(IndexEntryQuerySet, "claim", claim)
+    monkeypatch.setattr(pipelines, "read_items", noted)
     assert index(limit=3).embedded == 20
     assert max(held) == 9
 
@@ -153,7 +182,7 @@ def test_of_a_large_batch_what_needs_the_model_is_taken_a_few_at_a_time(monkeypa
 
 
 def test_what_is_embedded_does_not_wait_for_all_that_needs_no_model(monkeypatch):
-    """However long that is, and its claim holds meanwhile."""
+    """However long that takes. Its claim is renewed."""
     products = [Product.objects.create(name=f"Chair {number}", sku="C") for number in range(12)]
     index()
     Product.objects.update(price=12)
@@ -169,11 +198,19 @@ def test_what_is_embedded_does_not_wait_for_all_that_needs_no_model(monkeypatch)
         "renew",
         lambda self, entries, lease: (renewed.extend(entries), renew(self, entries, indexing.LEASE)),
     )
+    submitted = []
+
+    class Noting(ThreadPoolExecutor):
+        def submit(self, *args):
+            submitted.append(super().submit(*args))
+            return submitted[-1]
+
+    monkeypatch.setattr(pipelines, "ThreadPoolExecutor", Noting)
     done, seen = 0, []
     for report in reports(1):
         done += report.products
         seen.append(report.embedded)
-        time.sleep(0.05)  # enough for the model
+        wait(submitted, PATIENCE)
     assert done == 12
     assert 1 in seen[:3]
     assert renewed
@@ -192,7 +229,9 @@ def test_what_needs_no_model_does_not_wait_for_what_does(monkeypatch):
     put = get_store().put
     monkeypatch.setattr(get_store(), "put", lambda name, points: (put(name, points), written.set()))
     monkeypatch.setattr(
-        get_encoder(), "embed_texts", lambda texts: (seen.append(written.wait(5)), embed_texts(texts))[1]
+        get_encoder(),
+        "embed_texts",
+        lambda texts: (seen.append(written.wait(PATIENCE)), embed_texts(texts))[1],
     )
     assert index() == Report(payload_only=1, embedded=1, without_image=2)
     assert seen == [True]
@@ -200,7 +239,7 @@ def test_what_needs_no_model_does_not_wait_for_what_does(monkeypatch):
 
 @pytest.fixture
 def openings(settings, tmp_path, monkeypatch) -> list[str]:
-    """Use the embedded store, and list its openings and what is done to entries meanwhile."""
+    """Use the embedded store. List each opening, and each write to entries while it is open."""
     settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QDRANT": {"path": str(tmp_path / "qdrant")}}
     seen: list[str] = []
 
@@ -232,18 +271,20 @@ def test_the_store_is_opened_once_a_step_and_closed_for_the_database(openings, s
 
 
 def test_leases_are_renewed_while_the_model_works(monkeypatch):
-    monkeypatch.setattr(pipelines, "LEASE", timedelta(seconds=0.6))
+    hours = count(0, 3600)
+    monkeypatch.setattr(pipelines, "time", SimpleNamespace(monotonic=lambda: next(hours)))
     monkeypatch.setattr(pipelines, "POLL_SECONDS", 0.1)
     product = Product.objects.create(name="Chair", sku="C")
     show(product, "red")
     encoder, seen, release = get_encoder(), [], threading.Event()
     embed_texts = encoder.embed_texts
-    monkeypatch.setattr(encoder, "embed_texts", lambda texts: (release.wait(5), embed_texts(texts))[1])
+    monkeypatch.setattr(encoder, "embed_texts", lambda texts: (release.wait(PATIENCE), embed_texts(texts))[1])
     renew = IndexEntryQuerySet.renew
 
     def watched(self, entries, lease):
         renew(self, entries, lease)
-        seen.append(entry(product).claimed_until)
+        if entries:
+            seen.append(entry(product).claimed_until)
         if len(seen) == 3:
             release.set()
 

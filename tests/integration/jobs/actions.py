@@ -15,7 +15,7 @@ PENDING, INDEXED = IndexEntry.State.PENDING, IndexEntry.State.INDEXED
 
 
 def many(count: int) -> None:
-    """Make products as an import does, and say so afterwards: nobody is woken."""
+    """Create products without signals and schedule them. No worker is woken."""
     made = Product.objects.bulk_create(Product(name=f"Chair {n}", sku=f"C-{n}") for n in range(count))
     outbox.schedule(DOCUMENT, [str(product.pk) for product in made], wake=False)
 

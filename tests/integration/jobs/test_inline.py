@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from clip_search import indexing, outbox
 from clip_search.encoders import get_encoder
@@ -25,26 +25,31 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.sql]
 # At once.
 
 
-def test_index_now_waits_for_whoever_holds_the_entry(queue):
+@pytest.fixture
+def sleeps(monkeypatch) -> list[float]:
+    """List the seconds that `index_now` sleeps, which pass by its clock alone."""
+    slept: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append)
+    monkeypatch.setattr(inline, "time", clock)
+    return slept
+
+
+def test_index_now_waits_for_whoever_holds_the_entry(queue, sleeps, monkeypatch):
     product = Product.objects.create(name="Mug", sku="M")
     held = IndexEntry.objects.of(DOCUMENT).claim(1, indexing.LEASE)
-
-    def give_back():
-        IndexEntry.objects.of(DOCUMENT).release(held)
-        connection.close()
-
-    timer = threading.Timer(0.3, give_back)
-    timer.start()
-    entry = inline.index_now(DOCUMENT, str(product.pk))
-    timer.join()
-    assert entry.state == INDEXED
+    give_back = IndexEntry.objects.of(DOCUMENT).release
+    monkeypatch.setattr(
+        inline.time, "sleep", lambda seconds: (sleeps.append(seconds), len(sleeps) == 3 and give_back(held))
+    )
+    assert inline.index_now(DOCUMENT, str(product.pk)).state == INDEXED
+    assert len(sleeps) == 3
 
 
-def test_index_now_gives_up_in_time_and_the_product_is_still_due(queue):
+def test_index_now_gives_up_in_time_and_the_product_is_still_due(queue, sleeps):
     product = Product.objects.create(name="Mug", sku="M")
     IndexEntry.objects.of(DOCUMENT).claim(1, indexing.LEASE)
-    entry = inline.index_now(DOCUMENT, str(product.pk), timeout=0.2)
-    assert entry.state == PENDING
+    assert inline.index_now(DOCUMENT, str(product.pk)).state == PENDING
+    assert 5 < sum(sleeps) < 5.1
 
 
 def test_index_now_says_what_is_away(queue):

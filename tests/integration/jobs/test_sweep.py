@@ -1,4 +1,4 @@
-"""The sweep wakes a worker for what was forgotten."""
+"""The sweep wakes a worker for entries whose wake-up was lost."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Watch:
 
 @contextmanager
 def connected(model, **attributes) -> Iterator[Watch]:
-    """Register a document and listen for it, meanwhile."""
+    """Register a document and connect its receivers while the block runs."""
     document = BoundDocument(type("Declared", (Document,), {"name": "declared", **attributes})(model))
     registry.add(document)
     receivers.connect(document)

@@ -60,7 +60,7 @@ def asked(monkeypatch) -> list[Query]:
 
 @pytest.fixture
 def shop(document) -> list[Product]:
-    """Sixty products, each a colour and a thing; the first thirty have a picture."""
+    """Sixty products, each of a colour and a kind. The first thirty are shown in a picture."""
     products = make(f"{colour} {thing}" for thing in THINGS for colour in COLOURS)
     with_pictures(products[:30], COLOURS * 5)
     index(document)

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def listener() -> Iterator[tuple[str, list[str]]]:
-    """A server that answers nobody and notes who came: (its address, what came)."""
+    """A server that lists connections and never answers: (its address, the list)."""
     came: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)

@@ -33,7 +33,7 @@ def replicated(settings):
 @pytest.mark.django_db(databases=["default", "other"])
 @pytest.mark.parametrize("methods", [False, True])
 def test_relations_too_are_read_from_the_write_database(settings, methods):
-    """A replica that lags would have a product indexed without its picture, and nobody would notice."""
+    """From a replica that lags, a product would be indexed without its picture, unnoticed."""
     kitchen = Category.objects.create(name="Kitchen", slug="kitchen")
     mug = Product.objects.create(name="Mug", sku="M-1", category=kitchen)
     ProductImage.objects.create(product=mug, original="mug.png")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from clip_search.encoders.inter_op import InterOpPool, share_cores
+from tests.conftest import PATIENCE
 from tests.samples.clip_models import IMAGE_SIZE
 
 pytestmark = pytest.mark.model
@@ -48,6 +49,7 @@ def test_the_environment_says_how_many_threads(eight_cores, monkeypatch, name):
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.timing
 def test_each_thread_of_the_pool_has_its_part_of_the_cores(eight_cores):
     import torch
 
@@ -57,7 +59,7 @@ def test_each_thread_of_the_pool_has_its_part_of_the_cores(eight_cores):
     everyone = threading.Barrier(4)  # broken unless four are at work at once
 
     def work(part: int) -> tuple[int, int]:
-        everyone.wait(10)
+        everyone.wait(PATIENCE)
         return part, torch.get_num_threads()
 
     assert pool.map(work, range(8)) == [(part, 2) for part in range(8)]
@@ -138,5 +140,5 @@ print(os.environ["OMP_WAIT_POLICY"], "torch" in sys.modules)
 def test_threads_wait_without_spinning_unless_told_otherwise(start_process, monkeypatch, environment, policy):
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     process = start_process("-W", "ignore", "-c", WAITING, **environment)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert output.split() == [policy, "False"]
