@@ -100,6 +100,8 @@ class EmbeddingWorker(SimpleWorker):
         except REDIS_DOWN as error:
             logger.warning("Redis does not answer, waiting for it error=%s", error)
         finally:
+            if hasattr(signal, "setitimer"):
+                signal.setitimer(signal.ITIMER_REAL, 0)  # or the alarm may kill a process that ends slowly
             close_old_connections()
 
     def count_workers(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 from django.db import OperationalError
 from rq import SimpleWorker
 from rq.exceptions import StopRequested
+from rq.worker import WorkerStatus
 
 from clip_search import indexing, jobs
 from clip_search.models import IndexEntry
@@ -139,6 +140,24 @@ def test_a_request_to_stop_is_not_lost_in_a_sweep(queue, monkeypatch, caplog):
     monkeypatch.setattr(jobs, "sweep", lambda: sweep(OperationalError("no route to host")))
     worker.run_maintenance_tasks()
     assert "Cannot look for due entries" in caplog.text
+
+
+def test_no_alarm_is_left_after_a_job_during_which_the_worker_was_asked_to_stop(queue, monkeypatch):
+    """It would kill the process if Python took longer than that to shut down."""
+    worker, usual = EmbeddingWorker([queue], connection=queue.connection), signal.getsignal(signal.SIGALRM)
+
+    def execute_job(self, job, queue):
+        self.set_state(WorkerStatus.BUSY)
+        self.handle_warm_shutdown_request()
+        assert signal.getitimer(signal.ITIMER_REAL) > (0, 0)
+
+    monkeypatch.setattr(SimpleWorker, "execute_job", execute_job)
+    try:
+        worker.execute_job(None, queue)
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, usual)
 
 
 def test_an_idle_worker_looks_at_least_every_30_seconds(queue):
