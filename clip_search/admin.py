@@ -230,7 +230,7 @@ def badge(entry: IndexEntry) -> str:
     return format_html(html, entry.state, entry.error, state)
 
 
-# The package's own models, read-only.
+# Read-only ModelAdmins for the package's own models.
 
 
 class ReadOnlyAdmin(ModelAdmin):

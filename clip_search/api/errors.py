@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_AFTER: Final = 10
 MAX_REASON: Final = 1000
-"""Characters of what a 503 says to staff."""
+"""The most characters of the reason in a 503 response to staff."""
 
 
 class Unavailable(APIException):
@@ -53,7 +53,7 @@ class Conflict(APIException):
 def as_http(error: Exception, *, for_staff: bool = False) -> Exception:
     """Return the DRF exception that answers this error. Other errors are returned unchanged (status 500).
 
-    A 503 says to staff what is wrong; others need not know how the shop is built.
+    A 503 gives the reason only to members of staff, because others must not learn internal details.
     """
     if isinstance(error, SuspiciousOperation | BadRequest):
         return ParseError(str(error) or "The request is malformed.")

@@ -30,7 +30,7 @@ class EndpointSerializer(Base):
 
 
 class EndpointsSerializer(Base):
-    """All endpoints."""
+    """The list of all endpoints."""
 
     endpoints = EndpointSerializer(many=True)
 

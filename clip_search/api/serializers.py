@@ -90,7 +90,7 @@ class ProductSerializer(Base):
             if name not in self.fields and (isinstance(value, File) or (name == "image_file" and value)):
                 takes_one = "image_file" in self.fields
                 remedy = "Send one, as image_file." if takes_one else "Send it to index-product-with-image."
-                raise serializers.ValidationError({name: [f"This file is not read here. {remedy}"]})
+                raise serializers.ValidationError({name: [f"The file is not read here. {remedy}"]})
         return attrs
 
     def validate_metadata(self, value: Any) -> Any:

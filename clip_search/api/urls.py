@@ -33,8 +33,8 @@ urlpatterns = [
     path("products/<path:product_id>/similar", outside_transactions(views.Similar.as_view()), name="similar"),
     path("products/<path:product_id>", outside_transactions(views.Product.as_view()), name="product"),
     path("search", outside_transactions(views.Search.as_view()), name="search"),
-    # Only below our own first segments: the host may have addresses of its own beside them. And without a
-    # redirect to an address with a slash, which would be this one.
+    # Only for URLs that begin like ours, because the shop may have other URLs beside them. APPEND_SLASH must
+    # not redirect to a URL with a slash at its end, because that URL would match this pattern.
     re_path(
         r"^(?:index-product|index-product-with-image|index-jobs|products|search)/[\s\S]*$",
         no_append_slash(outside_transactions(listing.Unknown.as_view())),

@@ -65,7 +65,7 @@ class ApiView(APIView):
     throttle_classes: Sequence[type[ApiThrottle]] = (WriteThrottle,)
 
     is_for_staff = False
-    """Whether a member of staff has sent the request. It is False until that is known."""
+    """Whether a member of staff has sent the request. False until the user is authenticated."""
 
     def get_permissions(self) -> Sequence[BasePermission]:
         return permissions.instances(conf.api_permission_classes)
@@ -98,14 +98,12 @@ class ApiView(APIView):
 
 
 def check_coding(request: Request) -> None:
-    """Raise an exception for a compressed or chunked body, which Django cannot read."""
+    """Raise UnsupportedMediaType for a compressed body, and LengthRequired for a chunked one."""
     if request.method != "POST":
         return
     coding = request.META.get("HTTP_CONTENT_ENCODING", "")
     if coding.strip().lower() not in ("", "identity"):
-        message = (
-            f"A body with Content-Encoding {coding!r:.30} is not read. Send it as it is, without compression."
-        )
+        message = f"A body with Content-Encoding {coding!r:.30} cannot be read. Send it without compression."
         raise UnsupportedMediaType(coding, message)
     if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
         raise LengthRequired
@@ -200,7 +198,7 @@ class IndexProductWithImage(ImageView, IndexProduct):
             "message": message,
             "product_id": entry.product_id,
             "job_id": job_id,
-            # relative to this address: the host may have included the endpoints in any namespace, or in none
+            # a relative URL, because the shop may include the endpoints in any namespace, or in none
             "status_url": request.build_absolute_uri(f"index-jobs/{job_id}"),
         }
         return Response(answer, status=202)

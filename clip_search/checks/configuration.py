@@ -170,16 +170,16 @@ def _server(qdrant: Mapping[str, Any]) -> Iterator[CheckMessage]:
         hint = 'Write it with http:// or https:// and a port, such as "http://localhost:6333".'
         yield error("clip_search.E017", 'CLIP_SEARCH["QDRANT"]["url"] is not a valid URL.', hint)
     elif "url" not in qdrant and (not _text(host) or set("/@") & set(str(host))):
-        hint = 'Write a name such as "localhost", or write the whole address as "url".'
+        hint = 'Write a name such as "localhost", or write the complete URL as "url".'
         yield error("clip_search.E017", 'CLIP_SEARCH["QDRANT"]["host"] is not a host name.', hint)
     for name in ("port", "grpc_port"):
         if not (qdrant.get(name) is None or is_port(qdrant[name])):
-            message = f'CLIP_SEARCH["QDRANT"]["{name}"] is no port: {qdrant[name]!r:.30}'
-            yield error("clip_search.E020", message, "Write a whole number from 1 to 65535, not a text.")
+            message = f'CLIP_SEARCH["QDRANT"]["{name}"] is not a port number: {qdrant[name]!r:.30}'
+            yield error("clip_search.E020", message, "Write a whole number from 1 to 65535, not a string.")
     if not usable("INSTALLATION"):
         message = 'A Qdrant server is used, and CLIP_SEARCH["INSTALLATION"] is not set.'
         hint = (
-            'Set it to a name, such as "production": else a copy of the database writes into the same '
+            'Set it to a name, such as "production". Otherwise a copy of the database writes to the same '
             "collections. Then run `manage.py clip_rebuild --adopt`, if there are collections."
         )
         yield warning("clip_search.W009", message, hint)
@@ -329,7 +329,7 @@ def _proxies() -> Iterator[CheckMessage]:
     is_set = isinstance(proxies, int) and proxies >= 0
     if is_open and is_counted and not is_set and _endpoints_mounted():
         message = (
-            'REST_FRAMEWORK["NUM_PROXIES"] is no number: a forged X-Forwarded-For passes the search limit.'
+            'REST_FRAMEWORK["NUM_PROXIES"] is not set: a forged X-Forwarded-For avoids the search limit.'
         )
         hint = (
             'Write REST_FRAMEWORK = {"NUM_PROXIES": 1} if one proxy is in front of Django, and 0 if clients '

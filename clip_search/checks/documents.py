@@ -254,9 +254,9 @@ def _storage(document: BoundDocument) -> Iterator[CheckMessage]:
         return
     if unseen:
         storage = end.storage.__class__.__name__
-        message = f"{label_of(document, 'image_field')}: {storage}, where {path!r} is, overwrites files."
+        message = f"{label_of(document, 'image_field')}: {storage}, which stores {path!r}, overwrites files."
         hint = (
-            "A new image under an old name is not noticed there. Have the storage choose new names "
+            "A new image with an old name is then not noticed. Make the storage choose new names "
             '("file_overwrite": False for S3), override image_signature(), or call reindex(…, images=True).'
         )
         yield warning("clip_search.W104", message, hint, document)

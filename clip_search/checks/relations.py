@@ -54,14 +54,14 @@ def check_noticed(document: BoundDocument) -> Iterator[CheckMessage]:
         written = ", ".join(f'"{path}"' for path in (*named, *ways))
         if "" in ways:
             hint = (
-                f"No relation has a name for the way from {name} to {product}. Give it a related_name (a "
+                f"No relation from {name} to {product} has a name. Give the relation a related_name (a "
                 f"GenericRelation a related_query_name), and add {name} with it to related."
             )
         elif len(named) + len(ways) == 1:
             hint = f"Add {name}: {written} to related."
         else:
             hint = f"Write {name}: [{written}] in related."
-        message = f"{next(iter(ways.values()))}, and changes of a {name} are not noticed."
+        message = f"{next(iter(ways.values()))}, but changes of a {name} are not noticed."
         yield warning("clip_search.W101", message, hint, document)
 
 

@@ -74,7 +74,8 @@ class Declaration(Generic[Row]):
     def get_queryset(self) -> models.QuerySet[Row]:
         """Return the rows to index. A row that is not in this queryset is removed from the index.
 
-        Its order and its locks are ignored. A slice, `union()` and the like, and `values()` are refused.
+        Its order and its row locks are ignored. Slices, `values()`, and combined querysets such as `union()`
+        raise InvalidDeclaration.
         """
         return self.model._default_manager.all()
 

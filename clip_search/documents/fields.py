@@ -115,7 +115,7 @@ class Number(FilterField):
 
 
 class Bool(FilterField):
-    """True or False. Of strings, only "true", "false", "1" and "0" are accepted, in upper or lower case."""
+    """True or False. The strings "true", "false", "1" and "0" are accepted too, in upper or lower case."""
 
     kind = "bool"
     _words: ClassVar[Mapping[str, bool]] = {"true": True, "1": True, "false": False, "0": False}

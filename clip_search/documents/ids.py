@@ -10,21 +10,21 @@ from django.core.exceptions import ValidationError
 from django.db import connections, models
 
 MAX_ID: Final = 255
-"""Characters of a product id."""
+"""The most characters of a product id."""
 
 
 def mistake(product_id: str) -> str:
-    """Return why nothing can be posted under a product id, or ""."""
+    """Return an error message if no product can be posted under this id, or ""."""
     if not product_id:
-        return "It is empty. Send an id."
+        return "The id is empty. Send an id."
     if len(product_id) > MAX_ID:
-        return f"It has more than {MAX_ID} characters. Send a shorter id."
+        return f"The id has more than {MAX_ID} characters. Send a shorter id."
     if not product_id.isprintable():
-        return "It holds characters that cannot be printed. Remove them."
+        return "The id contains unprintable characters. Remove them."
     if product_id != product_id.strip():
-        return "It begins or ends with a space. Remove it."
+        return "The id begins or ends with a space. Remove it."
     if {".", ".."} & set(product_id.split("/")):
-        return 'It is "." or "..", or has such a part between slashes: in an address, clients leave that out.'
+        return 'The id has a part "." or "..", which HTTP clients remove from URLs. Send another id.'
     return ""
 
 

@@ -28,14 +28,14 @@ def mistake(queryset: models.QuerySet[Any]) -> tuple[str, str]:
         names = ", ".join(map(repr, query.distinct_fields))
         return (
             f"is distinct({names})",
-            "Filter it instead: which rows it has would depend on the page.",
+            "Use filter() instead. Otherwise it would depend on the page which rows are found.",
         )
     if query.where.contains_over_clause or any(
         getattr(annotation, "contains_over_clause", False) for annotation in query.annotations.values()
     ):
         return (
             "has a window function",
-            "Write filter(pk__in=…) with it inside: its value would depend on the page that is read.",
+            "Put it inside filter(pk__in=…). Otherwise its value would depend on the page that is read.",
         )
     return "", ""
 

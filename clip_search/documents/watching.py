@@ -71,7 +71,7 @@ def watched_columns(declaration: Declaration[Any]) -> frozenset[str] | None:
 
 
 def known_columns(declaration: Declaration[Any]) -> frozenset[str]:
-    """Return the columns of the model that declared paths begin with."""
+    """Return the names of the model fields with which declared paths begin."""
     return frozenset(name for names in _columns(declaration) for name in names or ())
 
 

@@ -87,13 +87,13 @@ class Collection(models.Model):
         if self.is_ours:
             return
         remedy = (
-            f"Run `manage.py clip_rebuild {self.document}`: it makes an own one and leaves this one alone."
+            f"Run `manage.py clip_rebuild {self.document}`: it builds a new collection and leaves this one."
         )
         if not self.installation:
             remedy += (
-                f" If nobody else uses this one, `manage.py clip_rebuild {self.document} --adopt` names it."
+                f" If nobody else uses it, `manage.py clip_rebuild {self.document} --adopt` takes it over."
             )
         raise ForeignCollection(
-            f"The collection {self.name} belongs to the installation {self.installation!r}, and "
+            f"The collection {self.name} belongs to the installation {self.installation!r}, but "
             f"CLIP_SEARCH['INSTALLATION'] is {conf.installation!r}. {remedy}"
         )

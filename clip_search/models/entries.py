@@ -41,7 +41,7 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
 
         Missing entries are created. `source` says what is indexed: the shop's row or the posted product; the
         last call decides. With `take_over=False`, entries with another source are not changed, unless their
-        product is removed. With `images`, the image files are read again, even if their signatures are known.
+        product is removed. With `images`, the image files are read again, even if they seem unchanged.
         """
         ids = sorted({document.point_id(product_id): product_id for product_id in product_ids}.items())
         entries = [
@@ -200,7 +200,7 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         self.exclude(claim=None)._update_in_order(claim=None, claimed_until=None)
 
     def read_images_again(self) -> int:
-        """Mark entries as pending, and have their image files read even if their signatures are known."""
+        """Mark entries as pending. Their image files are read again even if they seem unchanged."""
         now = timezone.now()
         return self.exclude(state=IndexEntry.State.REMOVED)._update_in_order(
             generation=0,
@@ -270,9 +270,10 @@ class IndexEntry(models.Model):
 
     @property
     def reads_images(self) -> bool:
-        """Whether image files are read even if their signatures are known.
+        """Whether the image files are read even if their signatures have not changed.
 
-        So it is if the entry was not written for any collection yet; `generation` is set to 0 for that.
+        This is True if `generation` is 0: the entry was never written to a collection, or
+        `read_images_again()` was called.
         """
         return self.generation == 0
 

@@ -11,8 +11,8 @@ class RelatedChange(models.Model):
     """A change that affects many products. A worker marks their entries later and deletes this row.
 
     Either `path` leads from the changed object, the row `object_id` of `model`, to the products; or
-    `product_ids` lists them, and `path` is "images" if their image files are to be read again. `cursor` is
-    the position that the worker has reached in this list of products.
+    `product_ids` lists the products, and `path` is "images" if their image files must be read again. `cursor`
+    is the position that the worker has reached in this list of products.
     """
 
     document = models.CharField(max_length=100, db_index=True)

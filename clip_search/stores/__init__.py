@@ -38,7 +38,7 @@ def get_store() -> Store:
 @lru_cache(maxsize=4)
 def _store(qdrant: str) -> Store:
     options = Options(json.loads(qdrant))
-    del qdrant  # error pages show variables, and this text has the key of Qdrant
+    del qdrant  # error pages show variables, and this one contains the API key
     path = store_path(options)
     options.pop("backend", None)
     try:

@@ -47,7 +47,7 @@ class ServerStore(QdrantStore):
     def __init__(self, **options: Any) -> None:
         self._options = {"timeout": TIMEOUT, "check_compatibility": False} | options
         if _is_https_without_port(str(options.get("url"))):
-            self._options.setdefault("port", 443)  # qdrant-client would take 6333
+            self._options.setdefault("port", 443)  # the default of qdrant-client is 6333
         self._client: QdrantClient | None = None
         self._connecting = threading.Lock()
         self._version_is_fine = False
@@ -86,15 +86,15 @@ class ServerStore(QdrantStore):
             return self._client
 
     def _check_options(self) -> None:
-        """Refuse what the HTTP client stumbles over at the first request, with an error of its own."""
+        """Raise SetupError for options that would make the HTTP client fail at the first request."""
         for name in ("port", "grpc_port"):
             port = self._options.get(name)
             if not (port is None or is_port(port)):
                 raise SetupError(
-                    f'CLIP_SEARCH["QDRANT"]["{name}"] is no port. Write a number from 1 to 65535.'
+                    f'CLIP_SEARCH["QDRANT"]["{name}"] is not a port number. Write a number from 1 to 65535.'
                 )
         if "@" in str(self._options.get("host")):  # the HTTP client's errors would show a password
-            raise SetupError('CLIP_SEARCH["QDRANT"]["host"] is no name of a machine. Run `manage.py check`.')
+            raise SetupError('CLIP_SEARCH["QDRANT"]["host"] is not a host name. Run `manage.py check`.')
         # no variable holds the key, because error pages show variables
         if re.search(r"[^ -~]", str(self._options.get("api_key") or "")):
             raise SetupError(
@@ -246,7 +246,7 @@ def _is_https_without_port(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme == "https" and parts.port is None
-    except ValueError:  # no address; the client says so when it is made
+    except ValueError:  # not a valid URL: QdrantClient raises an error for it
         return False
 
 

@@ -29,7 +29,7 @@ def client_errors() -> tuple[type[Exception], ...]:
 
 
 def without_frames(error: BaseException) -> BaseException:
-    """Remove the tracebacks of an error and its causes, and the passwords of addresses. Return the error.
+    """Remove tracebacks and the passwords in URLs from an error and its causes. Return the error.
 
     Django's error pages show the variables of every frame in a traceback, and the client's frames contain the
     API key.
@@ -54,7 +54,7 @@ def explained(error: Exception, collection: str) -> ClipSearchError:
         return refused(message)
     reason = f"status {status}" if status else type(getattr(error, "source", error)).__name__
     return StoreUnavailable(
-        f'Qdrant gave no valid answer ({reason}). Check that it runs where CLIP_SEARCH["QDRANT"] says.'
+        f'Qdrant did not answer correctly ({reason}). Check that it runs where CLIP_SEARCH["QDRANT"] says.'
     )
 
 

@@ -285,7 +285,7 @@ def test_an_address_that_is_none() -> None:
 @pytest.mark.parametrize("port", ["abc", "6333", "", 0, -1, 70000, True, 1.5, []])
 def test_a_port_that_is_none(name: str, port: Any) -> None:
     for where in ({"url": "http://127.0.0.1"}, {"host": "127.0.0.1"}):
-        with pytest.raises(SetupError, match=rf'\["{name}"\] is no port.*1 to 65535'):
+        with pytest.raises(SetupError, match=rf'\["{name}"\] is not a port number.*1 to 65535'):
             ServerStore(**where, **{name: port}).count("shop")
 
 
@@ -362,7 +362,7 @@ def test_an_old_server_is_not_written_to(
 
 def test_something_that_is_no_qdrant(stub: Stub, store: ServerStore) -> None:
     stub.answers["GET", "/"] = 200, ROOT | {"version": "teapot"}
-    with pytest.raises(StoreUnavailable, match="no Qdrant server"):
+    with pytest.raises(StoreUnavailable, match="is not a Qdrant server"):
         store.put("shop", [product(1)])
 
 
