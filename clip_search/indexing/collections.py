@@ -5,7 +5,11 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing.util import Finalize
+from typing import Any
 
+from django.core import mail
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -13,7 +17,7 @@ from ..conf import conf
 from ..documents.binding import BoundDocument
 from ..encoders import get_encoder
 from ..encoders.base import Encoder
-from ..exceptions import CollectionMissing
+from ..exceptions import ClipSearchError, CollectionMissing
 from ..models import Collection, Database, IndexEntry
 from ..stores import get_store
 from ..stores.base import Schema, Store
@@ -39,6 +43,7 @@ def create_collection(
     """
     name = f"{document.name}-{generation}-{uuid.uuid4().hex[:8]}"
     store.create(name, schema(document, encoder.dimension, mark=new_mark(document)))
+    _remove_after_tests(name)
     try:
         with transaction.atomic(using=document.using):
             if instead_of:
@@ -59,6 +64,22 @@ def create_collection(
         if theirs is None:  # a third process has deleted the other row: the store had lost its collection
             raise CollectionMissing from None
         return theirs
+
+
+def _remove_after_tests(name: str) -> None:
+    """Have a collection removed at the end of a run of tests, whose database vanishes with its row.
+
+    Only if the tests use the store of the settings: what a test sets up itself, it removes itself.
+    """
+    if hasattr(mail, "outbox") and "backend" not in conf.qdrant:  # as Django sets up tests
+        # unlike atexit, this works in the processes of `test --parallel` too
+        Finalize(None, _remove_if_configured, args=(conf.qdrant, name), exitpriority=10)
+
+
+def _remove_if_configured(qdrant: Mapping[str, Any], name: str) -> None:
+    if conf.qdrant == qdrant:
+        with suppress(ClipSearchError):
+            get_store().destroy(name)
 
 
 def new_mark(document: BoundDocument) -> dict[str, str]:

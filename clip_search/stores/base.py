@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..types import Point, Stamp
@@ -215,6 +216,13 @@ class Store(ABC):
 
         Raises CollectionMissing.
         """
+
+    def remains(self, older_than: timedelta) -> list[str]:
+        """Return the names of collections of which only remains are left, that nobody uses any more.
+
+        Processes that were killed leave them, and `destroy()` deletes them.
+        """
+        return []
 
     def session(self, collection: str) -> AbstractContextManager[Any]:
         """Return a context manager during which the collection stays open.

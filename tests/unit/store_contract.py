@@ -196,6 +196,13 @@ class StoreContract:
         store.destroy(name)
         assert not store.exists(name)
 
+    def test_a_destroyed_collection_leaves_nothing_behind(self, store: Store, collection: str) -> None:
+        store.put(collection, [product(1)])
+        store.query(collection, Query())
+        assert store.remains(timedelta(seconds=-60)) == []
+        store.destroy(collection)
+        assert store.remains(timedelta(seconds=-60)) == []
+
     def test_destroying_what_is_missing_is_no_error(self, store: Store, name: str) -> None:
         store.destroy(name)
 

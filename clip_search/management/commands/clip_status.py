@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.management.base import CommandError
+from django.db import DatabaseError
 from django.db.models import Count, Min
+from django.utils import timezone
 from django.utils.translation import ngettext
 
 from clip_search.documents.binding import BoundDocument
-from clip_search.exceptions import ForeignCollection, StoreUnavailable
+from clip_search.exceptions import ClipSearchError, ForeignCollection, StoreUnavailable, in_one_line
+from clip_search.indexing.leftovers import find_leftovers
 from clip_search.management.base import DocumentCommand
 from clip_search.models import Collection, IndexEntry, RelatedChange
 from clip_search.stores import get_store
@@ -17,12 +21,35 @@ from clip_search.stores import get_store
 class Command(DocumentCommand):
     help = "Say what is indexed, what waits and what is wrong. Exits with status 1 if something is."
 
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            super().handle(*args, **options)
+        except CommandError:
+            self.show_leftovers(options)
+            raise
+        self.show_leftovers(options)
+
+    def show_leftovers(self, options: dict[str, Any]) -> None:
+        """Name what belongs to no document, unless some documents are asked for."""
+        if options["documents"]:
+            return
+        try:
+            found = find_leftovers()
+        except (ClipSearchError, DatabaseError) as error:
+            self.stdout.write(f"cannot look for what is left over: {in_one_line(error)}")
+            return
+        if found:
+            self.stdout.write("left over, see `manage.py clip_cleanup --dry-run`:")
+        for leftover in found:
+            kept = f" (stays: {leftover.kept})" if leftover.kept else ""
+            self.stdout.write(f"  {leftover.description}{kept}")
+
     def handle_document(self, document: BoundDocument, options: dict[str, Any]) -> str:
         self.stdout.write(f"{document.name} ({document.model._meta.label})")
         collections = Collection.objects.of(document).active()
         trouble = [self.show_collection(collection) for collection in collections]
         entries = IndexEntry.objects.of(document)
-        if entries.exists() and not any(c.state == Collection.State.LIVE for c in collections):
+        if not any(c.state == Collection.State.LIVE for c in collections):
             trouble.append(f"nothing can be found: run `manage.py clip_reindex {document.name}`")
         trouble.append(self.needs_rebuild(document))
         for row in (
@@ -47,6 +74,9 @@ class Command(DocumentCommand):
             f"{ngettext('%d point', '%d points', points) % points}, "
             f"{collection.dimension} dimensions, model {collection.fingerprint[:12]}"
         )
+        abandoned = collection.lease is None or collection.lease < timezone.now()
+        if collection.state == Collection.State.BUILDING and abandoned:
+            self.stdout.write(f"    interrupted: `manage.py clip_rebuild {collection.document}` continues it")
         try:
             collection.check_installation()
         except ForeignCollection as error:

@@ -38,7 +38,9 @@ class SharedHandle:
     def __init__(self, path: Path, load: Callable[[], Any], timeout: float) -> None:
         """Set up a closed collection. `path` is its folder; `load()` opens it after it is locked."""
         self.path = path
-        self._turn_path, self._lock_path = (path.parent / f"{path.name}.{name}" for name in ("turn", "lock"))
+        self._turn_path, self._lock_path = self.lock_paths = tuple(
+            path.parent / f"{path.name}.{name}" for name in ("turn", "lock")
+        )
         self._load, self._timeout = load, timeout
         self._reset()
         _handles.add(self)
@@ -128,6 +130,10 @@ class SharedHandle:
         """Drop the collection that the parent process had open, after this process was forked."""
         _inherited.append((self._shard, self._lock))
         self._reset()
+
+    def is_locked(self) -> bool:
+        """Return whether a process has the collection open, or waits for it."""
+        return any(path.exists() and is_locked(path) for path in self.lock_paths)
 
     def _lock_file(self) -> IO[bytes]:
         """Queue for the lock of the collection and return its handle. Raises TimeoutError or OSError."""

@@ -7,9 +7,11 @@ import logging
 import re
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from .sharing import SharedHandle
 logger = logging.getLogger("clip_search")
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+REMAINS = re.compile(rf"\.({NAME.pattern})\.(?:gone|making)|({NAME.pattern})\.(?:lock|turn)")
 CONFIG, MARK = "edge_config.json", "clip_search.json"
 """Two files in the folder of a collection: one of the engine, and ours with the collection's mark."""
 UNUSED_INDEXES = {f"{CLIP}.revision", f"{CLIP}.source", f"{CLIP}.invalid"}
@@ -117,15 +120,33 @@ class EmbeddedStore(QdrantStore):
         return {str(key): str(value) for key, value in mark.items()} if isinstance(mark, dict) else {}
 
     def destroy(self, collection: str) -> None:
-        folder = self._folder(collection)
-        if not folder.is_dir():
+        folder, handle = self._folder(collection), self._handle(collection)
+        gone, unfinished = (self._path / f".{collection}.{ending}" for ending in ("gone", "making"))
+        if not any(path.exists() for path in (folder, gone, unfinished, *handle.lock_paths)):
             return
-        gone = self._path / f".{collection}.gone"
-        with self._file_errors(), self._handle(collection).closed():
-            shutil.rmtree(gone, ignore_errors=True)
+        with self._file_errors(), handle.closed():
+            for left in (gone, unfinished):  # by processes that were killed here
+                shutil.rmtree(left, ignore_errors=True)
             if folder.is_dir():
                 folder.rename(gone)  # a rename is atomic: nobody opens a half-deleted collection
                 shutil.rmtree(gone)
+            for path in handle.lock_paths:  # a process that waits for them then finds no collection
+                with suppress(OSError):  # Windows deletes no open file
+                    path.unlink(missing_ok=True)
+
+    def remains(self, older_than: timedelta) -> list[str]:
+        found: dict[str, float] = {}
+        with self._file_errors():
+            for path in self._path.iterdir() if self._path.is_dir() else ():
+                match = REMAINS.fullmatch(path.name)
+                if match and not self._folder(name := match[1] or match[2]).is_dir():
+                    with suppress(FileNotFoundError):
+                        found[name] = max(found.get(name, 0.0), path.stat().st_mtime)
+            return sorted(
+                name
+                for name, changed in found.items()
+                if time.time() - changed > older_than.total_seconds() and not self._handle(name).is_locked()
+            )
 
     # Opening.
 

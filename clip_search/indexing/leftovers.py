@@ -1,0 +1,220 @@
+"""What is left of documents that are gone and of processes that were killed: finding it, and removing it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db import connections, models, router, transaction
+from django.db.models import Max
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from ..conf import conf
+from ..documents.registry import registry
+from ..exceptions import CollectionMissing
+from ..models import Collection, Database, IndexEntry, PostedProduct, RelatedChange
+from ..models.paging import ROWS_PER_STATEMENT, pages
+from ..models.posted import delete_image
+from ..models.tables import TablesMissing
+from ..stores import get_store
+
+logger = logging.getLogger(__name__)
+
+YOUNG = timedelta(hours=1)
+"""What was made or used since then stays: a process may be at work on it."""
+NAME = re.compile(r"[\w.-]+-\d+-[0-9a-f]{8}")
+"""The name of a collection as `create_collection()` makes it."""
+TABLES: tuple[type[models.Model], ...] = (Collection, IndexEntry, PostedProduct, RelatedChange)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """Something that belongs to nothing any more: the rows of a document, or a collection in the store."""
+
+    description: str
+    kept: str = ""
+    """Why it is not removed, or ""."""
+    document: str = ""
+    using: str = ""
+    """The database of the document, or of the collection's row."""
+    collection: str = ""
+
+
+def find_leftovers(*, other_databases: bool = False) -> list[Leftover]:
+    """Return what is left in the databases and in the store.
+
+    With `other_databases`, collections that were made for a database which is not in the settings are to be
+    removed too, such as those of tests that were killed. Raises StoreUnavailable, SetupError, TablesMissing.
+    """
+    homes = _homes()
+    found = [leftover for home in homes for leftover in _documents(home)]
+    found += [leftover for home in homes for leftover in _retired(home)]
+    return [*found, *_collections(homes, other_databases), *_remains()]
+
+
+def remove(leftover: Leftover) -> None:
+    """Remove what was found, first from the store: if that fails, the rows still name it."""
+    if leftover.document:
+        _remove_document(leftover)
+        return
+    row = None
+    if leftover.using:
+        row = Collection.objects.using(leftover.using).filter(name=leftover.collection).first()
+    if row is None or row.is_ours:
+        get_store().destroy(leftover.collection)
+    if row:
+        row.delete()
+    logger.info("Removed collection=%s", leftover.collection)
+
+
+# Documents that are not registered any more.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """A database with our tables, and the documents that are registered for it."""
+
+    using: str
+    number: str
+    documents: set[str] = field(default_factory=set)
+    aliases: list[str] = field(default_factory=list)
+    """All names of the database, or of copies of it, in the settings."""
+
+
+def _homes() -> list[Home]:
+    """Return the databases with our tables. Two aliases of one database, or of its replica, are one."""
+    homes: dict[str, Home] = {}
+    for using in dict.fromkeys([*(document.using for document in registry), *connections]):
+        registered = {document.name for document in registry if document.using == using}
+        if not router.allow_migrate_model(using, Collection):
+            continue
+        if Database._meta.db_table not in connections[using].introspection.table_names():
+            if registered:
+                raise TablesMissing("Tables of clip_search are missing. Run `manage.py migrate`.")
+            continue
+        row = Database.objects.using(using).first()
+        if registered or row:
+            number = str(row.number) if row else Database.objects.number_of(using)
+            home = homes.setdefault(number, Home(using=using, number=number))
+            home.documents.update(registered)
+            home.aliases.append(using)
+    return list(homes.values())
+
+
+def _documents(home: Home) -> Iterator[Leftover]:
+    using, names = home.using, set[str]()
+    for table in TABLES:
+        rows = table._default_manager.using(using).order_by()
+        names |= set(rows.values_list("document", flat=True).distinct())
+    for name in sorted(names - home.documents):
+        counts = {
+            table: table._default_manager.using(using).filter(document=name).count() for table in TABLES
+        }
+        said = ", ".join(
+            f"{count} {table._meta.verbose_name if count == 1 else table._meta.verbose_name_plural}"
+            for table, count in counts.items()
+            if count
+        )
+        where = "" if using == "default" else f" on the database {using!r}"
+        yield Leftover(
+            description=f"document {name!r}{where}, which is not registered: {said}",
+            kept=_in_use(name, using),
+            document=name,
+            using=using,
+        )
+
+
+def _in_use(document: str, using: str) -> str:
+    """Return why the rows of a document must stay, or "": a process with older code may still serve it."""
+    now = timezone.now()
+    entries = IndexEntry.objects.using(using).filter(document=document)
+    rows = Collection.objects.using(using).filter(document=document)
+    posted = PostedProduct.objects.using(using).filter(document=document)
+    changes = RelatedChange.objects.using(using).filter(document=document)
+    if entries.filter(claimed_until__gt=now).exists() or rows.filter(lease__gt=now).exists():
+        return "a process is at work on it"
+    times = [
+        *entries.aggregate(Max("updated_at"), Max("indexed_at")).values(),
+        *(queryset.aggregate(Max("created_at"))["created_at__max"] for queryset in (rows, posted, changes)),
+        posted.aggregate(Max("updated_at"))["updated_at__max"],
+    ]
+    if any(time and time > now - YOUNG for time in times):
+        return "it was used in the last hour"
+    return ""
+
+
+def _remove_document(leftover: Leftover) -> None:
+    using, name = leftover.using, leftover.document
+    for collection in Collection.objects.using(using).filter(document=name):
+        remove(Leftover(description="", using=using, collection=collection.name))
+    for products in pages(PostedProduct.objects.using(using).filter(document=name), ROWS_PER_STATEMENT):
+        images = [product.image.name for product in products if product.image.name]
+        with transaction.atomic(using=using):
+            PostedProduct.objects.using(using).filter(pk__in=[product.pk for product in products]).delete()
+        for image in images:  # afterwards: a database cannot roll a file back
+            delete_image(image)
+    for table in (IndexEntry, RelatedChange):
+        rows = table._default_manager.using(using).filter(document=name)
+        for page in pages(rows.only("pk"), ROWS_PER_STATEMENT):
+            table._default_manager.using(using).filter(pk__in=[row.pk for row in page]).delete()
+    logger.info("Removed document=%s", name)
+
+
+# Collections that nothing names.
+
+
+def _retired(home: Home) -> Iterator[Leftover]:
+    """Yield the collections that a rebuild replaced, and was killed before it removed them."""
+    rows = Collection.objects.using(home.using)
+    for row in rows.filter(document__in=home.documents, state=Collection.State.RETIRED):
+        busy = rows.filter(document=row.document, lease__gt=timezone.now()).exists()
+        yield Leftover(
+            description=f"collection {row.name}, which a rebuild replaced",
+            kept="a rebuild is at work" if busy else "",
+            using=home.using,
+            collection=row.name,
+        )
+
+
+def _collections(homes: list[Home], other_databases: bool) -> Iterator[Leftover]:
+    """Yield the collections in the store that no row names, and that this installation made."""
+    store = get_store()
+    aliases = [using for home in homes for using in home.aliases]
+    rows = {row.name for using in aliases for row in Collection.objects.using(using)}
+    ours = {home.number for home in homes}
+    unnamed_server = not conf.installation and not {"url", "host"}.isdisjoint(conf.qdrant)
+    for name in store.names():
+        if name in rows or not NAME.fullmatch(name):
+            continue
+        try:
+            mark = store.mark(name)
+        except CollectionMissing:  # it was removed since
+            continue
+        if not mark or mark.get("installation") != conf.installation:
+            continue
+        made = _time(mark.get("created_at", ""))
+        kept = ""
+        if unnamed_server:
+            kept = "CLIP_SEARCH['INSTALLATION'] is not set, so it may be another installation's"
+        elif mark.get("database") not in ours and not other_databases:
+            kept = "it was made for another database: `--other-databases` removes it"
+        elif made is None or made > timezone.now() - YOUNG:
+            kept = "it was made in the last hour"
+        said = f" of {made:%Y-%m-%d %H:%M} UTC" if made else ""
+        yield Leftover(description=f"collection {name}{said}, which no row names", kept=kept, collection=name)
+
+
+def _time(written: str) -> datetime | None:
+    found = parse_datetime(written)
+    return found if found and found.tzinfo else None
+
+
+def _remains() -> Iterator[Leftover]:
+    for name in get_store().remains(YOUNG):
+        if NAME.fullmatch(name):
+            said = f"files of the collection {name}, which was not made or not deleted to the end"
+            yield Leftover(description=said, collection=name)
