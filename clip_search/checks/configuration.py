@@ -50,7 +50,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
     return [message for check in checks for message in check()]
 
 
-# Types.
+# The types of the values.
 
 
 def _text(value: Any) -> bool:
@@ -123,7 +123,7 @@ def _types() -> Iterator[CheckMessage]:
             yield error("clip_search.E003", message, f"Make it {TYPES[key][1]}.")
 
 
-# The store.
+# Checks of the store.
 
 
 def _qdrant() -> Iterator[CheckMessage]:
@@ -209,7 +209,7 @@ def _embedded() -> Iterator[CheckMessage]:
         yield warning("clip_search.W001", message, hint)
 
 
-# The model.
+# Checks of the CLIP model.
 
 
 def _models() -> Iterator[CheckMessage]:
@@ -279,7 +279,7 @@ def _formats() -> Iterator[CheckMessage]:
             yield error("clip_search.E010", message, hint)
 
 
-# The endpoints.
+# Checks of the endpoints.
 
 
 def _api_document() -> Iterator[CheckMessage]:

@@ -51,7 +51,7 @@ def check_document(document: BoundDocument) -> list[CheckMessage]:
     return found + [message for check in checks for message in check(document)]
 
 
-# Plain attributes.
+# Checks of attributes with plain values.
 
 
 def check_types(document: BoundDocument) -> Iterator[CheckMessage]:
@@ -164,7 +164,7 @@ def _query_prompt(document: BoundDocument) -> Iterator[CheckMessage]:
         )
 
 
-# Hooks.
+# Checks of overridden methods.
 
 
 def _queryset(document: BoundDocument) -> Iterator[CheckMessage]:
@@ -220,7 +220,7 @@ def _is_unique(model: type[models.Model], name: str) -> bool:
         return False
 
 
-# Paths.
+# Checks of paths and filters.
 
 
 def _paths(document: BoundDocument) -> Iterator[CheckMessage]:

@@ -19,9 +19,9 @@ from ..types import Content, ImageSource, point_id
 from . import paths, querysets
 from .declaration import Declaration, overridden
 from .fields import InvalidValue
-from .ids import as_id, id_column, keys_of
+from .ids import as_id, keys_of, product_id_field
 from .text import normalise
-from .watching import declared_paths, is_read_by_paths, known_columns, watched_columns
+from .watching import declared_fields, declared_paths, is_read_by_paths, watched_fields
 
 if TYPE_CHECKING:
     from django.db.models.fields.files import FieldFile
@@ -39,7 +39,7 @@ class BoundDocument:
     def __repr__(self) -> str:
         return repr(self.declaration)
 
-    # Rows.
+    # Reading rows.
 
     def in_its_language(self) -> AbstractContextManager[None]:
         """Return a context manager that activates the document's language, for reading content."""
@@ -65,7 +65,7 @@ class BoundDocument:
         If the shop's queryset already prefetches something, the database router chooses the database of these
         relations instead, because Django raises ValueError for a relation with two different querysets.
         """
-        rows: Any = querysets.loading(self.queryset(), self._columns)
+        rows: Any = querysets.loading(self.queryset(), self._declared_fields)
         alone = not rows._prefetch_related_lookups
         return rows.prefetch_related(*_prefetches(self, alone, tuple(router.routers)))  # type: ignore[no-any-return]
 
@@ -74,7 +74,7 @@ class BoundDocument:
 
         Ids that have no such row are left out.
         """
-        keys = keys_of(product_ids, self.id_column, self.using)
+        keys = keys_of(product_ids, self.product_id_field, self.using)
         rows = rows.filter(**{f"{self.declaration.id_field}__in": keys})
         if not self.rows_are_products:
             rows = [row for row in rows if self.may_qualify(row)]  # type: ignore[assignment]
@@ -89,7 +89,7 @@ class BoundDocument:
         """
         if not self.rows_are_products:
             return set(self.find(self.rows(), product_ids))
-        keys = keys_of(product_ids, self.id_column, self.using)
+        keys = keys_of(product_ids, self.product_id_field, self.using)
         rows = self.queryset().filter(pk__in=keys)
         return {str(pk) for pk in rows.values_list("pk", flat=True)} & set(product_ids)
 
@@ -131,7 +131,7 @@ class BoundDocument:
         self.check_model(row.__class__)
         return row
 
-    # Content.
+    # Reading content.
 
     def content(self, row: Any) -> Content:
         """Return the row's current content: text, images, payload and texts for exact matches.
@@ -168,7 +168,7 @@ class BoundDocument:
             local=is_local(storage),
         )
 
-    # Ids.
+    # Ids of products and points.
 
     def point_id(self, product_id: str) -> uuid.UUID:
         """Return the UUID of the product's point in the store. Every process computes the same one."""
@@ -188,16 +188,16 @@ class BoundDocument:
 
     def as_id(self, value: Any) -> str:
         """Return a value of the id field as a product id, which is a string."""
-        return as_id(value, self.id_column)
+        return as_id(value, self.product_id_field)
 
     def keys_of(self, product_ids: Iterable[str]) -> list[Any]:
         """Return product ids as values of the id field. Ids that the field cannot hold are left out."""
-        return keys_of(product_ids, self.id_column, self.using)
+        return keys_of(product_ids, self.product_id_field, self.using)
 
     @cached_property
-    def id_column(self) -> Any:
+    def product_id_field(self) -> Any:
         """The model field whose value is the product id."""
-        return id_column(self.model, self.declaration.id_field)
+        return product_id_field(self.model, self.declaration.id_field)
 
     # Conclusions from the declaration.
 
@@ -230,18 +230,18 @@ class BoundDocument:
         return is_read_by_paths(self.declaration)
 
     @cached_property
-    def watched_columns(self) -> frozenset[str] | None:
+    def watched_fields(self) -> frozenset[str] | None:
         """The fields whose change can change the index, named as in `update_fields`; None for any field."""
-        return watched_columns(self.declaration)
+        return watched_fields(self.declaration)
 
     @cached_property
-    def _columns(self) -> frozenset[str]:
-        return known_columns(self.declaration)
+    def _declared_fields(self) -> frozenset[str]:
+        return declared_fields(self.declaration)
 
     def depends_on(self, relation: str) -> bool:
         """Return whether a change of this relation of the model may change the index."""
         first = {path.split(".")[0] for _, path in declared_paths(self.declaration)}
-        return self.watched_columns is None or relation in first
+        return self.watched_fields is None or relation in first
 
 
 @lru_cache(maxsize=64)

@@ -11,7 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, models
 
 from . import paths
 from .fields import FilterField
-from .ids import as_id, id_column
+from .ids import as_id, product_id_field
 from .text import clean
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Declaration(Generic[Row]):
 
     def product_id(self, obj: Row) -> str:
         """Return the product's id in the index: a string of at most 255 characters."""
-        return as_id(getattr(obj, self.id_field), id_column(self.model, self.id_field))
+        return as_id(getattr(obj, self.id_field), product_id_field(self.model, self.id_field))
 
     def index_as(self, obj: Row) -> Any:
         """Return the row that is indexed in place of `obj`, such as the parent of a variant.

@@ -29,7 +29,7 @@ def mistake(product_id: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def id_column(model: type[models.Model], id_field: str) -> Any:
+def product_id_field(model: type[models.Model], id_field: str) -> Any:
     """Return the model field whose value is the product id.
 
     This is the field named `id_field`. If that is a foreign key, the field that it refers to is returned.
@@ -40,32 +40,32 @@ def id_column(model: type[models.Model], id_field: str) -> Any:
     return field
 
 
-def as_id(value: Any, column: Any) -> str:
-    """Return a value of the field `column` as a product id.
+def as_id(value: Any, field: Any) -> str:
+    """Return a value of the id field as a product id.
 
     The field converts the value first. Otherwise a row that was created with a UUID string without hyphens
     would have another product id than the same row read from the database.
     """
     try:
-        return str(column.to_python(value))
+        return str(field.to_python(value))
     except ValidationError:
         return str(value)
 
 
-def keys_of(product_ids: Iterable[str], column: Any, using: str) -> list[Any]:
-    """Return product ids as values of the field `column`.
+def keys_of(product_ids: Iterable[str], field: Any, using: str) -> list[Any]:
+    """Return product ids as values of the id field.
 
     Ids that the field cannot hold are left out, such as "test-123" for an integer field. Integers outside the
     field's range are left out too, because some databases raise an error for them. The field's validators
     are not called: the table may hold rows that were saved without validation.
     """
     lowest = highest = None
-    if isinstance(column, models.IntegerField):
-        lowest, highest = connections[using].ops.integer_field_range(column.get_internal_type())
+    if isinstance(field, models.IntegerField):
+        lowest, highest = connections[using].ops.integer_field_range(field.get_internal_type())
     keys = []
     for product_id in product_ids:
         try:
-            key = column.to_python(product_id)
+            key = field.to_python(product_id)
         except ValidationError:
             continue
         if (lowest is None or lowest <= key) and (highest is None or key <= highest):

@@ -53,29 +53,29 @@ def is_read_by_paths(declaration: Declaration[Any]) -> bool:
     """
     methods = overridden(declaration) - {"get_queryset", "image_signature"}
     functions = any(field.from_ for field in declaration.filter_fields.values())
-    return not methods and not functions and None not in _columns(declaration)
+    return not methods and not functions and None not in _first_fields(declaration)
 
 
-def watched_columns(declaration: Declaration[Any]) -> frozenset[str] | None:
+def watched_fields(declaration: Declaration[Any]) -> frozenset[str] | None:
     """Return the fields whose change can change the index, named as in `update_fields`.
 
     Return None if every field may: overridden methods, functions and properties may read any field, unless
     `reads` lists what they read.
     """
-    columns = _columns(declaration)
+    unknown = None in _first_fields(declaration)
     methods = overridden(declaration) - {"image_signature"}
     functions = any(field.from_ and field.reads is None for field in declaration.filter_fields.values())
-    if declaration.reads is None and (methods or functions or None in columns):
+    if declaration.reads is None and (methods or functions or unknown):
         return None
-    return known_columns(declaration)
+    return declared_fields(declaration)
 
 
-def known_columns(declaration: Declaration[Any]) -> frozenset[str]:
+def declared_fields(declaration: Declaration[Any]) -> frozenset[str]:
     """Return the names of the model fields with which declared paths begin."""
-    return frozenset(name for names in _columns(declaration) for name in names or ())
+    return frozenset(name for names in _first_fields(declaration) for name in names or ())
 
 
-def _columns(declaration: Declaration[Any]) -> list[set[str] | None]:
+def _first_fields(declaration: Declaration[Any]) -> list[set[str] | None]:
     """Return the field names of the first step of each declared path: a set, or None if unknown."""
     ids = [] if declaration.id_field == "pk" else [declaration.id_field]
     declared = [*ids, *(path for _, path in declared_paths(declaration))]

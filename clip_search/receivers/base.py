@@ -134,5 +134,5 @@ class Receiver:
         """
         if raw or using != self.document.using or not conf.autosync or _paused.get():
             return False
-        watched = None if update_fields is None else self.document.watched_columns
+        watched = None if update_fields is None else self.document.watched_fields
         return watched is None or bool(watched & (update_fields or frozenset()))

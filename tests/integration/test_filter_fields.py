@@ -114,9 +114,9 @@ def test_what_a_function_reads_is_watched_if_it_is_declared():
     def band(obj: Product) -> str:
         return "cheap" if obj.price < 10 else "dear"
 
-    assert bound(filter_fields={"band": Keyword(from_=band)}).watched_columns is None
+    assert bound(filter_fields={"band": Keyword(from_=band)}).watched_fields is None
     known = bound(filter_fields={"band": Keyword(from_=band, reads=["price", "images.position"])})
-    assert known.watched_columns == {"name", "price"}
+    assert known.watched_fields == {"name", "price"}
     assert known.depends_on("images")
     warnings = [message for message in check_document(known) if message.id == "clip_search.W101"]
     assert "ProductImage" in warnings[0].msg

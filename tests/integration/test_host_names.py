@@ -14,7 +14,16 @@ from tests.shops.shop.models import Category, Product, ProductImage
 
 ORDINARY = [
     *("resolve", "content", "rows", "objects", "save", "find", "items", "data", "cache", "config"),
-    *("instance", "declaration", "point_id", "overridden", "qualifies", "keys_of", "id_column", "point"),
+    *(
+        "instance",
+        "declaration",
+        "point_id",
+        "overridden",
+        "qualifies",
+        "keys_of",
+        "product_id_field",
+        "point",
+    ),
     *("index", "product", "price", "title", "slug", "url", "labels", "created", "updated", "locale"),
     *("get_image_url", "get_absolute_url", "text_fields_en", "delete", "update", "all", "count", "page"),
     *("_text_field", "_get_qs", "__hash_key__", "register", "store", "encoder", "entries", "collection"),

@@ -66,7 +66,7 @@ class EmbeddedStore(QdrantStore):
     def dialect(self) -> Dialect:
         return dialect_of(self._edge)
 
-    # Collections.
+    # Creating and deleting collections.
 
     def create(self, collection: str, schema: Schema) -> None:
         folder = self._folder(collection)
@@ -148,7 +148,7 @@ class EmbeddedStore(QdrantStore):
                 if time.time() - changed > older_than.total_seconds() and not self._handle(name).is_locked()
             )
 
-    # Opening.
+    # Opening and closing collections.
 
     @contextmanager
     def session(self, collection: str, *, stay_open: bool = False) -> Iterator[Any]:
@@ -222,7 +222,7 @@ class EmbeddedStore(QdrantStore):
             raise SetupError(f"{collection!r} is no valid name of a collection: no folder can have it.")
         return self._path / collection
 
-    # Points.
+    # Reading and writing points.
 
     def _retrieve(self, collection: str, ids: list[uuid.UUID], vectors: bool) -> Iterable[Any]:
         with self.session(collection) as shard:
@@ -249,7 +249,7 @@ class EmbeddedStore(QdrantStore):
             if self._keeping_open:  # otherwise the collection is closed, which writes to the disk
                 call(shard.flush)
 
-    # Searching.
+    # Searching and counting points.
 
     def _find(self, collection: str, query: Query, where: Any, offset: int, limit: int) -> Iterable[Any]:
         request = self._edge.QueryRequest(

@@ -74,7 +74,7 @@ def test_another_id_field():
     assert document.find(document.rows(), ["M-1", "m-1", "M-2", "x" * 300]) == {"M-1": mug}
     assert document.qualifying(["M-1", "m-1"]) == {"M-1"}
     assert document.product_ids(Product.objects.all()) == ["M-1"]
-    assert "sku" in document.watched_columns
+    assert "sku" in document.watched_fields
 
 
 @pytest.mark.django_db

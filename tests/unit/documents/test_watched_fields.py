@@ -14,9 +14,9 @@ from .declarations import declare
 
 def test_declared_columns_are_watched():
     document = declare(text_fields=["name"], filter_fields={"category": Keyword("category.slug")})
-    assert document.watched_columns == {"name", "category", "category_id"}
-    assert declare(text_fields=["name"], id_field="sku").watched_columns == {"name", "sku"}
-    assert declare(text_fields=["name", "images.original"]).watched_columns == {"name"}
+    assert document.watched_fields == {"name", "category", "category_id"}
+    assert declare(text_fields=["name"], id_field="sku").watched_fields == {"name", "sku"}
+    assert declare(text_fields=["name", "images.original"]).watched_fields == {"name"}
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_declared_columns_are_watched():
     ],
 )
 def test_any_column_counts_if_a_method_of_the_host_may_read_it(attributes):
-    assert declare(text_fields=["name"], **attributes).watched_columns is None
+    assert declare(text_fields=["name"], **attributes).watched_fields is None
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_any_column_counts_if_a_method_of_the_host_may_read_it(attributes):
 def test_reads_says_what_the_methods_of_the_host_read(reads, columns):
     methods = {"get_queryset": lambda self: Product.objects.filter(is_public=True), "exact_fields": ["code"]}
     document = declare(text_fields=["name"], reads=reads, **methods)
-    assert document.watched_columns == columns
+    assert document.watched_fields == columns
     assert document.depends_on("images") is ("images.original" in reads)
 
 
