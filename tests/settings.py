@@ -77,6 +77,12 @@ INSTALLED_APPS = [
     "clip_search",
     "tests.shops.shop",
     "tests.shops.oscarshop",
+    # packages that shops use, and the products that tests/hardening/hosts has with them
+    "djmoney",
+    "parler",
+    "taggit",
+    "treebeard",
+    "tests.shops.hosts",
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
