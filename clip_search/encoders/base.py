@@ -21,6 +21,9 @@ class Encoder(Protocol):
     The class is called without arguments, and reads its settings from `clip_search.conf.conf`. Creating an
     encoder must be fast: the model is loaded at first use. Every method may be called from any thread, and
     may raise ModelUnavailable, or BackendUnavailable if trying again later helps.
+
+    An encoder may also have a method `truncated(texts)`. It returns one bool for each text: whether the text
+    is longer than the model reads. It is called after `embed_texts()`, with the same texts.
     """
 
     @property

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import cached_property
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,6 +54,7 @@ class ClipEncoder:
         self._accelerates, self._batch_size = conf.accelerate, conf.batch_size
         self._lock = threading.RLock()
         self._inter_op = InterOpPool()
+        self._known = threading.local()  # which of the texts that a thread embedded last fill the model
 
     @cached_property
     def fingerprint(self) -> str:
@@ -107,8 +108,31 @@ class ClipEncoder:
             # Texts of similar length are in one batch, because a batch is padded to its longest text. The
             # longest texts come first, so that all threads end at about the same time.
             order = np.argsort([-len(text) for text in texts])
+            tower.preprocess.fills.clear()
             parts = self._in_batches(embed, order)
+            self._known.fills = dict(tower.preprocess.fills)
         return _unit(parts[np.argsort(order)])
+
+    def truncated(self, texts: Sequence[str]) -> list[bool]:
+        """Return for each text whether it is longer than the model reads. Raises ModelUnavailable.
+
+        Of the texts that this thread has just embedded, only those that fill the model are tokenized again.
+        """
+        with self._lock:
+            tower = self._text_tower
+            limit, known = tower.max_seq_length, vars(self._known).pop("fills", {})
+            found, unknown = dict.fromkeys(texts, False), []
+            for text in found:
+                # every word is at least one token
+                if limit and (len(text) > TEXT_LIMIT or len(text.split()) > limit):
+                    found[text] = True
+                elif limit and known.get(_readable(text), True):
+                    unknown.append(text)
+            if unknown:
+                inputs = [_readable(text) for text in unknown]
+                rows = tower.tokenizer(inputs, truncation=True, max_length=limit + 1)["input_ids"]
+                found |= {text: len(row) > limit for text, row in zip(unknown, rows, strict=True)}
+        return [found[text] for text in texts]
 
     def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return one unit vector for each image: a float32 array (n, dimension). Raises ModelUnavailable.
@@ -226,7 +250,7 @@ def _read(source: Source, needs: set[str], unused: Sequence[str]) -> Any:
     if tower[0].auto_model.config.model_type == "clip":
         for part in unused:
             setattr(tower[0].auto_model, part, None)
-    tower.preprocess = _one_at_a_time(tower.preprocess)
+    tower.preprocess = Preprocessing(tower.preprocess, tower.max_seq_length)
     return tower.float().eval()
 
 
@@ -269,16 +293,23 @@ def _check_equal(one: NDArray[np.float32], other: NDArray[np.float32]) -> None:
         raise RuntimeError(f"the vectors differ from those of the plain model (cosine {lowest:.4f})")
 
 
-def _one_at_a_time(preprocess: Callable[..., Any]) -> Callable[..., Any]:
-    """Put a lock around a function, because fast tokenizers are not thread-safe."""
-    lock = threading.Lock()
+class Preprocessing:
+    """The preprocessing of a model behind a lock, because fast tokenizers are not thread-safe."""
 
-    @wraps(preprocess)
-    def locked(*args: Any, **kwargs: Any) -> Any:
-        with lock:
-            return preprocess(*args, **kwargs)
+    def __init__(self, preprocess: Callable[..., Any], limit: int | None) -> None:
+        self.fills: dict[str, bool] = {}
+        """For each text, whether it has as many tokens as the model reads, or more."""
+        self._preprocess, self._limit, self._lock = preprocess, limit, threading.Lock()
 
-    return locked
+    def __call__(self, inputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+        """Return what the model's own function returns."""
+        with self._lock:
+            features = self._preprocess(inputs, *args, **kwargs)
+            mask = features.get("attention_mask")
+            if self._limit and mask is not None and len(mask) == len(inputs):
+                filled = (mask.sum(dim=1) >= self._limit).tolist()
+                self.fills |= {given["text"]: is_full for given, is_full in zip(inputs, filled, strict=True)}
+        return features
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import compress
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.exceptions import SuspiciousFileOperation
@@ -153,13 +154,17 @@ def embed(encoder: Encoder, items: Sequence[Item], stop: Callable[[], bool]) -> 
 
 
 def embed_texts(encoder: Encoder, items: Sequence[Item]) -> None:
-    """Embed the texts that have no reusable vector, and set `text_vector` of their items."""
+    """Embed the texts that have no reusable vector, and set `text_vector` and `truncated` of their items."""
     new = [item for item in items if needs_text(item)]
     texts = list(dict.fromkeys(item.content.text for item in new if item.content))
     if texts:
         vectors = dict(zip(texts, encoder.embed_texts(texts), strict=True))
+        find_truncated = getattr(encoder, "truncated", None)
+        truncated = set(compress(texts, find_truncated(texts))) if find_truncated else set()
         for item in new:
-            item.text_vector = vectors[item.content.text] if item.content else None
+            if item.content:
+                item.text_vector = vectors[item.content.text]
+                item.truncated = item.content.text in truncated
 
 
 def embed_images(encoder: Encoder, items: Sequence[Item], stop: Callable[[], bool]) -> None:

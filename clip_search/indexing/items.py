@@ -42,6 +42,8 @@ class Item:
     """A future for each image that is loaded now: its stamp, and its pixels if it must be embedded."""
     stamps: tuple[ImageStamp, ...] = ()
     text_vector: NDArray[np.float32] | None = None
+    truncated: bool = False
+    """True if this run embedded the text, and its end was not embedded."""
     image_vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """The vectors that this run embedded, by the hash of the image's bytes."""
 
@@ -84,8 +86,14 @@ class Item:
             images=self.stamps,
             exact=content.exact,
             invalid=tuple(sorted(content.invalid)),
+            truncated=self.truncated or self._was_truncated(text_hash),
             without_row=content.without_row,
         )
+
+    def _was_truncated(self, text_hash: str) -> bool:
+        """Return whether the text is that of the reusable point, whose end was not embedded."""
+        reused = self.reusable.stamp if self.reusable and self.text_vector is None else None
+        return reused is not None and reused.truncated and reused.text_hash == text_hash
 
     @cached_property
     def _hashes(self) -> tuple[str, str]:

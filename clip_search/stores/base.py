@@ -37,6 +37,7 @@ INDEXED: Mapping[str, Literal["keyword", "integer", "bool"]] = {
     f"{CLIP}.exact": "keyword",
     f"{CLIP}.invalid": "keyword",
     f"{CLIP}.source": "keyword",
+    f"{CLIP}.truncated": "bool",
     f"{CLIP}.without_row": "bool",
     f"{CLIP}.removed": "bool",
 }

@@ -1,4 +1,4 @@
-"""Encoders that count what they embed, see quarters of images, are another model, or cannot be loaded."""
+"""Encoders that count, see quarters of images, read little, are another model, or cannot be loaded."""
 
 from __future__ import annotations
 
@@ -68,6 +68,19 @@ class OtherEncoder(CountingEncoder):
 
     fingerprint = "other-encoder-1"
     dimension = 300
+
+
+class ShortSightedEncoder(CountingEncoder):
+    """A model that reads four words of a text."""
+
+    fingerprint = "short-sighted-encoder-1"
+
+    def embed_texts(self, texts: Sequence[str]) -> Any:
+        self.texts += texts
+        return HashingEncoder.embed_texts(self, [" ".join(text.split()[:4]) for text in texts])
+
+    def truncated(self, texts: Sequence[str]) -> list[bool]:
+        return [len(text.split()) > 4 for text in texts]
 
 
 class MissingEncoder(HashingEncoder):

@@ -21,7 +21,7 @@ from django.views.debug import ExceptionReporter
 
 from clip_search.exceptions import CollectionMissing, ModelChanged, SetupError, StoreUnavailable
 from clip_search.stores import get_store
-from clip_search.stores.base import Query, Schema
+from clip_search.stores.base import INDEXED, Query, Schema
 from clip_search.stores.server import ServerStore
 from tests.unit.store_contract import product
 
@@ -467,6 +467,7 @@ def test_create_passes_the_options_on(stub: Stub, store: ServerStore) -> None:
         "_clip.exact": "keyword",
         "_clip.source": "keyword",
         "_clip.invalid": "keyword",
+        "_clip.truncated": "bool",
         "_clip.without_row": "bool",
         "_clip.removed": "bool",
     }
@@ -492,7 +493,7 @@ def test_two_processes_make_the_same_collection(stub: Stub, store: ServerStore) 
     stub.answers["GET", "/collections/shop"] = result(collection_info())
     stub.answers["PUT", "/collections/shop/index"] = result({"operation_id": 1, "status": "completed"})
     store.create("shop", Schema(dimension=4))
-    assert len(stub.bodies("PUT", "/collections/shop/index")) == 6
+    assert len(stub.bodies("PUT", "/collections/shop/index")) == len(INDEXED)
 
 
 # gRPC

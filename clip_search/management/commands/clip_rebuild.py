@@ -41,4 +41,5 @@ class Command(DocumentCommand):
                 progress.add(report.products)
                 total += report
         self.stdout.write(f"{document.name}: {summary(total, time.monotonic() - started)}")
+        self.show_truncated(document)
         return self.show_failures(document)

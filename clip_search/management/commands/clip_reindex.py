@@ -75,6 +75,7 @@ class Command(DocumentCommand):
         if not ids:
             purge_tombstones(document)
         self.stdout.write(f"{document.name}: {summary(report, time.monotonic() - started)}")
+        self.show_truncated(document)
         waiting = ngettext(
             "%d of %s waits for another try", "%d of %s wait for another try", report.postponed
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -61,6 +62,8 @@ class Command(DocumentCommand):
             self.stdout.write(f"  {row['state']}: {row['count']}{since}")
         if changes := RelatedChange.objects.using(document.using).filter(document=document.name).count():
             self.stdout.write(f"  related changes to follow: {changes}")
+        with suppress(StoreUnavailable):  # which has been said
+            self.show_truncated(document)
         return "; ".join(filter(None, [*trouble, self.show_failures(document)]))
 
     def show_collection(self, collection: Collection) -> str:

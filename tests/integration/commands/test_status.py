@@ -40,7 +40,7 @@ def test_status_exits_with_an_error_where_something_is_wrong(monkeypatch):
     complain("clip_reindex")
     assert complain("clip_status").endswith("1 of product failed")
 
-    def refuse(self, name):
+    def refuse(self, name, **conditions):
         raise StoreUnavailable
 
     monkeypatch.setattr(FaultyStore, "count", refuse)
