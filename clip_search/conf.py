@@ -29,8 +29,8 @@ class Setting(Generic[Value]):
         self.key = name.upper()
 
     def __get__(self, instance: object, owner: type | None = None) -> Value:
-        # No variable holds a value, and no error of a conversion is a cause: error pages would show them, and
-        # a value may hold a key.
+        # A value may contain an API key, and Django's error pages show local variables and the errors that
+        # caused an error. So no variable holds a value, and the error of the conversion is left out.
         if not isinstance(getattr(django_settings, "CLIP_SEARCH", {}), Mapping):
             raise SetupError("CLIP_SEARCH is no dict. Run `manage.py check`.")
         try:
@@ -52,14 +52,14 @@ def _number_or_auto(value: Any) -> int | None:
 
 
 class Options(dict[str, Any]):
-    """Options of a store. Error pages show `repr()`, which hides their values."""
+    """The options of a store. Django's error pages show `repr()`, so this hides the values."""
 
     def __repr__(self) -> str:
         return repr(dict.fromkeys(self, "********"))
 
 
 class Address(str):
-    """An address with a password. Error pages show `repr()`, which hides the password."""
+    """An address with a password. Django's error pages show `repr()`, so this hides the password."""
 
     __slots__ = ()
 
@@ -68,9 +68,9 @@ class Address(str):
 
 
 def hide_password() -> None:
-    """Have error pages, which list the settings, show addresses in CLIP_SEARCH without their passwords.
+    """Replace addresses with a password in CLIP_SEARCH by equal ones whose `repr()` hides the password.
 
-    They hide an `api_key` themselves. An address stays equal to what the host wrote.
+    Django's error pages show the settings. They hide an `api_key`, but not a password in an address.
     """
     raw: Any = getattr(django_settings, "CLIP_SEARCH", {})
     places: list[Any] = [raw, raw.get("QDRANT") if isinstance(raw, Mapping) else None]

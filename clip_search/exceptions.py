@@ -11,15 +11,14 @@ USER_INFO: Final = re.compile(r"(?<=//)[^/\s]*@|^[^/\s@:]+:[^/\s]+@")
 
 
 def without_password(text: str) -> str:
-    """Return a text without the users and passwords of addresses, as of https://user:password@host."""
+    """Return a text with the users and passwords of URLs hidden, as in https://user:password@host."""
     return USER_INFO.sub("********@", text)
 
 
 def in_one_line(error: object) -> str:
-    """Return an error's message in one line, without control characters, for a log.
+    """Return an error's message in one line, without control characters and passwords, for a log.
 
-    Without this, a client could forge log lines: a database's error may quote what a client sent.
-    Addresses are without their passwords.
+    With control characters, a client could forge log lines: a database's error may quote what a client sent.
     """
     printable = "".join(char if char.isprintable() else " " for char in str(error))
     return without_password(" ".join(printable.split()))

@@ -95,7 +95,8 @@ def post_product(
 def index_posted(document: BoundDocument, product_id: str) -> IndexEntry:
     """Index a posted product in this process, and return its entry with the result.
 
-    Raises Postponed if the product cannot be indexed now, but will be indexed later. Its cause is the error.
+    Raises Postponed if the product cannot be indexed now, but will be indexed later. The `__cause__` of this
+    error is the error that occurred.
     """
     try:
         entry = index_now(document, product_id)

@@ -101,7 +101,7 @@ class EmbeddingWorker(SimpleWorker):
             logger.warning("Redis does not answer, waiting for it error=%s", error)
         finally:
             if hasattr(signal, "setitimer"):
-                signal.setitimer(signal.ITIMER_REAL, 0)  # or the alarm may kill a process that ends slowly
+                signal.setitimer(signal.ITIMER_REAL, 0)  # the alarm would kill a process that ends slowly
             close_old_connections()
 
     def count_workers(self) -> None:

@@ -67,16 +67,17 @@ def create_collection(
 
 
 def _remove_after_tests(name: str) -> None:
-    """Have a collection removed at the end of a run of tests, whose database vanishes with its row.
+    """Remove a collection when the process ends, if the process runs tests.
 
-    Only if the tests use the store of the settings: what a test sets up itself, it removes itself.
+    The row of the collection disappears with the test database, so nothing else would remove the collection.
     """
-    if hasattr(mail, "outbox") and "backend" not in conf.qdrant:  # as Django sets up tests
-        # unlike atexit, this works in the processes of `test --parallel` too
+    if hasattr(mail, "outbox") and "backend" not in conf.qdrant:  # Django's test runner creates `outbox`
+        # Unlike atexit, this works in the processes of `test --parallel` too.
         Finalize(None, _remove_if_configured, args=(conf.qdrant, name), exitpriority=10)
 
 
 def _remove_if_configured(qdrant: Mapping[str, Any], name: str) -> None:
+    """Remove a collection if `QDRANT` is still the setting with which the collection was created."""
     if conf.qdrant == qdrant:
         with suppress(ClipSearchError):
             get_store().destroy(name)

@@ -1,4 +1,7 @@
-"""What is left of documents that are gone and of processes that were killed: finding it, and removing it."""
+"""Find and remove the data of documents that are no longer registered, and of processes that were killed.
+
+`clip_cleanup` calls this.
+"""
 
 from __future__ import annotations
 
@@ -25,19 +28,19 @@ from ..stores import get_store
 logger = logging.getLogger(__name__)
 
 YOUNG = timedelta(hours=1)
-"""What was made or used since then stays: a process may be at work on it."""
+"""Data that was created or used less than this time ago is kept, because a process may still use it."""
 NAME = re.compile(r"[\w.-]+-\d+-[0-9a-f]{8}")
-"""The name of a collection as `create_collection()` makes it."""
+"""The form of the names that `create_collection()` gives."""
 TABLES: tuple[type[models.Model], ...] = (Collection, IndexEntry, PostedProduct, RelatedChange)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
-    """Something that belongs to nothing any more: the rows of a document, or a collection in the store."""
+    """Data that nothing uses any more: all rows of a document, or a collection in the store."""
 
     description: str
     kept: str = ""
-    """Why it is not removed, or ""."""
+    """The reason why the data must be kept nevertheless, or ""."""
     document: str = ""
     using: str = ""
     """The database of the document, or of the collection's row."""
@@ -45,10 +48,10 @@ class Leftover:
 
 
 def find_leftovers(*, other_databases: bool = False) -> list[Leftover]:
-    """Return what is left in the databases and in the store.
+    """Return the leftovers in the databases and in the store.
 
-    With `other_databases`, collections that were made for a database which is not in the settings are to be
-    removed too, such as those of tests that were killed. Raises StoreUnavailable, SetupError, TablesMissing.
+    With `other_databases`, collections that were created for a database which is not in the settings may be
+    removed too, such as those of killed test runs. Raises StoreUnavailable, SetupError, TablesMissing.
     """
     homes = _homes()
     found = [leftover for home in homes for leftover in _documents(home)]
@@ -57,7 +60,11 @@ def find_leftovers(*, other_databases: bool = False) -> list[Leftover]:
 
 
 def remove(leftover: Leftover) -> None:
-    """Remove what was found, first from the store: if that fails, the rows still name it."""
+    """Remove the data of a leftover.
+
+    A collection is first removed from the store and then from the table: if the store fails, the row stays,
+    so the collection is found again.
+    """
     if leftover.document:
         _remove_document(leftover)
         return
@@ -76,17 +83,17 @@ def remove(leftover: Leftover) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Home:
-    """A database with our tables, and the documents that are registered for it."""
+    """A database with the tables of clip_search, and the documents that are registered for it."""
 
     using: str
     number: str
     documents: set[str] = field(default_factory=set)
     aliases: list[str] = field(default_factory=list)
-    """All names of the database, or of copies of it, in the settings."""
+    """The names in DATABASES of this database and of its copies."""
 
 
 def _homes() -> list[Home]:
-    """Return the databases with our tables. Two aliases of one database, or of its replica, are one."""
+    """Return the databases with the tables of clip_search. A database and its replicas are returned once."""
     homes: dict[str, Home] = {}
     for using in dict.fromkeys([*(document.using for document in registry), *connections]):
         registered = {document.name for document in registry if document.using == using}
@@ -106,6 +113,7 @@ def _homes() -> list[Home]:
 
 
 def _documents(home: Home) -> Iterator[Leftover]:
+    """Yield the documents that have rows in this database, but are not registered for it."""
     using, names = home.using, set[str]()
     for table in TABLES:
         rows = table._default_manager.using(using).order_by()
@@ -129,7 +137,10 @@ def _documents(home: Home) -> Iterator[Leftover]:
 
 
 def _in_use(document: str, using: str) -> str:
-    """Return why the rows of a document must stay, or "": a process with older code may still serve it."""
+    """Return the reason why the rows of a document must be kept, or "".
+
+    A process that runs an older version of the shop's code may still use the document.
+    """
     now = timezone.now()
     entries = IndexEntry.objects.using(using).filter(document=document)
     rows = Collection.objects.using(using).filter(document=document)
@@ -148,6 +159,7 @@ def _in_use(document: str, using: str) -> str:
 
 
 def _remove_document(leftover: Leftover) -> None:
+    """Remove all collections, posted images and rows of a document."""
     using, name = leftover.using, leftover.document
     for collection in Collection.objects.using(using).filter(document=name):
         remove(Leftover(description="", using=using, collection=collection.name))
@@ -155,7 +167,7 @@ def _remove_document(leftover: Leftover) -> None:
         images = [product.image.name for product in products if product.image.name]
         with transaction.atomic(using=using):
             PostedProduct.objects.using(using).filter(pk__in=[product.pk for product in products]).delete()
-        for image in images:  # afterwards: a database cannot roll a file back
+        for image in images:  # only after the commit, because the deletion of a file cannot be rolled back
             delete_image(image)
     for table in (IndexEntry, RelatedChange):
         rows = table._default_manager.using(using).filter(document=name)
@@ -164,11 +176,11 @@ def _remove_document(leftover: Leftover) -> None:
     logger.info("Removed document=%s", name)
 
 
-# Collections that nothing names.
+# Collections in the store that no row names.
 
 
 def _retired(home: Home) -> Iterator[Leftover]:
-    """Yield the collections that a rebuild replaced, and was killed before it removed them."""
+    """Yield the retired collections, which stay if a rebuild is killed before it has removed them."""
     rows = Collection.objects.using(home.using)
     for row in rows.filter(document__in=home.documents, state=Collection.State.RETIRED):
         busy = rows.filter(document=row.document, lease__gt=timezone.now()).exists()
@@ -181,7 +193,7 @@ def _retired(home: Home) -> Iterator[Leftover]:
 
 
 def _collections(homes: list[Home], other_databases: bool) -> Iterator[Leftover]:
-    """Yield the collections in the store that no row names, and that this installation made."""
+    """Yield the collections in the store that this installation created, and that no row names."""
     store = get_store()
     aliases = [using for home in homes for using in home.aliases]
     rows = {row.name for using in aliases for row in Collection.objects.using(using)}
@@ -192,7 +204,7 @@ def _collections(homes: list[Home], other_databases: bool) -> Iterator[Leftover]
             continue
         try:
             mark = store.mark(name)
-        except CollectionMissing:  # it was removed since
+        except CollectionMissing:  # another process has removed the collection since
             continue
         if not mark or mark.get("installation") != conf.installation:
             continue
@@ -209,12 +221,14 @@ def _collections(homes: list[Home], other_databases: bool) -> Iterator[Leftover]
 
 
 def _time(written: str) -> datetime | None:
+    """Return an ISO 8601 time with a time zone as a datetime, or None if the string is something else."""
     found = parse_datetime(written)
     return found if found and found.tzinfo else None
 
 
 def _remains() -> Iterator[Leftover]:
+    """Yield files of an embedded store that an interrupted creation or deletion of a collection has left."""
     for name in get_store().remains(YOUNG):
         if NAME.fullmatch(name):
-            said = f"files of the collection {name}, which was not made or not deleted to the end"
+            said = f"files of the collection {name}, whose creation or deletion was interrupted"
             yield Leftover(description=said, collection=name)

@@ -279,7 +279,7 @@ class HitResults(Results[Hit]):
 
 
 def _hit(point: ScoredPoint, instance: Any = None) -> Hit:
-    """Return a point as a hit, and set `search_score` on its row if one is given."""
+    """Return a point as a hit. If its row is given as `instance`, set `search_score` on the row."""
     if instance is not None:
         instance.search_score = point.score
     return Hit(
