@@ -27,5 +27,5 @@ class ClipSearchConfig(AppConfig):
         with registry.discovering():
             autodiscover_modules("clip_documents")
         for document in registry:
-            if not any(check_types(document)):  # else the check reports it
+            if not any(check_types(document)):  # otherwise a system check reports the document
                 receivers.connect(document)

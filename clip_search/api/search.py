@@ -1,4 +1,4 @@
-"""For the search endpoints: reads filters from the request, and builds the response."""
+"""Reads filters from a request and builds the response, for the search endpoints."""
 
 from __future__ import annotations
 

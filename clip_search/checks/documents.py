@@ -37,9 +37,9 @@ def check_documents(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage
     ]
     if not refused and not len(registry):
         hint = (
-            "Write a class with @register(Model) into clip_documents.py of an app that is in INSTALLED_APPS."
+            "Write a class with @register(Model) in the file clip_documents.py of an app in INSTALLED_APPS."
         )
-        refused = [warning("clip_search.W011", "No document is registered: nothing can be searched.", hint)]
+        refused = [warning("clip_search.W011", "No document is registered. Nothing can be searched.", hint)]
     chosen = [d for d in registry if app_configs is None or d.model._meta.app_config in app_configs]
     return refused + [message for document in chosen for message in check_document(document)]
 
@@ -55,7 +55,7 @@ def check_document(document: BoundDocument) -> list[CheckMessage]:
 
 
 def check_types(document: BoundDocument) -> Iterator[CheckMessage]:
-    """Report attributes of the wrong type, with which a document can be neither indexed nor watched."""
+    """Report attributes with a value of the wrong type. Such a document is not connected to signals."""
     for attribute, fits, wanted in (
         ("text_fields", _is_texts(document.declaration.text_fields), 'a list of paths, such as ["name"]'),
         ("exact_fields", _is_texts(document.declaration.exact_fields), 'a list of paths, such as ["sku"]'),

@@ -46,7 +46,7 @@ class BoundDocument:
         return translation.override(self.declaration.language or settings.LANGUAGE_CODE)
 
     def queryset(self) -> models.QuerySet[Any]:
-        """Return the shop's `get_queryset()`, on the database `using`, without its order and its locks.
+        """Return the shop's `get_queryset()`, on the database `using`, without its order and its row locks.
 
         Raises InvalidDeclaration if it cannot be read in pages.
         """

@@ -189,7 +189,7 @@ def back(steps: Sequence[Any]) -> str:
     for step in reversed(steps):
         if step.related_model is not reached and issubclass(step.related_model, reached):
             if getattr(step, "parent_link", False):
-                continue  # a step from parent to child: the parent itself has the next relation
+                continue  # the parent itself has the next relation, so this step to the child is not needed
             names += _down(reached, step.related_model)
         if isinstance(step, ForeignObjectRel):
             names.append(step.field.name)

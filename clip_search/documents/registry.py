@@ -23,11 +23,11 @@ class Registry:
         self._documents: dict[str, BoundDocument] = {}
         self._is_discovering = False
         self.mistakes: list[str] = []
-        """Why classes could not be registered when Django started. A check reports them."""
+        """Errors of classes that could not be registered when Django started. A system check reports them."""
 
     @contextmanager
     def discovering(self) -> Iterator[None]:
-        """Collect the mistakes of documents during the block, rather than raise them: the shop starts."""
+        """Collect errors of documents during the block instead of raising them, so that the shop starts."""
         self._is_discovering = True
         try:
             yield
@@ -35,7 +35,7 @@ class Registry:
             self._is_discovering = False
 
     def refuse(self, error: InvalidDeclaration) -> None:
-        """Log a mistake and keep it for the check if Django is starting, else raise it."""
+        """While Django starts, log an error and keep it for the system check. Otherwise raise it."""
         if not self._is_discovering:
             raise error
         logger.error("Cannot register a document error=%s", error)

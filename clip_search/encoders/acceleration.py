@@ -175,7 +175,7 @@ def prepack(transformer: Any) -> None:
 
 
 def _is_short(tower: Any) -> bool:
-    """Return whether a tower has so few tokens that attention is faster as separate operators."""
+    """Return whether a tower has so few tokens that attention is faster as three separate operators."""
     return bool(tower.embeddings.position_embedding.num_embeddings <= FEW_TOKENS)
 
 

@@ -44,7 +44,7 @@ LOWEST_COSINE: Final = 0.999
 
 
 class ClipEncoder:
-    """Embeds images with the setting "MODEL", and texts with "TEXT_MODEL", or "MODEL" if that is None."""
+    """Embeds images with the CLIP model in MODEL, and texts with TEXT_MODEL, or with MODEL if it is None."""
 
     def __init__(self) -> None:
         os.environ.setdefault(WAITING, "PASSIVE")  # before torch is imported, which reads it

@@ -166,7 +166,7 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         )
 
     def renew(self, entries: Sequence[IndexEntry], lease: timedelta) -> None:
-        """Extend the claims of these entries by `lease` from now, unless another worker has claimed them."""
+        """Let the claims of these entries last for `lease` from now, unless they were lost meanwhile."""
         self.still_claimed(entries)._update_in_order(claimed_until=timezone.now() + lease)
 
     def release(
@@ -279,7 +279,7 @@ class IndexEntry(models.Model):
 
     @property
     def is_being_indexed(self) -> bool:
-        """Whether a worker holds a claim on this entry that has not expired."""
+        """Whether a worker has claimed this entry, and the claim has not expired."""
         return (
             self.claim is not None and self.claimed_until is not None and self.claimed_until > timezone.now()
         )

@@ -219,9 +219,9 @@ class Store(ABC):
         """
 
     def remains(self, older_than: timedelta) -> list[str]:
-        """Return the names of collections of which only remains are left, that nobody uses any more.
+        """Return the names of collections of which only some files are left, older than `older_than`.
 
-        Processes that were killed leave them, and `destroy()` deletes them.
+        Killed processes may leave such files. `destroy()` deletes them.
         """
         return []
 

@@ -1,4 +1,4 @@
-"""Remove what is left of documents that are gone and of processes that were killed."""
+"""Command that removes rows, collections and files that no registered document uses any more."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Command(DocumentCommand):
         "registered, collections that no row names, and files of processes that were killed. Asks first."
     )
 
-    def add_arguments(self, parser: ArgumentParser) -> None:  # no documents: those are gone
+    def add_arguments(self, parser: ArgumentParser) -> None:  # without the argument for documents
         parser.add_argument("--dry-run", action="store_true", help="name what is left and remove nothing")
         parser.add_argument(
             "--no-input", action="store_false", dest="interactive", help="remove without asking"
@@ -39,7 +39,7 @@ class Command(DocumentCommand):
             raise CommandError(in_one_line(error)) from error
 
     def clean_up(self, *, dry_run: bool, interactive: bool, other_databases: bool, **options: Any) -> None:
-        """Name what is left, ask, and remove it. Raises ClipSearchError."""
+        """List the leftovers, ask for confirmation, and remove them. Raises ClipSearchError."""
         found = find_leftovers(other_databases=other_databases)
         for leftover in found:
             kept = f" (stays: {leftover.kept})" if leftover.kept else ""
@@ -51,14 +51,14 @@ class Command(DocumentCommand):
         if interactive and not self.agreed(len(removable)):
             self.stdout.write("Nothing was removed.")
             return
-        still = find_leftovers(other_databases=other_databases)  # somebody may have thought for long
+        still = find_leftovers(other_databases=other_databases)  # the answer may have taken long
         removable = [leftover for leftover in removable if leftover in still]
         for leftover in removable:
             remove(leftover)
         self.stdout.write(f"{len(removable)} removed")
 
     def agreed(self, count: int) -> bool:
-        """Ask whether to remove so many. No answer, as without a terminal, is no."""
+        """Ask the user whether to remove the leftovers. Return False if there is no terminal to ask."""
         try:
             return input(f"Remove {count}? This cannot be undone. Type 'yes' to go on: ").strip() == "yes"
         except EOFError:

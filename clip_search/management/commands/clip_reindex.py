@@ -141,7 +141,7 @@ class Command(DocumentCommand):
         """Wake the workers, which index the pending products, and wait until they are done."""
         left = self.due(document, ids)
         if left and not queue.wake(document):
-            raise CommandError(f"Redis does not answer for queue {conf.queue!r}. What is due waits for it.")
+            raise CommandError(f"Redis does not answer for queue {conf.queue!r}. The products stay pending.")
         with self.progress(left, f"Workers indexing {document.name}") as progress:
             self.wait(document, ids, progress, left)
         self.stdout.write(f"{document.name}: workers indexed {products(left)}")

@@ -31,13 +31,13 @@ class Command(DocumentCommand):
         self.show_leftovers(options)
 
     def show_leftovers(self, options: dict[str, Any]) -> None:
-        """Name what belongs to no document, unless some documents are asked for."""
+        """List leftovers that belong to no document, unless the command is run for some documents only."""
         if options["documents"]:
             return
         try:
             found = find_leftovers()
         except (ClipSearchError, DatabaseError) as error:
-            self.stdout.write(f"cannot look for what is left over: {in_one_line(error)}")
+            self.stdout.write(f"cannot look for leftovers: {in_one_line(error)}")
             return
         if found:
             self.stdout.write("left over, see `manage.py clip_cleanup --dry-run`:")

@@ -62,7 +62,7 @@ def dialect_of(edge: Any) -> Dialect:
 
 
 def config_of(edge: Any, schema: Schema) -> Any:
-    """Return the engine's configuration of a new collection. Options for servers only are ignored."""
+    """Return the engine's configuration of a new collection. Options for servers are ignored."""
     ignored = sorted(set(schema.options) - SUPPORTED_OPTIONS)
     if ignored:
         logger.info("Ignored by the embedded store: options=%s", ",".join(ignored))

@@ -132,7 +132,7 @@ class SharedHandle:
         self._reset()
 
     def is_locked(self) -> bool:
-        """Return whether a process has the collection open, or waits for it."""
+        """Return whether any process has the collection open or waits for it."""
         return any(path.exists() and is_locked(path) for path in self.lock_paths)
 
     def _lock_file(self) -> IO[bytes]:

@@ -125,13 +125,13 @@ class EmbeddedStore(QdrantStore):
         if not any(path.exists() for path in (folder, gone, unfinished, *handle.lock_paths)):
             return
         with self._file_errors(), handle.closed():
-            for left in (gone, unfinished):  # by processes that were killed here
+            for left in (gone, unfinished):  # left by processes that were killed
                 shutil.rmtree(left, ignore_errors=True)
             if folder.is_dir():
                 folder.rename(gone)  # a rename is atomic: nobody opens a half-deleted collection
                 shutil.rmtree(gone)
-            for path in handle.lock_paths:  # a process that waits for them then finds no collection
-                with suppress(OSError):  # Windows deletes no open file
+            for path in handle.lock_paths:  # a process that waits for one then raises CollectionMissing
+                with suppress(OSError):  # Windows cannot delete an open file
                     path.unlink(missing_ok=True)
 
     def remains(self, older_than: timedelta) -> list[str]:
@@ -219,7 +219,7 @@ class EmbeddedStore(QdrantStore):
 
     def _folder(self, collection: str) -> Path:
         if not NAME.fullmatch(collection):
-            raise SetupError(f"{collection!r} is no valid name of a collection: no folder can have it.")
+            raise SetupError(f"{collection!r} is not a valid name of a collection: no folder can have it.")
         return self._path / collection
 
     # Reading and writing points.

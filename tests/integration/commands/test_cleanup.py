@@ -310,7 +310,7 @@ def test_what_is_used_again_while_it_asks_stays(store, old, monkeypatch):
 def test_a_store_that_does_not_answer(store, settings):
     settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QDRANT": {"url": "http://127.0.0.1:1", "timeout": 1}}
     assert "Check that it runs" in complain("clip_cleanup", "--dry-run")
-    assert "cannot look for what is left over" in complain_or_run("clip_status")
+    assert "cannot look for leftovers" in complain_or_run("clip_status")
 
 
 # Processes that were killed.
