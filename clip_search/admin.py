@@ -114,7 +114,7 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
     def index_status(self, obj: Any) -> str:
         """Return the index state of a row as HTML. An error is shown as a tooltip."""
         entries = getattr(obj, "_clip_search_entries", None)
-        if entries is None:  # not in a change list, which reads the entries of all rows at once
+        if entries is None:  # outside of a change list: get_results() has not read them
             entries = entries_of(self.model, [obj])[obj.pk]
         return format_html_join(" ", "{}", ((badge(entry),) for entry in entries)) or "–"
 

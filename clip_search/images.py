@@ -201,8 +201,8 @@ def shrink(data: bytes, size: int) -> NDArray[np.uint8]:
     file = image_files.inspect(data)
     with ExitStack() as reserved, _opened(file) as image:
         whole = _weight(image)
-        drafted = bool(image.draft(None, (DRAFT_FACTOR * size, DRAFT_FACTOR * size)))  # None unless a JPEG
-        # the decoder of a progressive JPEG needs memory for all pixels, even if it returns fewer
+        drafted = bool(image.draft(None, (DRAFT_FACTOR * size, DRAFT_FACTOR * size)))
+        # Only a JPEG is drafted. The decoder of a progressive JPEG needs memory for all pixels nevertheless.
         reserved.enter_context(_budget.taken(whole if image.info.get("progressive") else _weight(image)))
         _decode(image, lacks_end=file.lacks_end)
         small = _small(image, size, rounded=drafted)

@@ -76,7 +76,7 @@ class ApiView(APIView):
         return super().initialize_request(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        # both first, because the CSRF check may read the body
+        # before super().initial(), because the CSRF check there may read the body
         check_coding(request)
         self.check_body_size(request)
         super().initial(request, *args, **kwargs)

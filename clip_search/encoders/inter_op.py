@@ -105,6 +105,6 @@ class InterOpPool:
                 ready.abort()
                 raise
             finally:
-                torch.set_num_threads(threads)  # for other threads; those of the pool keep theirs
+                torch.set_num_threads(threads)  # for other threads: the threads of the pool keep their number
             self._pool, self._created_for = pool, (threads, process)
         return self._pool

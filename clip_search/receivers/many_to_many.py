@@ -123,7 +123,7 @@ class ThroughReceiver(Receiver):
             self.relation.schedule(which, using)
 
     def _leads_here(self, row: Sequence[Any], using: str) -> bool:
-        """Return whether a row leads to the model that has the relation. A generic key may lead elsewhere."""
+        """Return whether a row leads to the model of the relation. A generic key may lead to another."""
         if not self.is_generic:
             return True
         kind = self.link.get_content_type(id=row[1], using=using)

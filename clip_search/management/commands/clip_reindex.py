@@ -127,12 +127,12 @@ class Command(DocumentCommand):
     def reports(self, document: BoundDocument, ids: list[str] | None, batch_size: int) -> Iterator[Report]:
         """Index the pending products, and yield the reports.
 
-        Wait for entries that other workers have claimed, until these claims would expire.
+        Wait for entries that other workers have claimed, but not much longer than a claim lasts.
         """
         patience = time.monotonic() + 1.2 * indexing.LEASE.total_seconds()
         while True:
             yield from indexing.index_due(document, product_ids=ids, next_batch_size=lambda: batch_size)
-            held = self.pending(document, ids).exclude(claim=None)  # or were, a moment ago
+            held = self.pending(document, ids).exclude(claim=None)  # or just expired
             if not held.exists() or time.monotonic() > patience:
                 return
             time.sleep(0.2)
