@@ -92,7 +92,7 @@ class Stamp:
     invalid: tuple[str, ...] = ()
     """The filters whose value is invalid. The point meets no condition on these filters."""
     truncated: bool = False
-    """True if the text is longer than the model reads, so that its end was not embedded."""
+    """True if the text is longer than the CLIP model reads, so that its end was not embedded."""
     without_row: bool = False
     """True if the product was posted, and the shop has no row of it. `SearchResults` leaves it out."""
     removed: bool = False

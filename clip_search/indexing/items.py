@@ -43,7 +43,7 @@ class Item:
     stamps: tuple[ImageStamp, ...] = ()
     text_vector: NDArray[np.float32] | None = None
     truncated: bool = False
-    """True if this run embedded the text, and its end was not embedded."""
+    """True if this run embedded the text, and the text was too long for the CLIP model."""
     image_vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """The vectors that this run embedded, by the hash of the image's bytes."""
 
@@ -91,7 +91,7 @@ class Item:
         )
 
     def _was_truncated(self, text_hash: str) -> bool:
-        """Return whether the text is that of the reusable point, whose end was not embedded."""
+        """Return True if the text's stored vector is reused, and the text was too long for the CLIP model."""
         reused = self.reusable.stamp if self.reusable and self.text_vector is None else None
         return reused is not None and reused.truncated and reused.text_hash == text_hash
 
