@@ -226,7 +226,7 @@ class BoundDocument:
 
     @cached_property
     def is_read_by_paths(self) -> bool:
-        """Whether content is read from declared fields and relations only: see `is_read_by_paths()`."""
+        """Whether content is read from declared fields and relations only, not by methods of the shop."""
         return is_read_by_paths(self.declaration)
 
     @cached_property

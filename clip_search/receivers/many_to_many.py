@@ -53,7 +53,7 @@ class ManyToManyReceiver(Receiver):
     ) -> None:
         """Schedule the products whose relation has changed.
 
-        `pre_clear` is handled instead of `post_clear`, because after it the related rows cannot be found.
+        `pre_clear` is handled, because after the relation is cleared the related rows cannot be found.
         """
         if action not in ("post_add", "post_remove", "pre_clear") or not self.listens(using):
             return

@@ -61,10 +61,11 @@ class Condition:
     """A condition on one payload key of a point. A search joins its conditions by AND.
 
     If the payload value is a list, the condition is met if any item meets it. Dates are given as ISO strings
-    or datetimes, without a time zone in UTC; for `eq` and `in` only as datetimes, because a string means a
-    keyword. `isnull` is met by a value that is missing, null or an empty list. A missing value meets no other
-    operator, but meets each of them if `negated`. `has_vector` is met by a point that has the vector `key`.
-    For `all` and `any`, `value` is a list of conditions; for `range`, it is the lowest and the highest value.
+    or datetimes; without a time zone, they are read as UTC. For `eq` and `in`, a date must be a datetime,
+    because a string is compared as a keyword. `isnull` is met by a value that is missing, null or an empty
+    list. A missing value meets no other operator, but meets each of them if `negated`. `has_vector` is met by
+    a point that has the vector `key`. For `all` and `any`, `value` is a list of conditions; for `range`, it
+    is the lowest and the highest value.
     """
 
     key: str

@@ -51,7 +51,7 @@ class Command(DocumentCommand):
         if interactive and not self.agreed(len(removable)):
             self.stdout.write("Nothing was removed.")
             return
-        still = find_leftovers(other_databases=other_databases)  # the answer may have taken long
+        still = find_leftovers(other_databases=other_databases)  # the user may have answered late
         removable = [leftover for leftover in removable if leftover in still]
         for leftover in removable:
             remove(leftover)
