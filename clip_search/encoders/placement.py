@@ -26,7 +26,8 @@ def place(device: str, precision: str) -> tuple[torch.device, torch.dtype]:
     on_cuda, on_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if device == "auto":
         device = "cuda" if on_cuda else "mps" if on_mps else "cpu"
-    kind = device.partition(":")[0]
+    kind, _, number = device.partition(":")
+    on_cuda = on_cuda and (not number or number in map(str, range(torch.cuda.device_count())))
     if not {"cpu": True, "cuda": on_cuda, "mps": on_mps}.get(kind):
         raise ModelUnavailable(
             f'CLIP_SEARCH["DEVICE"] = {device!r} is not available. Set it to "auto" or "cpu".'

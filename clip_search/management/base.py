@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, OutputWrapper
+from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from django.utils.translation import ngettext
 from tqdm import tqdm
@@ -68,10 +68,13 @@ class DocumentCommand(BaseCommand):
             "documents", nargs="*", metavar="document", help="a document's name, or app.Model; all by default"
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def execute(self, *args: Any, **options: Any) -> str | None:
         self.is_quiet = options["verbosity"] == 0
         if self.is_quiet:
-            self.stdout = OutputWrapper(io.StringIO())
+            options["stdout"] = io.StringIO()
+        return super().execute(*args, **options)
+
+    def handle(self, *args: Any, **options: Any) -> None:
         try:
             with naming_missing_tables(), fewer_collections(), get_store().keep_open():
                 failures = [self.handle_document(d, options) for d in self.chosen(options["documents"])]

@@ -7,7 +7,7 @@ import re
 import sys
 
 import pytest
-from django.core.management import load_command_class
+from django.core.management import call_command, load_command_class
 from django.core.management.base import BaseCommand
 
 from clip_search.management import base as shared_by_commands
@@ -111,3 +111,12 @@ def test_a_changed_max_images_is_said(command, arguments, monkeypatch):
     assert sentence in run(command, "product", *arguments)
     run("clip_rebuild")
     assert sentence not in run(command, "product", *arguments)
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_cleaning_up_is_quiet_too():
+    output = io.StringIO()
+    call_command("clip_cleanup", verbosity=0, dry_run=True, stdout=output, stderr=output)
+    assert output.getvalue() == ""
+    call_command("clip_cleanup", dry_run=True, stdout=output, stderr=output)
+    assert "0 to remove (dry run)" in output.getvalue()

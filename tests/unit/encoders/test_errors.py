@@ -78,3 +78,12 @@ def test_a_device_or_precision_that_is_not_there_is_named(options, named, make, 
 
     with pytest.raises(ModelUnavailable, match=rf'CLIP_SEARCH\["{named}"\]'):
         make(**options).embed_texts(["mug"])
+
+
+@pytest.mark.parametrize("device", ["cuda:1", "cuda:01", "cuda:x", "cuda:-1"])
+def test_a_graphics_card_that_is_not_there_is_named(device, make, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+
+    with pytest.raises(ModelUnavailable, match=f"= '{device}' is not available"):
+        make(DEVICE=device).embed_texts(["mug"])

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.files.base import ContentFile
 from django.core.management.base import BaseCommand
 from django.db import transaction
+from django.utils.translation import ngettext
 
 from demo import catalogue, pictures
 from shop.clip_documents import ProductDocument
@@ -23,7 +24,8 @@ class Command(BaseCommand):
             return
         entries = catalogue.products()
         add(entries)
-        self.stdout.write(f"{len(entries)} products added.")
+        added = ngettext("%d product added.", "%d products added.", len(entries))
+        self.stdout.write(added % len(entries))
 
 
 def add(entries: Sequence[catalogue.CatalogueProduct]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Count
+from django.utils.translation import ngettext
 
 from clip_search.models import IndexEntry
 from demo.steps import CLEAR_LINE
@@ -43,11 +44,14 @@ class Command(BaseCommand):
         for entry in IndexEntry.objects.filter(state="failed")[:SHOWN_FAILURES]:
             self.stderr.write(f"            {entry} cannot be indexed: {entry.error}")
         if options["strict"] and counts.get("failed"):
-            raise CommandError(f"{counts['failed']} products cannot be indexed.")
+            one, several = "%d product cannot be indexed.", "%d products cannot be indexed."
+            raise CommandError(ngettext(one, several, counts["failed"]) % counts["failed"])
 
     def show(self, counts: dict[str, int]) -> None:
         """Show the progress: on a terminal in one line that changes, else in a line every two seconds."""
-        line = f"            {counts.get('indexed', 0)} of {sum(counts.values())} products indexed"
+        total = sum(counts.values())
+        of = ngettext("%d of %d product indexed", "%d of %d products indexed", total)
+        line = f"            {of % (counts.get('indexed', 0), total)}"
         if self.stdout.isatty():
             self.stdout.write(CLEAR_LINE + line, ending="")
             self.stdout.flush()
