@@ -58,7 +58,7 @@ def test_similar_to_a_product_of_one_kind_of_vector(shop):
 
 
 def test_another_model_is_refused():
-    with pytest.raises(TypeError, match="holds Product, not Category"):
+    with pytest.raises(TypeError, match="is for Product, not Category"):
         ProductDocument.similar_to(Category(pk=1))
 
 
