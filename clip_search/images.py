@@ -272,6 +272,8 @@ def _reason(file: ImageFile) -> Exception | None:
 
 def _unreadable(error: Exception, *, lacks_end: bool = False) -> BadImage:
     """Return a BadImage for an image that is damaged or that Pillow cannot read."""
+    if isinstance(error, MemoryError):
+        return BadImage("The image needs more memory than there is. Upload a smaller one.")
     cause = f"{type(error).__name__}: {error}"
     if lacks_end or isinstance(error, EOFError) or "truncated" in str(error).lower():
         return BadImage(f"The image is truncated, its end is missing ({cause}). Upload it again.")

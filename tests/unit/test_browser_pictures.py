@@ -250,6 +250,15 @@ def test_what_cannot_be_read_is_not_called_truncated():
         images.shrink(with_bytes(data, data.index(b"IDAT") + 9, bytes(40)), SIZE)
 
 
+def test_an_image_for_which_there_is_no_memory_is_not_called_corrupt(monkeypatch):
+    def fail(image):
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    with pytest.raises(BadImage, match=r"needs more memory than there is\. Upload a smaller one"):
+        images.shrink(encoded(scene()), SIZE)
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
 def test_millions_of_tiny_parts_take_no_time(kind):
     parts = {
