@@ -79,6 +79,7 @@ class Pipeline:
         self.should_abandon = should_abandon
         self._loader = ImageLoader()
         self._embedding_thread = ThreadPoolExecutor(1, thread_name_prefix="clip_search-embed")
+        self._is_closing = False
         self._retries = 0
         self._under_way: deque[Batch] = deque()
         self._last_needed_embedding = True
@@ -89,6 +90,7 @@ class Pipeline:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._is_closing = True  # after an exception, such as Ctrl-C, the rest of a batch is not embedded
         self.release()  # first, because a thread that waits for a storage may delay the end of this method
         self._loader.shut_down()
         self._embedding_thread.shutdown(cancel_futures=True)
@@ -163,7 +165,7 @@ class Pipeline:
         if items:
             for item in items:
                 self._loader.load(item, target.encoder)
-            embedding = self._embedding_thread.submit(embed, target.encoder, items, self.should_abandon)
+            embedding = self._embedding_thread.submit(embed, target.encoder, items, self._must_stop)
             self._under_way.append(Batch(target, items, embedding))
 
     def _wait_for_oldest(self) -> Batch:
@@ -180,6 +182,10 @@ class Pipeline:
                     self._renew()
                 batch.embedding.result()
         return batch
+
+    def _must_stop(self) -> bool:
+        """Return whether the embedding thread has to stop after the images that are being embedded."""
+        return self._is_closing or self.should_abandon()
 
     def _renew(self, entries: Sequence[IndexEntry] = ()) -> None:
         """Renew the claims on `entries` and on the entries of all batches under way.

@@ -21,7 +21,7 @@ PRODUCTS = 180
 def start(start_process, shared, counts):
     """Return a function that starts a command with a model as slow as a real one."""
 
-    def start(command: str):
+    def start(command: str, **environment: str):
         # a rebuild embeds with another model, everything else with the one of this process
         encoder = "OtherEncoder" if command == "clip_rebuild" else "CountingEncoder"
         slow = {
@@ -29,7 +29,7 @@ def start(start_process, shared, counts):
             "CLIP_SEARCH_TEST_COUNTS": str(counts),
             "CLIP_SEARCH_TEST_SECONDS_AN_IMAGE": "0.03",
         }
-        return start_process("tests/manage.py", command, "product", **shared | slow)
+        return start_process("tests/manage.py", command, "product", **shared | slow | environment)
 
     return start
 
@@ -61,6 +61,22 @@ def test_what_is_done_stays_done(start, counts, command, generation, doing):
     assert again.returncode == 0, output
     assert done.count() == PRODUCTS
     assert counts.read_text().count("image") == PRODUCTS - kept
+
+
+def test_nobody_waits_for_the_rest_of_a_batch(start, counts):
+    make(128, images=128)
+    process = start("clip_reindex", CLIP_SEARCH_TEST_SECONDS_AN_IMAGE="0.2")
+
+    def embedded() -> int:
+        return counts.read_text().count("image")
+
+    assert wait_until(embedded, 60)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    line = "Interrupted. Indexing product: 0 of 128. Run the command again to continue."
+    assert (process.returncode, output.splitlines()[-1]) == (130, line)
+    assert embedded() <= 64  # what was under way, 32, or what had just begun
+    assert not IndexEntry.objects.exclude(claim=None).exists()
 
 
 def test_before_there_is_any_progress(monkeypatch, capsys):
