@@ -108,7 +108,8 @@ def write_everywhere(texts: list[str], document: BoundDocument, client: Any) -> 
         fields = {"name": text, "description": text, "metadata": {"image": text, "image_file": text}}
         whole = {"product_id": text, **fields}
         answer = client.post("/api/v1/index-product", whole, content_type="application/json")
-        assert answer.status_code == 200, answer.content
+        expected = 400 if text.startswith("../") else 200  # no address can name such an id
+        assert answer.status_code == expected, answer.content
         form = whole | {"metadata": text, "image_file": SimpleUploadedFile(text, picture_bytes("blue"))}
         assert client.post("/api/v1/index-product-with-image", form | {"product_id": "p"}).status_code == 202
         form = form | {"image_file": text}
