@@ -128,7 +128,7 @@ class Budget:
                 self._changed.notify()
 
 
-_budget = Budget(AT_ONCE)
+budget = Budget(AT_ONCE)
 
 
 def release_memory_early() -> None:
@@ -203,7 +203,7 @@ def shrink(data: bytes, size: int) -> NDArray[np.uint8]:
         whole = _weight(image)
         drafted = bool(image.draft(None, (DRAFT_FACTOR * size, DRAFT_FACTOR * size)))
         # Only a JPEG is drafted. The decoder of a progressive JPEG needs memory for all pixels nevertheless.
-        reserved.enter_context(_budget.taken(whole if image.info.get("progressive") else _weight(image)))
+        reserved.enter_context(budget.taken(whole if image.info.get("progressive") else _weight(image)))
         _decode(image, lacks_end=file.lacks_end)
         small = _small(image, size, rounded=drafted)
         for frame in range(1, FRAMES if whole <= LARGEST_ANIMATION else 1):

@@ -20,7 +20,8 @@ class Registry:
     """All registered documents, in the order of their registration."""
 
     def __init__(self) -> None:
-        self._documents: dict[str, BoundDocument] = {}
+        self.documents: dict[str, BoundDocument] = {}
+        """The documents by their names."""
         self._is_discovering = False
         self.mistakes: list[str] = []
         """Errors of classes that could not be registered when Django started. A system check reports them."""
@@ -42,30 +43,30 @@ class Registry:
         self.mistakes.append(str(error))
 
     def __iter__(self) -> Iterator[BoundDocument]:
-        return iter(list(self._documents.values()))
+        return iter(list(self.documents.values()))
 
     def __len__(self) -> int:
-        return len(self._documents)
+        return len(self.documents)
 
     def add(self, document: BoundDocument) -> None:
         """Register a document. Raises InvalidDeclaration if another document has the same name."""
-        if document.name in self._documents:
+        if document.name in self.documents:
             raise InvalidDeclaration(
                 f"Two documents are named {document.name!r}. Give one of them another `name`."
             )
-        self._documents[document.name] = document
+        self.documents[document.name] = document
 
     def remove(self, document: BoundDocument) -> None:
         """Remove a document from the registry; for tests."""
-        self._documents.pop(document.name, None)
+        self.documents.pop(document.name, None)
 
     def get(self, name: str) -> BoundDocument | None:
         """Return the document with this name, or None."""
-        return self._documents.get(name)
+        return self.documents.get(name)
 
     def of_class(self, document_class: type[Declaration[Any]]) -> BoundDocument:
         """Return the registered document of this class. Raises InvalidDeclaration if there is none."""
-        for document in self._documents.values():
+        for document in self.documents.values():
             if type(document.declaration) is document_class:
                 return document
         name = document_class.__name__

@@ -224,7 +224,7 @@ def test_column_shows_every_document_of_a_model(document, monkeypatch):
             return obj if obj.sku == "M0" else None
 
     second = BoundDocument(Second(Product))
-    monkeypatch.setattr(registry, "_documents", {"product": document, "second": second})
+    monkeypatch.setattr(registry, "documents", {"product": document, "second": second})
     one, two = make_products(2)
     for each in (document, second):
         outbox.schedule(each, [str(one.pk)], wake=False)

@@ -265,7 +265,7 @@ def test_w003_several_documents_and_none_said(said, settings, monkeypatch):
     settings.ROOT_URLCONF = None
     assert said(API_DOCUMENT=None) == []
     settings.ROOT_URLCONF = "tests.urls"
-    monkeypatch.setattr(registry, "_documents", {"product": registry.get("product")})
+    monkeypatch.setattr(registry, "documents", {"product": registry.get("product")})
     assert said(API_DOCUMENT=None) == []
 
 
@@ -424,7 +424,7 @@ WAL = {"init_command": "PRAGMA journal_mode = WAL;"}
 )
 @pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
 def test_w006_sqlite(said_of_queue, settings, monkeypatch, database, numbers):
-    monkeypatch.setattr(registry, "_documents", {})
+    monkeypatch.setattr(registry, "documents", {})
     settings.DATABASES = {"default": database}
     assert said_of_queue() == numbers
 
@@ -459,7 +459,7 @@ def test_nothing_is_said_of_a_good_document():
 
 def test_documents_of_the_given_apps_are_checked(monkeypatch):
     bad = BoundDocument(type("Bad", (Document,), {"text_fields": ["no"]})(Product))
-    monkeypatch.setattr(registry, "_documents", {"bad": bad})
+    monkeypatch.setattr(registry, "documents", {"bad": bad})
     assert ids(checks.check_documents()) == ["E103"]
     assert ids(checks.check_documents([apps.get_app_config("shop")])) == ["E103"]
     assert checks.check_documents([apps.get_app_config("auth")]) == []

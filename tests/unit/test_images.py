@@ -541,7 +541,7 @@ def test_threads_get_what_one_alone_gets():
 )
 def test_only_a_few_large_images_are_decoded_at_once(data, expected, monkeypatch):
     """A JPEG is small once drafted, unless it is progressive, which its decoder holds whole."""
-    monkeypatch.setattr(images, "_budget", images.Budget(2 * 300 * 200 + 100))
+    monkeypatch.setattr(images, "budget", images.Budget(2 * 300 * 200 + 100))
     inside, most, lock, arrived = 0, 0, threading.Lock(), threading.Event()
     square = images._square
 
@@ -622,7 +622,7 @@ def test_the_next_image_waits_until_the_memory_of_the_last_one_is_free(monkeypat
         return load(image)
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", noted)
-    monkeypatch.setattr(images, "_budget", images.Budget(300 * 200))
+    monkeypatch.setattr(images, "budget", images.Budget(300 * 200))
     transpose = images._orientation
     monkeypatch.setattr(images, "_orientation", lambda image: time.sleep(0.01) or transpose(image))
     with ThreadPoolExecutor(4) as threads:

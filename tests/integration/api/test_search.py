@@ -147,5 +147,5 @@ def test_503_when_who_asks_is_not_known(client, monkeypatch, name):
 
 def test_the_only_document_needs_no_setting(client, clip_search, monkeypatch, document):
     clip_search(API_DOCUMENT=None)
-    monkeypatch.setattr(registry, "_documents", {"product": document})
+    monkeypatch.setattr(registry, "documents", {"product": document})
     assert posting.api_document() is document
