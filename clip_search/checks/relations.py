@@ -74,7 +74,8 @@ def _ways_back(document: BoundDocument, path: str) -> Iterator[tuple[type[models
     steps = [field for _, field in paths.crossed(document.model, path)]
     own = next((at for at, step in enumerate(steps) if not _stays(document, step)), len(steps))
     for end in range(own + 1, len(steps) + 1):
-        yield steps[end - 1].related_model, [paths.back(steps[start:end]) for start in range(own + 1)]
+        if not paths.is_generic(steps[end - 1]):  # otherwise its rows are listened to
+            yield steps[end - 1].related_model, [paths.back(steps[start:end]) for start in range(own + 1)]
 
 
 def _stays(document: BoundDocument, step: Any) -> bool:
@@ -94,6 +95,8 @@ def _is_noticed(document: BoundDocument, model: type[models.Model], back: list[s
     for watched, path in related_paths(document.declaration):
         concrete = watched._meta.concrete_model if isinstance(watched, models.base.ModelBase) else None
         if concrete and issubclass(model, concrete):
+            if not any(back) and not _related_mistake(document, watched, path):
+                return True  # no path is the right one, and the shop has found another
             with suppress(FieldDoesNotExist):
                 if paths.lookup(watched, path) in [paths.lookup(model, way) for way in back if way]:
                     return True

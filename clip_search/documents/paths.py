@@ -165,6 +165,13 @@ def follow(model: type[models.Model], names: Iterable[str]) -> type[models.Model
     return model
 
 
+def is_generic(field: Any) -> bool:
+    """Return whether a field is a GenericRelation to rows that have a generic foreign key."""
+    return hasattr(field, "object_id_field_name") and any(
+        hasattr(link, "ct_field") for link in field.related_model._meta.private_fields
+    )
+
+
 def links(through: type[models.Model], model: type[models.Model]) -> list[Any]:
     """Return the ForeignKeys and GenericForeignKeys that may lead from a `through` model to `model`."""
     concrete = [f for f in through._meta.concrete_fields if f.is_relation and kin(f.related_model, model)]

@@ -31,7 +31,8 @@ def related_paths(declaration: Declaration[Any]) -> Iterator[tuple[type[models.M
 def many_to_many(declaration: Declaration[Any]) -> Iterator[tuple[str, type[models.Model], Any]]:
     """Yield (start, model, field) for each many-to-many relation that the index may depend on.
 
-    These are the relations of the document's own model, and those that declared paths cross. `model` is the
+    These are the relations of the document's own model, and those that declared paths cross. A
+    GenericRelation on such a path counts as one: its rows lead to objects of any model. `model` is the
     model that has the relation. `start` is the lookup that leads to this model: "" or, for example,
     "category__".
     """
@@ -41,7 +42,7 @@ def many_to_many(declaration: Declaration[Any]) -> Iterator[tuple[str, type[mode
     for _, path in declared_paths(declaration):
         start, model = "", declaration.model
         for _, step in paths.crossed(model, path):
-            if start and step.many_to_many:
+            if (start and step.many_to_many) or paths.is_generic(step):
                 yield start, model, step
             start, model = f"{start}{step.name}__", step.related_model
 

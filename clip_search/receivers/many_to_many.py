@@ -33,6 +33,8 @@ class ManyToManyReceiver(Receiver):
         self.symmetrical = to_itself and bool(getattr(field.remote_field, "symmetrical", False))
         self.accessor = field.get_accessor_name() if field.auto_created else field.name
         self.through = getattr(field if field.auto_created else field.remote_field, "through", None)
+        if paths.is_generic(field):
+            self.through = field.related_model
 
     def handlers(self) -> Iterable[tuple[signals.ModelSignal, Any, Any]]:
         if self.through is not None:

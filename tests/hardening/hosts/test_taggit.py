@@ -152,6 +152,35 @@ def test_the_check_names_what_to_add(declare, model):
     assert said(document_class) == {"W101": f'Add Tag: "{model._meta.model_name}" to related.'}
 
 
+@pytest.mark.parametrize("model", [Tagged, TaggedByKey])
+def test_rows_that_are_read_through_a_generic_relation(declare, model):
+    name = model._meta.model_name
+    tag = {"filter_fields": {"tag": Keyword("tagged_items.tag.name")}}
+    assert set(said(declare(model, name="unnoticed", **tag))) == {"W101"}
+    document_class = declare(model, **tag, related={Tag: name})
+    assert said(document_class) == {}
+    mug, pot = (model.objects.create(name=name) for name in ("Mug", "Pot"))
+    for one in ("red", "blue"):
+        Tag.objects.create(name=one)
+    row = mug.tagged_items.create(tag=Tag.objects.get(name="red"))
+    assert payloads(document_class) == {str(mug.pk): {"tag": ["red"]}, str(pot.pk): {}}
+    row.tag = Tag.objects.get(name="blue")
+    row.save()
+    assert payloads(document_class) == {str(mug.pk): {"tag": ["blue"]}, str(pot.pk): {}}
+    row.content_object = pot
+    row.save()
+    assert payloads(document_class) == {str(mug.pk): {}, str(pot.pk): {"tag": ["blue"]}}
+    rename_to(row.tag, "navy")
+    assert payloads(document_class) == {str(mug.pk): {}, str(pot.pk): {"tag": ["navy"]}}
+    pot.tagged_items.all().delete()
+    assert payloads(document_class) == {str(mug.pk): {}, str(pot.pk): {}}
+
+
+def rename_to(tag: Tag, name: str) -> None:
+    tag.name = name
+    tag.save()
+
+
 def test_two_models_that_share_a_table_do_not_mix_up_their_tags(shop, declare):
     posters = declare(Poster, filter_fields={"tag": Keyword("tags.name")}, related={Tag: "poster"})
     poster = Poster.objects.create(name="Poster")
