@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from .conf import conf
 from .documents.binding import BoundDocument
@@ -68,18 +70,24 @@ def wake(document: BoundDocument) -> bool:
 def get_queue(name: str) -> Any:
     """Return the django-rq queue of this name. Its connection fails within a second if Redis is down.
 
-    Raises SetupError if RQ_QUEUES has no such queue.
+    Raises SetupError if RQ_QUEUES has no such queue, or if its configuration cannot be used.
     """
     import django_rq
 
     queues = getattr(settings, "RQ_QUEUES", {})
+    if not isinstance(queues, Mapping):
+        raise SetupError("RQ_QUEUES is no dict.")
     if name not in queues:
         known = ", ".join(queues) or "none"
         raise SetupError(f'CLIP_SEARCH["QUEUE"]: RQ_QUEUES has no queue {name!r}. It has: {known}.')
     # Django's error pages show local variables, and the configuration may contain a password: use its hash.
     config = hash(json.dumps(queues[name], default=repr, sort_keys=True))
-    connection = _connection(name, config)
-    return django_rq.get_queue(name, connection=connection, commit_mode="auto")
+    try:
+        connection = _connection(name, config)
+        return django_rq.get_queue(name, connection=connection, commit_mode="auto")
+    except (AttributeError, ImproperlyConfigured, LookupError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise SetupError(f'RQ_QUEUES["{name}"] cannot be used. {reason}') from error
 
 
 @lru_cache(maxsize=8)

@@ -10,7 +10,7 @@ from rest_framework.throttling import UserRateThrottle
 from rest_framework.views import APIView
 
 from ..conf import conf
-from ..exceptions import in_one_line
+from ..exceptions import SetupError, in_one_line
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,13 @@ class ApiThrottle(UserRateThrottle):
         key = super().get_cache_key(request, view)
         # hashed, because the IP address may come from a header, and memcached rejects some characters
         return key and f"clip_search:{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"
+
+    def parse_rate(self, rate: str | None) -> tuple[int | None, int | None]:
+        try:
+            parsed: tuple[int | None, int | None] = super().parse_rate(rate)
+        except (KeyError, ValueError) as error:
+            raise SetupError(f"{rate!r} is no rate of requests. Run `manage.py check`.") from error
+        return parsed
 
 
 class WriteThrottle(ApiThrottle):

@@ -14,7 +14,7 @@ E010 `IMAGE_FORMATS` names a format that the installed Pillow cannot read
 E011 `API_DOCUMENT` names no document
 E012 a permission class cannot be imported
 E013 a throttle rate cannot be read
-E014 `QUEUE` is not in `RQ_QUEUES`
+E014 `QUEUE` is not in `RQ_QUEUES`, or its entry there is no dict
 E015 `QUEUE` is set, and django_rq is not installed
 E017 the address of Qdrant has no scheme, host or port that can be used
 E018 `QDRANT["backend"]` names no class

@@ -25,11 +25,15 @@ def check_queue(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     if name is None or not isinstance(conf.raw, Mapping):
         return []
     queues = getattr(settings, "RQ_QUEUES", {})
+    queues = queues if isinstance(queues, Mapping) else {}
     found = list(_installed())
     if name not in queues:
         message = f'CLIP_SEARCH["QUEUE"] names a queue that is not in RQ_QUEUES: {name!r}'
         hint = f"Add this queue, or set QUEUE to None to index without workers. There are: {_names(queues)}."
         return [*found, error("clip_search.E014", message, hint)]
+    if not isinstance(queues[name], Mapping):
+        hint = 'Write it as django-rq expects it, such as {"HOST": "localhost", "PORT": 6379, "DB": 0}.'
+        return [*found, error("clip_search.E014", f"RQ_QUEUES[{name!r}] is no dict.", hint)]
     return [*found, *_serializer(name, queues[name]), *_worker(), *_databases()]
 
 

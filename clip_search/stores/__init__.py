@@ -47,7 +47,7 @@ def _store(qdrant: str) -> Store:
         raise SetupError(
             f'CLIP_SEARCH["QDRANT"]: {path!r} cannot be imported: {error}. Run `manage.py check`.'
         ) from error
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise SetupError(f'CLIP_SEARCH["QDRANT"] has an option that its store refuses: {error}.') from error
     return store
 

@@ -28,17 +28,17 @@ BROKEN = {
     "backend's module": (GOOD | {"QDRANT": {"backend": "nowhere.Store"}}, "'nowhere.Store'"),
     "backend's class": (GOOD | {"QDRANT": {"backend": "clip_search.testing.MemoryStor"}}, "MemoryStor'"),
     "option of a folder": (GOOD | {"QDRANT": {"path": "/nowhere", "api_key": "x"}}, "'api_key'"),
+    "value of a folder's option": (GOOD | {"QDRANT": {"path": "/nowhere", "lock_timeout": "long"}}, "'long'"),
     "encoder's module": (GOOD | {"ENCODER": "clip_search.testin.HashingEncoder"}, "'clip_search.testin."),
     "encoder's class": (GOOD | {"ENCODER": "clip_search.testing.HashingEncodr"}, "HashingEncodr'"),
     "encoder's path": (GOOD | {"ENCODER": "HashingEncoder"}, "'HashingEncoder'"),
 }
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.parametrize(("value", "sentence"), BROKEN.values(), ids=BROKEN),
-]
+pytestmark = pytest.mark.django_db(transaction=True)
+broken = pytest.mark.parametrize(("value", "sentence"), BROKEN.values(), ids=BROKEN)
 
 
+@broken
 def test_a_save_goes_through_and_logs_a_line(settings, caplog, value, sentence):
     settings.CLIP_SEARCH = value
     Product.objects.create(name="Red mug", sku="M-1")
@@ -47,6 +47,7 @@ def test_a_save_goes_through_and_logs_a_line(settings, caplog, value, sentence):
     assert record.exc_info is None
 
 
+@broken
 def test_a_search_raises_a_sentence(settings, value, sentence):
     Product.objects.create(name="Red mug", sku="M-1")
     settings.CLIP_SEARCH = value
@@ -54,6 +55,7 @@ def test_a_search_raises_a_sentence(settings, value, sentence):
         list(ProductDocument.search("mug"))
 
 
+@broken
 @pytest.mark.parametrize("command", ["clip_reindex", "clip_rebuild", "clip_verify"])
 def test_a_command_ends_with_a_sentence(settings, command, value, sentence):
     settings.CLIP_SEARCH = value
@@ -62,6 +64,7 @@ def test_a_command_ends_with_a_sentence(settings, command, value, sentence):
         call_command(command, stdout=output, stderr=output)
 
 
+@broken
 def test_endpoints_answer_503(settings, value, sentence):
     Product.objects.create(name="Red mug", sku="M-1")
     client = Client(raise_request_exception=True)
@@ -73,6 +76,7 @@ def test_endpoints_answer_503(settings, value, sentence):
     assert response.status_code == 503
 
 
+@broken
 def test_the_admin_action_goes_through(settings, caplog, value, sentence):
     product = Product.objects.create(name="Red mug", sku="M-1")
     client = Client(raise_request_exception=True)
@@ -84,3 +88,29 @@ def test_the_admin_action_goes_through(settings, caplog, value, sentence):
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert sentence in record.getMessage()
     assert IndexEntry.objects.get().state == IndexEntry.State.PENDING
+
+
+@pytest.mark.parametrize("entry", [{}, {"URL": "nonsense"}, {"USE_REDIS_CACHE": "nope"}, "redis://x", None])
+def test_a_queue_that_cannot_be_used_is_a_line_of_a_save(settings, caplog, entry):
+    settings.CLIP_SEARCH = GOOD | {"QUEUE": "default"}
+    settings.RQ_QUEUES = {"default": entry}
+    Product.objects.create(name="Red mug", sku="M-1")
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert 'RQ_QUEUES["default"] cannot be used.' in record.getMessage()
+    assert record.exc_info is None
+    assert IndexEntry.objects.get().state == IndexEntry.State.PENDING
+
+
+@pytest.mark.parametrize("rate", ["lots", "60/fortnight", "many/min"])
+def test_a_rate_that_cannot_be_read_is_a_503(settings, caplog, rate):
+    settings.CLIP_SEARCH = GOOD | {"API_SEARCH_THROTTLE_RATE": rate}
+    assert Client().get("/api/v1/search?q=mug").status_code == 503
+    assert f"{rate!r} is no rate" in caplog.text
+
+
+def test_an_option_of_a_collection_is_named(settings, tmp_path):
+    pytest.importorskip("qdrant_edge")
+    options = {"on_disk_payload": "maybe"}
+    settings.CLIP_SEARCH = GOOD | {"QDRANT": {"path": tmp_path}, "COLLECTION_OPTIONS": options}
+    with pytest.raises(CommandError, match="on_disk_payload"):
+        call_command("clip_reindex", "product")

@@ -383,6 +383,18 @@ def test_e014_queue_missing(said_of_queue, settings):
     assert ids(checks.check_queue()) == ["E014"]
 
 
+@pytest.mark.parametrize(
+    "entry",
+    ["redis://localhost", None, 5, ["localhost"]],
+)
+def test_e014_entry_that_is_no_dict(settings, entry):
+    settings.CLIP_SEARCH = GOOD | {"QUEUE": "default"}
+    settings.RQ_QUEUES = {"default": entry}
+    assert ids(checks.check_queue()) == ["E014"]
+    settings.RQ_QUEUES = entry
+    assert ids(checks.check_queue()) == ["E014"]
+
+
 def test_e015_django_rq_not_installed(said_of_queue, settings):
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_rq"]
     assert "E015" in said_of_queue()

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from ...exceptions import SetupError, StoreUnavailable
+from ...exceptions import SetupError, StoreUnavailable, in_one_line
 from ...types import IMAGE, TEXT
 from ..base import RRF_K, Query, Schema
 from ..filters import Dialect
@@ -74,10 +74,12 @@ def config_of(edge: Any, schema: Schema) -> Any:
         )
 
     best_match = edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim)
-    return edge.EdgeConfig(
-        vectors={TEXT: vector(), IMAGE: vector(best_match if schema.multiple_images else None)},
-        on_disk_payload=schema.options.get("on_disk_payload"),
-    )
+    vectors = {TEXT: vector(), IMAGE: vector(best_match if schema.multiple_images else None)}
+    try:
+        return edge.EdgeConfig(vectors=vectors, on_disk_payload=schema.options.get("on_disk_payload"))
+    except TypeError as error:
+        message = f'CLIP_SEARCH["COLLECTION_OPTIONS"]["on_disk_payload"] cannot be used: {error}'
+        raise SetupError(in_one_line(message)) from error
 
 
 def search_of(edge: Any, query: Query, where: Any) -> dict[str, Any]:

@@ -51,8 +51,8 @@ class EmbeddedStore(QdrantStore):
         self, path: str | Path, *, lock_timeout: float = 30.0, min_free_bytes: int = MIN_FREE_BYTES
     ) -> None:
         self._path = Path(path)
-        self._lock_timeout = lock_timeout
-        self._disk = Disk(self._path, min_free_bytes)
+        self._lock_timeout = float(lock_timeout)
+        self._disk = Disk(self._path, int(min_free_bytes))
         self._handles: dict[str, SharedHandle] = {}
         self._lock = threading.Lock()  # protects _handles, _keeping_open and _kept_open
         self._keeping_open = 0
