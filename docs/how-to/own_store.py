@@ -1,4 +1,4 @@
-"""A store in a dict: the example of docs/how-to/own-store.rst. It passes tests/unit/store_contract.py."""
+"""A store in a dict: the example of docs/how-to/own-store.rst. It passes tests/unit/store_contract/."""
 
 from __future__ import annotations
 

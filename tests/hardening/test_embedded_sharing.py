@@ -24,7 +24,7 @@ from clip_search.stores.embedded import disk, locks, sharing
 from clip_search.stores.embedded.store import EmbeddedStore
 from tests.conftest import PATIENCE, ROOT, wait_until
 from tests.processes.sharing import BATCH, COLLECTION
-from tests.unit.store_contract import DIMENSION, product
+from tests.unit.store_contract.points import DIMENSION, product
 
 pytest.importorskip("qdrant_edge")
 pytestmark = pytest.mark.timing

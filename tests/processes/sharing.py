@@ -11,7 +11,7 @@ from itertools import count
 from clip_search.stores.base import Query, Retriever
 from clip_search.stores.embedded.store import EmbeddedStore
 from clip_search.types import IMAGE, TEXT
-from tests.unit.store_contract import product, vector
+from tests.unit.store_contract.points import product, vector
 
 COLLECTION = "shop"
 BATCH = 8

@@ -1,0 +1,1 @@
+"""Tests of the server store over HTTP and gRPC."""
