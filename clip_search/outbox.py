@@ -38,13 +38,14 @@ def schedule(
 ) -> int:
     """Mark the entries of products as pending, in this transaction. Return the number of products.
 
-    A worker is woken when the transaction commits, unless `wake` is False: then the caller wakes a worker or
-    indexes the products itself. With `images`, the image files are read again even if their signature is
-    unchanged.
+    For more than ROWS_PER_STATEMENT products, one `RelatedChange` is saved instead: the worker that reads it
+    marks the entries. A worker is woken when the transaction commits, unless `wake` is False: then the caller
+    wakes a worker or indexes the products itself. With `images`, the image files are read again even if their
+    signature is unchanged.
     """
     ids = list(dict.fromkeys(product_ids))
     if len(ids) > ROWS_PER_STATEMENT and source == MODEL_SOURCE:
-        # one INSERT; a worker marks the entries later
+        # The path "images" only says that the image files are read again.
         schedule_related(document, wake=wake, product_ids=ids, path="images" if images else "")
     elif ids:
         IndexEntry.objects.mark_changed(document, ids, source=source, images=images)
@@ -99,8 +100,9 @@ def wake_on_commit(document: BoundDocument, product_ids: Iterable[str] = ()) -> 
     """
     hooks = (hook[1] for hook in reversed(connections[document.using].run_on_commit))
     registered = (getattr(hook, "__self__", None) for hook in hooks)
-    # Only a batch whose callback is still registered can be used: a rollback may have removed the callback.
-    # In a TestCase, captureOnCommitCallbacks(execute=True) leaves callbacks registered that have run.
+    # A batch is used again only if its callback is still registered and has not run. The rollback of a
+    # savepoint removes callbacks; a TestCase's captureOnCommitCallbacks(execute=True) runs callbacks and
+    # keeps them registered.
     usable = (hook for hook in registered if isinstance(hook, CommitBatch) and not hook.has_run)
     batch = next(usable, None) or CommitBatch()
     batch.scheduled.setdefault(document.name, set()).update(product_ids)

@@ -91,7 +91,8 @@ class EmbeddingWorker(SimpleWorker):
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run an RQ job in this process.
 
-        If Redis is lost meanwhile, no work is lost: the index entries in the database still say what is due.
+        If Redis is lost during the job, no work is lost: the index entries in the database still say what is
+        due.
         """
         close_old_connections()
         self.count_workers()

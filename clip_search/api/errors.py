@@ -44,7 +44,7 @@ class LengthRequired(APIException):
 
 
 class Conflict(APIException):
-    """An HTTP error with status 409: another request has changed the product meanwhile."""
+    """An HTTP error with status 409: another request has just changed the product."""
 
     status_code = 409
     default_code = "conflict"

@@ -22,7 +22,7 @@ class ProblemSerializer(Base):
 
 
 class EndpointSerializer(Base):
-    """One endpoint. Its address has a name in braces for what varies."""
+    """One endpoint. Its URL may contain a placeholder, as in `products/{product_id}`."""
 
     method = serializers.CharField()
     url = serializers.CharField()

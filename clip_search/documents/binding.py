@@ -83,7 +83,7 @@ class BoundDocument:
         return {product_id: found[product_id] for product_id in product_ids if product_id in found}
 
     def qualifying(self, product_ids: Sequence[str]) -> set[str]:
-        """Return those of `product_ids` that have a row to index now.
+        """Return those of `product_ids` with a row that is to be indexed now.
 
         Only primary keys are read, unless an overridden method must see the rows.
         """

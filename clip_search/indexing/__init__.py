@@ -1,7 +1,7 @@
 """Index products: turn entries into points of the store. RQ jobs and commands call `index_due()`.
 
 An entry (`IndexEntry`) says that a product must be indexed. A worker claims it, so that no other worker
-indexes the same product meanwhile. A point is the product in the store: its vectors and payload.
+indexes the same product at the same time. A point is the product in the store: its vectors and payload.
 """
 
 from __future__ import annotations

@@ -222,7 +222,7 @@ def stale(
 
 
 def orphans(document: BoundDocument, *, size: int = ROWS_PER_PAGE) -> Iterator[Page]:
-    """Yield pages of product ids that have a point but no entry.
+    """Yield pages of product ids with a point but without an entry.
 
     Such points exist after an older backup of the database was restored.
     """

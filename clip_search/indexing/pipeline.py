@@ -42,7 +42,7 @@ BATCHES_UNDER_WAY = 2
 POLL_SECONDS = 0.5
 """How often the pipeline, while it waits for the CLIP model, checks whether to stop or to renew claims."""
 MAX_RETRIES = 3
-"""How often a pipeline retries after CollectionMissing although no collection is missing."""
+"""How often a pipeline tries again after CollectionMissing if no collection is missing."""
 BATCH = 128
 """Entries per claim: enough that the SQL statements and opening the store cost little for each entry."""
 LARGE_BATCH = ROWS_PER_STATEMENT
@@ -116,7 +116,8 @@ class Pipeline:
                 must_take_first = first is not None and (first.done() or is_full)
                 embedded = self._wait_for_oldest() if must_take_first else None
                 self._limit = self.next_batch_size()
-                # If the previous batch needed no embedding, claim more: then opening the store takes longest.
+                # If the previous batch needed no embedding, most of the time goes into opening the store. So
+                # claim more entries each time.
                 size = self._limit if self._last_needed_embedding else max(self._limit, LARGE_BATCH)
                 queryset = IndexEntry.objects.of(self.document)
                 entries = queryset.claim(size, LEASE, only) if self._limit else []
@@ -205,19 +206,18 @@ class Pipeline:
             yield
         except CollectionMissing:
             self.release()
-            self._retries += 1
-            # If nothing was missing, a rebuild swapped the collection since the claim. Then try again, but at
-            # most MAX_RETRIES times.
-            if not recreate_missing(self.document) and self._retries > MAX_RETRIES:
-                raise
+            if not recreate_missing(self.document):  # a rebuild swapped the collection since the claim
+                self._retries += 1
+                if self._retries > MAX_RETRIES:
+                    raise
 
 
 @contextmanager
 def released_on_error(document: BoundDocument, entries: Sequence[IndexEntry]) -> Iterator[None]:
     """Release the claims on the entries if the block raises, and raise the error again.
 
-    The entries stay pending. They are due at once if neither they nor something outside, such as Qdrant, is
-    the cause; otherwise they are due after a delay.
+    The entries stay pending. After CollectionMissing, SetupError, Stopped and an interrupt they are due at
+    once; after any other error they are due after a delay, which counts as a failed try.
     """
     queryset = IndexEntry.objects.of(document)
     try:

@@ -40,11 +40,11 @@ class RebuildIncomplete(ClipSearchError):
 def rebuild(document: BoundDocument, *, batch_size: int = BATCH, images: bool = False) -> Iterator[Report]:
     """Build a new collection with the configured CLIP model and options, and make it the live one.
 
-    Yield a report for each batch. Meanwhile, searches read the old collection; if the CLIP model was changed,
-    searches by words or by a photo raise SearchUnavailable meanwhile. A rebuild that was interrupted is
-    continued. With `images`, all image files are read again, and embedded if their bytes differ; otherwise
-    the vectors of images with the same signature are carried over. Raises RebuildRunning, RebuildIncomplete,
-    BackendUnavailable, SetupError.
+    Yield a report for each batch. Until the end, searches read the old collection; if the CLIP model was
+    changed, searches by words or by a photo raise SearchUnavailable until then. A rebuild that was
+    interrupted is continued. With `images`, all image files are read again, and embedded if their bytes
+    differ; otherwise the vectors of images with the same signature are carried over. Raises RebuildRunning,
+    RebuildIncomplete, BackendUnavailable, SetupError.
     """
     collection = start(document)
     with _leased(collection) as token:

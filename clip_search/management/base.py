@@ -112,7 +112,7 @@ class DocumentCommand(BaseCommand):
             self.last_progress.close()
 
     def show_truncated(self, document: BoundDocument) -> None:
-        """Print how many products have a text that is longer than the model reads, and name some."""
+        """Print the number of products whose text is longer than the model reads, and name some."""
         for collection in Collection.objects.of(document).filter(state=Collection.State.LIVE):
             if count := get_store().count(collection.name, conditions=[TRUNCATED]):
                 points = get_store().query(collection.name, Query(conditions=[TRUNCATED], limit=NAMED))

@@ -128,7 +128,7 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         return list(self.filter(claim=token).order_by("id"))
 
     def still_claimed(self, entries: Sequence[IndexEntry]) -> IndexEntryQuerySet:
-        """Return those of the entries that still have the claim with which they were read."""
+        """Return those of the entries whose claim is still the one with which they were read."""
         claims = {entry.claim for entry in entries}
         return self.filter(pk__in=[entry.pk for entry in entries], claim__in=claims)
 
@@ -146,7 +146,7 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
     def finish(self, entries: Sequence[IndexEntry], state: str, generation: int, error: str = "") -> int:
         """Record the result of indexing and end the claims. Return the number of updated entries.
 
-        Entries whose claim or revision has changed meanwhile are skipped. If a product failed, its
+        Entries whose claim or revision has changed since are skipped. If a product failed, its
         `indexed_revision` stays as it is; otherwise the status endpoint would answer "indexed" as soon as the
         product is scheduled again.
         """
@@ -166,7 +166,7 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         )
 
     def renew(self, entries: Sequence[IndexEntry], lease: timedelta) -> None:
-        """Let the claims of these entries last for `lease` from now, unless they were lost meanwhile."""
+        """Let the claims of these entries last for `lease` from now, unless they were lost."""
         self.still_claimed(entries)._update_in_order(claimed_until=timezone.now() + lease)
 
     def release(

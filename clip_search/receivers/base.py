@@ -27,7 +27,8 @@ _paused: ContextVar[bool] = ContextVar("clip_search_paused", default=False)
 def pause() -> Iterator[None]:
     """Ignore signals inside this block, in this thread or task.
 
-    Changes made meanwhile are not scheduled: run `clip_reindex` later, or call the document's `reindex()`.
+    Changes made inside the block are not scheduled: run `clip_reindex` later, or call the document's
+    `reindex()`.
     """
     token = _paused.set(True)
     try:

@@ -17,7 +17,9 @@ from .queries import ImageQuery, Query, TextQuery
 from .retrieval import get_retrievers
 
 DEPTH: Final = 1000
-"""How many candidates each retriever adds to a merged list. No result is returned beyond this rank.
+"""How many candidates each vector search (text, image) adds before the lists are merged by rank.
+
+No result has a rank beyond this.
 
 The number is the same for every page. When it grew with the page, paging through 1,000 points by 24 returned
 only 555 different products.
@@ -55,7 +57,7 @@ class Ranking:
         return ranking
 
     def _reset(self, live: LiveCollection | None) -> None:
-        """Set the collection, and forget all that was read from another one, ranks left out included."""
+        """Use this collection. Empty all caches; ranks that were left out belong to the old collection."""
         self._live = live
         self._retrievers: Sequence[Retriever] | None = None
         self._has_retrievers = False  # needed, because `get_retrievers()` may return None, too
@@ -180,7 +182,7 @@ class Ranking:
             if names is None:
                 return {}
             conditions = [*self._conditions]
-            if len(names) == 1:  # only products that have this vector are found; `key` is the vector's name
+            if len(names) == 1:  # only products with this vector; the key of "has_vector" is a vector's name
                 conditions.append(Condition(key=next(iter(names)), operator="has_vector", value=True))
             return live.store.facet(
                 live.collection.name, key, conditions=conditions, exclude=self.query.exclude, limit=limit

@@ -41,7 +41,7 @@ class ServerStore(QdrantStore):
     """Keeps collections on a Qdrant server. `options` are those of `QdrantClient`: url, api_key…
 
     COLLECTION_OPTIONS are passed to `create_collection()`: shard_number, replication_factor, on_disk_payload,
-    hnsw_config, quantization_config… Only `on_disk` is passed to the vectors.
+    hnsw_config, quantization_config… The exception is `on_disk`, which is an option of each vector.
     """
 
     def __init__(self, **options: Any) -> None:

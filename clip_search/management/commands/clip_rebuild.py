@@ -6,6 +6,8 @@ import time
 from argparse import ArgumentParser
 from typing import Any
 
+from django.utils.translation import ngettext
+
 from clip_search.conf import conf
 from clip_search.documents.binding import BoundDocument
 from clip_search.indexing.rebuilding import adopt, rebuild
@@ -32,7 +34,9 @@ class Command(DocumentCommand):
 
     def handle_document(self, document: BoundDocument, options: dict[str, Any]) -> str:
         if options["adopt"]:
-            self.stdout.write(f"{document.name}: {adopt(document)} adopted by {conf.installation!r}")
+            count = adopt(document)
+            collections = ngettext("collection belongs", "collections belong", count)
+            self.stdout.write(f"{document.name}: {count} {collections} to installation {conf.installation!r}")
             return ""
         started, total = time.monotonic(), Report()
         count = IndexEntry.objects.of(document).count()

@@ -101,7 +101,7 @@ class SharedHandle:
 
     @contextmanager
     def closed(self) -> Iterator[None]:
-        """Close the collection, and lock it during the block so that nobody can open it.
+        """Close the collection, and lock it during the block so that no process can open it.
 
         Raises TimeoutError if others use it for too long, and OSError if its files cannot be locked.
         """

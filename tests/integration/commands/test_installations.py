@@ -170,7 +170,10 @@ def test_an_installation_that_gets_a_name_later_keeps_its_collection(called):
     before = collection()
     called("production")
     assert "`manage.py clip_rebuild product --adopt`" in complain("clip_reindex")
-    assert run("clip_rebuild", "product", "--adopt") == "product: 1 adopted by 'production'\n"
+    assert (
+        run("clip_rebuild", "product", "--adopt")
+        == "product: 1 collection belongs to installation 'production'\n"
+    )
     assert collection() == before
     assert ProductDocument.search("chair").count() == 2
     assert "2 unchanged" in run("clip_reindex")
