@@ -1,0 +1,1 @@
+"""Tests of a folder that several processes share."""
