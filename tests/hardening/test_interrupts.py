@@ -9,7 +9,7 @@ import pytest
 
 from clip_search.management.commands import clip_status
 from clip_search.models import IndexEntry
-from tests.conftest import wait_until
+from tests.conftest import PATIENCE, wait_until
 from tests.integration.commands.actions import make, run
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
@@ -27,7 +27,7 @@ def start(start_process, shared, counts):
         slow = {
             "CLIP_SEARCH_TEST_ENCODER": f"tests.doubles.encoders.{encoder}",
             "CLIP_SEARCH_TEST_COUNTS": str(counts),
-            "CLIP_SEARCH_TEST_SECONDS_AN_IMAGE": "0.03",
+            "CLIP_SEARCH_TEST_SECONDS_AN_IMAGE": "0.1",
         }
         return start_process("tests/manage.py", command, "product", **shared | slow | environment)
 
@@ -44,9 +44,9 @@ def test_what_is_done_stays_done(start, counts, command, generation, doing):
         run("clip_reindex")
     process = start(command)
     done = IndexEntry.objects.filter(state=IndexEntry.State.INDEXED, generation=generation)
-    assert wait_until(done.exists, 60)
+    assert wait_until(done.exists)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, output
     assert "Traceback" not in output
     line = rf"Interrupted\. {doing} product: (\d+) of {PRODUCTS}\. Run the command again to continue\."
@@ -56,8 +56,8 @@ def test_what_is_done_stays_done(start, counts, command, generation, doing):
     assert 0 < kept < PRODUCTS
     assert not IndexEntry.objects.exclude(claim=None).exists()
     counts.write_text("")
-    again = start(command)
-    output, _ = again.communicate(timeout=60)
+    again = start(command, CLIP_SEARCH_TEST_SECONDS_AN_IMAGE="0")
+    output, _ = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0, output
     assert done.count() == PRODUCTS
     assert counts.read_text().count("image") == PRODUCTS - kept
@@ -70,9 +70,9 @@ def test_nobody_waits_for_the_rest_of_a_batch(start, counts):
     def embedded() -> int:
         return counts.read_text().count("image")
 
-    assert wait_until(embedded, 60)
+    assert wait_until(embedded)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE)
     line = "Interrupted. Indexing product: 0 of 128. Run the command again to continue."
     assert (process.returncode, output.splitlines()[-1]) == (130, line)
     assert embedded() <= 64  # what was under way, 32, or what had just begun
