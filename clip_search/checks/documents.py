@@ -210,7 +210,7 @@ def _ids(document: BoundDocument) -> Iterator[CheckMessage]:
         document.model, document.declaration.id_field
     ):
         message = f"{label_of(document, 'id_field')} names no unique field: {document.declaration.id_field!r}"
-        yield error("clip_search.E110", message, "Name a field with unique=True, and index it.", document)
+        yield error("clip_search.E110", message, "Set id_field to a field with unique=True.", document)
 
 
 def _is_unique(model: type[models.Model], name: str) -> bool:
