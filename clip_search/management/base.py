@@ -95,7 +95,7 @@ class DocumentCommand(BaseCommand):
         for label in labels:
             named = [d for d in registry if label.lower() in (d.name.lower(), d.model._meta.label_lower)]
             if not named:
-                known = ", ".join(f"{d.name} ({d.model._meta.label})" for d in registry) or "none"
+                known = ", ".join(sorted(f"{d.name} ({d.model._meta.label})" for d in registry)) or "none"
                 raise CommandError(f"No document {label!r}. There are: {known}.")
             found += named
         if not labels and not len(registry):

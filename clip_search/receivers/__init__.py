@@ -16,7 +16,7 @@ from .related import RelatedReceiver
 
 __all__ = ["connect", "disconnect", "pause"]
 
-_receivers_of: dict[str, list[Receiver]] = {}
+_receivers_of: dict[BoundDocument, list[Receiver]] = {}
 
 
 def connect(document: BoundDocument) -> None:
@@ -42,10 +42,10 @@ def connect(document: BoundDocument) -> None:
                 receivers.append(RelatedReceiver(document, model, path))
     for receiver in receivers:
         receiver.connect()
-    _receivers_of[document.name] = receivers
+    _receivers_of[document] = receivers
 
 
 def disconnect(document: BoundDocument) -> None:
     """Undo `connect()`; for tests."""
-    for receiver in _receivers_of.pop(document.name, []):
+    for receiver in _receivers_of.pop(document, []):
         receiver.disconnect()

@@ -149,7 +149,7 @@ def test_labels(label):
 
 def test_an_unknown_label_is_refused_and_the_known_ones_named():
     assert complain("clip_reindex", "shop.Prodcut").startswith(
-        "No document 'shop.Prodcut'. There are: product (shop.Product), article (shop.Article)"
+        "No document 'shop.Prodcut'. There are: article (shop.Article), catalogue (oscar"
     )
 
 

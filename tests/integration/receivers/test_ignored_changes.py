@@ -9,6 +9,7 @@ from django.db.models.signals import post_save
 from django.utils.functional import SimpleLazyObject
 
 from clip_search import receivers
+from clip_search.documents.binding import BoundDocument
 from clip_search.documents.registry import registry
 from clip_search.models import IndexEntry, RelatedChange
 from clip_search.testing import pause_indexing
@@ -107,6 +108,15 @@ def test_disconnected_documents_hear_nothing(mug):
         receivers.disconnect(raised.document)
         mug.save()
         assert raised() == set()
+
+
+def test_another_document_of_the_same_name_takes_nothing_away(mug):
+    with connected(Product) as raised:
+        other = BoundDocument(type(raised.document.declaration)(Product))
+        receivers.connect(other)
+        receivers.disconnect(other)
+        mug.save()
+        assert raised() == ids(mug)
 
 
 def test_a_document_is_connected_once_although_django_readies_the_app_again(raised, settings, mug):
