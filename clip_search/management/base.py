@@ -60,6 +60,7 @@ class DocumentCommand(BaseCommand):
             super().run_from_argv(argv)
         except KeyboardInterrupt:
             far = f" {self.last_progress.far}." if self.last_progress else ""
+            self.stdout.flush()  # so that the next line is the last one, also in a log file of both
             self.stderr.write(f"Interrupted.{far} Run the command again to continue.")
             sys.exit(INTERRUPTED)
 

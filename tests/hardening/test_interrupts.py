@@ -29,7 +29,8 @@ def start(start_process, shared, counts):
             "CLIP_SEARCH_TEST_COUNTS": str(counts),
             "CLIP_SEARCH_TEST_SECONDS_AN_IMAGE": "0.1",
         }
-        return start_process("tests/manage.py", command, "product", **shared | slow | environment)
+        lines = ("-m", "tests.processes.patched", "clip_search.management.base.SECONDS_A_LINE=0", "--")
+        return start_process(*lines, command, "product", **shared | slow | environment)
 
     return start
 

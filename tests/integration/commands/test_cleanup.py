@@ -53,16 +53,16 @@ def old(monkeypatch) -> None:
 
 
 @pytest.fixture
-def unregistered(store, media):
+def unregistered(store, media, monkeypatch):
     """A document that is not registered any more: three products, and a posted one with an image."""
     make(3)
     run("clip_reindex")
     image = SimpleUploadedFile("a.png", picture_bytes())
     posting.post_product(product_id="posted", name="Posted mug", image=image, document=DOCUMENT)
     RelatedChange.objects.create(document="product", model="shop.category", object_id="1", path="products")
-    registry.remove(DOCUMENT)
-    yield collection()
-    registry.add(DOCUMENT)
+    others = {name: document for name, document in registry.documents.items() if document is not DOCUMENT}
+    monkeypatch.setattr(registry, "documents", others)
+    return collection()
 
 
 def age_rows() -> None:
