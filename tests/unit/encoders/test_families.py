@@ -28,6 +28,8 @@ TEXTS = [
 ]
 NEAR = 0.9999
 
+pytestmark = pytest.mark.model
+
 
 def unit(rows) -> np.ndarray:
     found = rows.detach().numpy()
