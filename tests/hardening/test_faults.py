@@ -178,10 +178,13 @@ def test_a_worker_is_killed_at_random_points(products, kills, start_worker, coun
     slow = {"CLIP_SEARCH_TEST_SECONDS_AN_IMAGE": "0.02", "TMPDIR": str(temporary)}
     for number in range(products):
         save(number)
+    pending = IndexEntry.objects.filter(state=IndexEntry.State.PENDING)
     for _ in range(kills):
         before = sum(embedded(counts, "image").values())
         worker = start_worker(constants=constants, **slow)
-        assert wait_until(lambda before=before: sum(embedded(counts, "image").values()) > before)
+        assert wait_until(  # on a busy machine, the worker before may have done everything
+            lambda before=before: sum(embedded(counts, "image").values()) > before or not pending.exists()
+        )
         time.sleep(rng.uniform(0, 1))
         worker.kill()
         worker.wait()
