@@ -171,7 +171,7 @@ def content_hash(data: bytes) -> str:
 
 
 def check(source: IO[bytes]) -> str:
-    """Return the format of an uploaded image, such as "JPEG". Only the header is read, no pixel is decoded.
+    """Return the format of an uploaded image, such as "JPEG". No pixel is decoded.
 
     Raises BadImage if the file is no image, is too large or too small, or has a format that is not in
     CLIP_SEARCH["IMAGE_FORMATS"]. Damage after the header is found only by `shrink()`. Afterwards, the

@@ -9,16 +9,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 
 import pytest
 from django.core.cache import cache
 from django.core.files.base import ContentFile
-from django.db import connections
+from django.db import connections, models
 from PIL import Image
 from redis.connection import Connection
 
+from clip_search import Document, receivers, register
 from clip_search.documents.binding import BoundDocument
 from clip_search.documents.registry import registry
 from clip_search.testing import reset
@@ -57,6 +59,26 @@ def forget_declarations() -> None:
         for name in [*vars(document)]:
             if isinstance(getattr(BoundDocument, name, None), cached_property):
                 delattr(document, name)
+
+
+@contextmanager
+def registered(document_class: type[Document], model: type[models.Model]) -> Iterator[BoundDocument]:
+    """Register a document and connect its receivers during the block."""
+    register(model)(document_class)
+    document = registry.of_class(document_class)
+    receivers.connect(document)
+    try:
+        yield document
+    finally:
+        receivers.disconnect(document)
+        registry.remove(document)
+
+
+@pytest.fixture
+def register_document() -> Iterator[Callable[[type[Document], type[models.Model]], BoundDocument]]:
+    """Return a function that registers a document and connects its receivers, until the test ends."""
+    with ExitStack() as stack:
+        yield lambda document_class, model: stack.enter_context(registered(document_class, model))
 
 
 @pytest.fixture(autouse=True)

@@ -227,7 +227,11 @@ def _paths(document: BoundDocument) -> Iterator[CheckMessage]:
     for attribute, path in declared_paths(document.declaration):
         if mistake := paths.mistake(document.model, path):
             message = f"{label_of(document, attribute)}: {path!r}: {mistake}."
-            yield error("clip_search.E103", message, _fields(list(_crossed(document, path))[-1]), document)
+            reached = [
+                document.model,
+                *(step.related_model for _, step in paths.crossed(document.model, path)),
+            ]
+            yield error("clip_search.E103", message, _fields(reached[-1]), document)
     end = (
         paths.field(document.model, document.declaration.image_field)
         if document.declaration.image_field
@@ -260,14 +264,6 @@ def _storage(document: BoundDocument) -> Iterator[CheckMessage]:
             '("file_overwrite": False for S3), override image_signature(), or call reindex(…, images=True).'
         )
         yield warning("clip_search.W104", message, hint, document)
-
-
-def _crossed(document: BoundDocument, path: str) -> Iterator[type[models.Model]]:
-    """Yield the document's model, and then each model to which a relation of the path leads."""
-    yield document.model
-    names = [name for name in paths.relations(document.model, path).split("__") if name]
-    for count in range(1, len(names) + 1):
-        yield paths.follow(document.model, names[:count])
 
 
 def _fields(model: type[models.Model]) -> str:

@@ -46,11 +46,6 @@ def _step(obj: Any, name: str) -> Iterable[Any]:
     return value if isinstance(value, LISTS) else (value,)
 
 
-def relations(model: type[models.Model], path: str) -> str:
-    """Return the relations at the start of a path as a lookup for `prefetch_related`, or "" without any."""
-    return "__".join(name for name, _ in crossed(model, path))
-
-
 def prefetches(
     model: type[models.Model], path: str, using: str | None, *, lists: bool
 ) -> Iterator[models.Prefetch[Any]]:

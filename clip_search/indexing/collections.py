@@ -66,6 +66,17 @@ def create_collection(
         return theirs
 
 
+def remove_collection(collection: Collection) -> None:
+    """Delete a collection from the store, and then its row. If the store fails, the row stays.
+
+    If another installation created the collection, only the row is deleted.
+    """
+    if collection.is_ours:
+        get_store().destroy(collection.name)
+    collection.delete()
+    logger.info("Removed collection=%s installation=%s", collection.name, collection.installation)
+
+
 def _remove_after_tests(name: str) -> None:
     """Remove a collection when the process ends, if the process runs tests.
 

@@ -23,7 +23,8 @@ from ..models import Collection, Database, IndexEntry, PostedProduct, RelatedCha
 from ..models.paging import ROWS_PER_STATEMENT, pages
 from ..models.posted import delete_image
 from ..models.tables import TablesMissing
-from ..stores import get_store
+from ..stores import SERVER, get_store, store_path
+from .collections import remove_collection
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,9 @@ class Leftover:
     """The database of the document, or of the collection's row."""
     collection: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.description} (stays: {self.kept})" if self.kept else self.description
+
 
 def find_leftovers(*, other_databases: bool = False) -> list[Leftover]:
     """Return the leftovers in the databases and in the store.
@@ -60,22 +64,16 @@ def find_leftovers(*, other_databases: bool = False) -> list[Leftover]:
 
 
 def remove(leftover: Leftover) -> None:
-    """Remove the data of a leftover.
-
-    A collection is first removed from the store and then from the table: if the store fails, the row stays,
-    so the collection is found again.
-    """
+    """Remove the data of a leftover."""
     if leftover.document:
         _remove_document(leftover)
         return
-    row = None
-    if leftover.using:
-        row = Collection.objects.using(leftover.using).filter(name=leftover.collection).first()
-    if row is None or row.is_ours:
+    rows = Collection.objects.using(leftover.using).filter(name=leftover.collection) if leftover.using else ()
+    if not rows:
         get_store().destroy(leftover.collection)
-    if row:
-        row.delete()
-    logger.info("Removed collection=%s", leftover.collection)
+        logger.info("Removed collection=%s", leftover.collection)
+    for row in rows:
+        remove_collection(row)
 
 
 # Documents that are not registered any more.
@@ -162,7 +160,7 @@ def _remove_document(leftover: Leftover) -> None:
     """Remove all collections, posted images and rows of a document."""
     using, name = leftover.using, leftover.document
     for collection in Collection.objects.using(using).filter(document=name):
-        remove(Leftover(description="", using=using, collection=collection.name))
+        remove_collection(collection)
     for products in pages(PostedProduct.objects.using(using).filter(document=name), ROWS_PER_STATEMENT):
         images = [product.image.name for product in products if product.image.name]
         with transaction.atomic(using=using):
@@ -198,7 +196,7 @@ def _collections(homes: list[Home], other_databases: bool) -> Iterator[Leftover]
     aliases = [using for home in homes for using in home.aliases]
     rows = {row.name for using in aliases for row in Collection.objects.using(using)}
     ours = {home.number for home in homes}
-    unnamed_server = not conf.installation and not {"url", "host"}.isdisjoint(conf.qdrant)
+    unnamed_server = not conf.installation and store_path(conf.qdrant) == SERVER
     for name in store.names():
         if name in rows or not NAME.fullmatch(name):
             continue

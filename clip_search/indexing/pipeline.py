@@ -26,7 +26,7 @@ from django.db import Error as DatabaseError
 from ..documents.binding import BoundDocument
 from ..exceptions import BackendUnavailable, CollectionMissing, SetupError
 from ..models import IndexEntry
-from ..models.paging import ROWS_PER_STATEMENT
+from ..models.paging import ROWS_PER_STATEMENT, chunks
 from ..types import Report
 from .collections import recreate_missing
 from .embedding import ImageLoader, Stopped, embed, split_by_embedding
@@ -257,5 +257,5 @@ def index_due(
             yield from pipeline.run()
             return
         ids = [document.point_id(product_id) for product_id in product_ids]
-        for start in range(0, len(ids), ROWS_PER_STATEMENT):
-            yield from pipeline.run(ids[start : start + ROWS_PER_STATEMENT])
+        for some in chunks(ids):
+            yield from pipeline.run(some)

@@ -14,6 +14,7 @@ from django.db import Error as DatabaseError
 from ..documents.binding import BoundDocument
 from ..exceptions import ProductError
 from ..models import IndexEntry, PostedProduct
+from ..models.paging import chunks
 from ..types import POSTED_SOURCE, Content
 from .items import Item
 from .targets import Target
@@ -57,8 +58,7 @@ def _read_items(target: Target, entries: Sequence[IndexEntry], renew: Callable[[
     document = target.document
     found: dict[uuid.UUID, Content | str] = {}
     rows = [entry for entry in entries if entry.source != POSTED_SOURCE]
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        some = rows[start : start + ROWS_AT_ONCE]
+    for some in chunks(rows, ROWS_AT_ONCE):
         renew()
         by_id = document.find(document.rows(), [entry.product_id for entry in some])
         for entry in some:

@@ -20,7 +20,7 @@ from ..exceptions import ClipSearchError
 from ..models import Collection, IndexEntry
 from ..stores import get_store
 from ..types import Report
-from .collections import create_collection, is_compatible
+from .collections import create_collection, is_compatible, remove_collection
 from .pipeline import BATCH, index_due
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def start(document: BoundDocument) -> Collection:
             return begun
         if not _renew_lease(begun, uuid.uuid4()):
             raise RebuildRunning
-        _remove(begun)
+        remove_collection(begun)
     return create_collection(
         document, store, encoder, state=Collection.State.BUILDING, generation=_next_generation(document)
     )
@@ -105,7 +105,7 @@ def swap(collection: Collection, token: uuid.UUID) -> None:
     rows = Collection.objects.using(using).filter(document=collection.document)
     # A killed rebuild may have left a retired collection, and a document can have only one.
     for left in rows.filter(state=Collection.State.RETIRED):
-        _remove(left)
+        remove_collection(left)
     with transaction.atomic(using=using):
         mine = rows.filter(pk=collection.pk, state=Collection.State.BUILDING, holder=token)
         if not mine.select_for_update().exists():
@@ -113,18 +113,7 @@ def swap(collection: Collection, token: uuid.UUID) -> None:
         rows.filter(state=Collection.State.LIVE).update(state=Collection.State.RETIRED)
         mine.update(state=Collection.State.LIVE)
     for replaced in rows.filter(state=Collection.State.RETIRED):
-        _remove(replaced)
-
-
-def _remove(collection: Collection) -> None:
-    """Delete a collection from the store, and then its row.
-
-    If another installation created the collection, only the row is deleted.
-    """
-    if collection.is_ours:
-        get_store().destroy(collection.name)
-    collection.delete()
-    logger.info("Removed collection=%s installation=%s", collection.name, collection.installation)
+        remove_collection(replaced)
 
 
 def adopt(document: BoundDocument) -> int:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..documents.binding import BoundDocument
 from ..types import MODEL_SOURCE, POSTED_SOURCE
-from .paging import ROWS_PER_STATEMENT
+from .paging import chunks
 from .retries import retried
 
 LONGEST_WAIT = timedelta(minutes=10)
@@ -57,8 +57,8 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
     ) -> None:
         now = timezone.now()
         with transaction.atomic(using=self.db, savepoint=False):
-            for start in range(0, len(entries), ROWS_PER_STATEMENT):
-                rows = self._with_missing(entries[start : start + ROWS_PER_STATEMENT])
+            for some in chunks(entries):
+                rows = self._with_missing(some)
                 if not take_over:
                     rows = rows.filter(Q(source=source) | Q(state=IndexEntry.State.REMOVED))
                 rows.update(
@@ -72,7 +72,7 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
                     updated_at=now,
                 )
 
-    def _with_missing(self, entries: list[IndexEntry]) -> IndexEntryQuerySet:
+    def _with_missing(self, entries: Sequence[IndexEntry]) -> IndexEntryQuerySet:
         """Create the entries that are missing. Return all of them, ready for an update without deadlocks.
 
         PostgreSQL updates rows in any order, so here an upsert first locks them in the order of their uuids.

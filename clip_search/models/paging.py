@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 from django.db import models
 
 ROWS_PER_STATEMENT = 1000
 """The most rows in one SQL statement: few enough for the parameter limit of every database."""
+
+Item = TypeVar("Item")
+
+
+def chunks(items: Sequence[Item], size: int = ROWS_PER_STATEMENT) -> Iterator[Sequence[Item]]:
+    """Yield the items in sequences of at most `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def pages(queryset: models.QuerySet[Any], size: int) -> Iterator[list[Any]]:

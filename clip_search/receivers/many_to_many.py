@@ -11,7 +11,7 @@ from django.db.models import signals
 from .. import outbox
 from ..documents import paths
 from ..documents.binding import BoundDocument
-from ..models.paging import ROWS_PER_STATEMENT
+from ..models.paging import chunks
 from .base import Receiver, family, may_exist
 
 
@@ -120,9 +120,8 @@ class ThroughReceiver(Receiver):
 
     def _schedule(self, rows: Iterable[Sequence[Any]], using: str) -> None:
         keys = list(dict.fromkeys(row[0] for row in rows if None not in row and self._leads_here(row, using)))
-        for start in range(0, len(keys), ROWS_PER_STATEMENT):
-            which = models.Q(**{self.lookup: keys[start : start + ROWS_PER_STATEMENT]})
-            self.relation.schedule(which, using)
+        for some in chunks(keys):
+            self.relation.schedule(models.Q(**{self.lookup: some}), using)
 
     def _leads_here(self, row: Sequence[Any], using: str) -> bool:
         """Return whether a row leads to the model of the relation. A generic key may lead to another."""

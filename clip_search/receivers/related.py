@@ -13,7 +13,7 @@ from django.db.models import signals
 from .. import outbox
 from ..documents import paths
 from ..documents.binding import BoundDocument
-from ..models.paging import ROWS_PER_STATEMENT
+from ..models.paging import chunks
 from .base import Receiver, family, may_exist
 
 
@@ -30,8 +30,7 @@ class RelatedReceiver(Receiver):
         self.forward, self.rest = paths.split_forward(model, path)
         self.lookup = paths.lookup(model, path)
         end = paths.follow(model, self.lookup.split("__"))
-        concrete = document.model._meta.concrete_model or document.model
-        if not (issubclass(end, concrete) or issubclass(concrete, end)):
+        if not paths.kin(end, document.model):
             raise FieldDoesNotExist(
                 f"{path!r} of {model.__name__} does not lead to {document.model.__name__}"
             )
@@ -93,8 +92,5 @@ class RelatedReceiver(Receiver):
         if self.document.ids_are_keys:
             return list(dict.fromkeys(map(self.document.as_id, keys)))
         products = self.document.model._base_manager.using(using)
-        chunks = (
-            keys[start : start + ROWS_PER_STATEMENT] for start in range(0, len(keys), ROWS_PER_STATEMENT)
-        )
-        ids = (self.document.product_ids(products.filter(pk__in=chunk)) for chunk in chunks)
+        ids = (self.document.product_ids(products.filter(pk__in=some)) for some in chunks(keys))
         return list(dict.fromkeys(chain.from_iterable(ids)))

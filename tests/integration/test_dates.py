@@ -8,7 +8,7 @@ import zoneinfo
 import pytest
 from django.utils import timezone
 
-from clip_search import Date, Document, Keyword, receivers, register
+from clip_search import Date, Document, Keyword
 from clip_search.documents.registry import registry
 from clip_search.models import Collection
 from clip_search.stores import get_store
@@ -32,7 +32,7 @@ def store(request, settings, tmp_path) -> None:
 
 
 @pytest.fixture
-def shown(store):
+def shown(store, register_document):
     """Index products that were shown at these times, each named by its index; return the document's class."""
 
     def make(*moments):
@@ -49,18 +49,12 @@ def shown(store):
                 values = [Date("shown").coerce(one) for one in (moment if several else [moment])]
                 return {"shown": values if several else values[0], "sku": obj.sku}
 
-        register(Product)(ShownDocument)
-        documents.append(registry.get("shown"))
-        receivers.connect(documents[0])
+        register_document(ShownDocument, Product)
         for number in times:
             Product.objects.create(name="mug", sku=str(number))
         return ShownDocument
 
-    documents = []
-    yield make
-    for document in documents:
-        receivers.disconnect(document)
-        registry.remove(document)
+    return make
 
 
 def found(document_class, **filters) -> set[int]:

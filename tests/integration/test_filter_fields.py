@@ -5,33 +5,27 @@ from __future__ import annotations
 import pytest
 from django.db import models
 
-from clip_search import Bool, Date, Document, Keyword, Number, receivers, register
+from clip_search import Bool, Date, Document, Keyword, Number
 from clip_search.checks.documents import check_document
 from clip_search.documents.binding import BoundDocument
-from clip_search.documents.registry import registry
 from clip_search.models import IndexEntry
 from tests.shops.shop.models import Category, Product, ProductImage, Tag
 
 
 @pytest.fixture(params=["memory", "embedded"])
-def declare(request, settings, tmp_path):
+def declare(request, settings, tmp_path, register_document):
     """Register a document of products on each store; return its class."""
     if request.param == "embedded":
         pytest.importorskip("qdrant_edge")
         settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QDRANT": {"path": tmp_path / "qdrant"}}
-    documents = []
 
     def add(**attributes) -> type[Document]:
         declared = {"name": "filtered", "text_fields": ["name"]} | attributes
-        document_class = register(Product)(type("FilteredDocument", (Document,), declared))
-        documents.append(registry.of_class(document_class))
-        receivers.connect(documents[-1])
+        document_class = type("FilteredDocument", (Document,), declared)
+        register_document(document_class, Product)
         return document_class
 
-    yield add
-    for document in documents:
-        receivers.disconnect(document)
-        registry.remove(document)
+    return add
 
 
 def names(results) -> set[str]:

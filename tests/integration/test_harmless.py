@@ -5,15 +5,14 @@ from __future__ import annotations
 import pytest
 from django.test import TestCase
 
-from clip_search import Document, receivers, register
-from clip_search.documents.registry import registry
+from clip_search import Document
 from clip_search.models import IndexEntry
 from tests.shops.shop.clip_documents import ProductDocument
 from tests.shops.shop.models import Category, Product, ProductImage, Tag
 
 
 @pytest.fixture
-def broken():
+def broken(register_document):
     """Register a document whose methods raise."""
 
     def fail(self, obj):
@@ -26,12 +25,7 @@ def broken():
         "index_as": fail,
         "related": {ProductImage: "product", Category: "products"},
     }
-    register(Product)(type("BrokenDocument", (Document,), attributes))
-    document = registry.get("broken")
-    receivers.connect(document)
-    yield document
-    receivers.disconnect(document)
-    registry.remove(document)
+    return register_document(type("BrokenDocument", (Document,), attributes), Product)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.management import call_command
 
-from clip_search import Document, Keyword, Number, receivers, register
+from clip_search import Document, Keyword, Number, register
 from clip_search.documents.registry import registry
 from clip_search.exceptions import InvalidDeclaration
 from clip_search.models import IndexEntry
@@ -30,27 +30,9 @@ ORDINARY = [
 ]
 
 
-@pytest.fixture
-def registered():
-    """Register a class for Product under a name of its own; forget it afterwards."""
-    documents = []
-
-    def add(document_class):
-        register(Product)(document_class)
-        document = registry.of_class(document_class)
-        receivers.connect(document)
-        documents.append(document)
-        return document_class
-
-    yield add
-    for document in documents:
-        receivers.disconnect(document)
-        registry.remove(document)
-
-
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("kind", ["methods", "values"])
-def test_a_name_of_the_host_s_own_does_no_harm(kind, registered, picture):
+def test_a_name_of_the_host_s_own_does_no_harm(kind, register_document, picture):
     def own_method(self, *args, **kwargs):
         raise AssertionError("The package called a method that is the host's own.")
 
@@ -64,7 +46,8 @@ def test_a_name_of_the_host_s_own_does_no_harm(kind, registered, picture):
         "related": {ProductImage: "product", Category: "products"},
         "get_queryset": lambda self: Product.objects.filter(is_public=True),
     }
-    document_class = registered(type("OwnNamesDocument", (Document,), names | attributes))
+    document_class = type("OwnNamesDocument", (Document,), names | attributes)
+    register_document(document_class, Product)
     entries = IndexEntry.objects.filter(document="own-names")
 
     kitchen = Category.objects.create(name="Kitchen", slug="kitchen")

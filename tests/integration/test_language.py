@@ -8,10 +8,9 @@ import pytest
 from django.utils import translation
 from django.utils.formats import date_format
 
-from clip_search import Document, receivers, register
+from clip_search import Document
 from clip_search.checks.documents import check_document
 from clip_search.documents.binding import BoundDocument
-from clip_search.documents.registry import registry
 from clip_search.indexing.comparing import compare
 from clip_search.models import Collection
 from clip_search.stores import get_store
@@ -21,9 +20,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def declare():
+def declare(register_document):
     """Register a document whose products say the month of their release."""
-    documents = []
 
     def add(**attributes) -> BoundDocument:
         methods = {
@@ -31,15 +29,9 @@ def declare():
             "get_text": lambda self, obj: f"{obj.name} {date_format(obj.released, 'F')}",
             "get_payload": lambda self, obj: {"month": date_format(obj.released, "F")},
         }
-        register(Product)(type("MonthDocument", (Document,), methods | attributes))
-        documents.append(registry.get("months"))
-        receivers.connect(documents[0])
-        return documents[0]
+        return register_document(type("MonthDocument", (Document,), methods | attributes), Product)
 
-    yield add
-    for document in documents:
-        receivers.disconnect(document)
-        registry.remove(document)
+    return add
 
 
 def month_of(document: BoundDocument, product: Product) -> str:

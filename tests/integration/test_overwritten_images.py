@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from django.contrib.auth import get_user_model
-from django.core.files.base import ContentFile
-from django.core.files.storage import FileSystemStorage, Storage
+from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
 from django.test import Client
 
@@ -25,6 +24,7 @@ from clip_search.models import Collection, IndexEntry, RelatedChange
 from clip_search.posting import post_product
 from clip_search.stores import get_store
 from clip_search.testing import HashingEncoder, pause_indexing
+from tests.doubles.storages import Bucket
 from tests.shops.shop.clip_documents import ProductDocument
 from tests.shops.shop.models import Product, ProductImage
 
@@ -32,39 +32,12 @@ DOCUMENT = registry.get("product")
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class Bucket(FileSystemStorage):
-    """As S3Storage of django-storages: without paths, and a file replaces that of the same name."""
-
-    file_overwrite = True
-    path = Storage.path
-
-    def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        return name
-
-    def _file(self, name: str) -> Any:
-        return self.base_location_path / name
-
-    def _open(self, name: str, mode: str = "rb") -> ContentFile:
-        self.opened.append(name)
-        return ContentFile(self._file(name).read_bytes(), name=name)
-
-    def _save(self, name: str, content: Any) -> str:
-        self._file(name).parent.mkdir(parents=True, exist_ok=True)
-        self._file(name).write_bytes(content.read())
-        return name
-
-    def exists(self, name: str) -> bool:
-        return self._file(name).exists()
-
-
 @pytest.fixture
-def bucket(monkeypatch, settings, tmp_path) -> Iterator[Bucket]:
+def bucket(monkeypatch, settings) -> Bucket:
     settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"ENCODER": "tests.doubles.encoders.CountingEncoder"}
     storage = Bucket()
-    storage.base_location_path = tmp_path / "bucket"
-    storage.opened = []
     monkeypatch.setattr(ProductImage._meta.get_field("original"), "storage", storage)
-    yield storage
+    return storage
 
 
 @pytest.fixture

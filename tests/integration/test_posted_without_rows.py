@@ -8,15 +8,14 @@ from django.core.paginator import Paginator
 from django.db import transaction
 from django.template import Context, Template
 
-from clip_search import Document, Keyword, posting, receivers, register
-from clip_search.documents.registry import registry
+from clip_search import Document, Keyword, posting
 from tests.shops.shop.models import Product
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(params=["memory", "embedded"])
-def document(request, settings, tmp_path):
+def document(request, settings, tmp_path, register_document):
     """A document of the shop's products, on each store, that the endpoints feed too."""
     if request.param == "embedded":
         pytest.importorskip("qdrant_edge")
@@ -28,12 +27,9 @@ def document(request, settings, tmp_path):
         "filter_fields": {"category": Keyword("category.slug"), "sku": Keyword("sku")},
         "get_queryset": lambda self: Product.objects.filter(is_public=True),
     }
-    document_class = register(Product)(type("MugDocument", (Document,), declared))
-    bound = registry.of_class(document_class)
-    receivers.connect(bound)
-    yield document_class
-    receivers.disconnect(bound)
-    registry.remove(bound)
+    document_class = type("MugDocument", (Document,), declared)
+    register_document(document_class, Product)
+    return document_class
 
 
 @pytest.fixture

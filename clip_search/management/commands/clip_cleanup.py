@@ -42,8 +42,7 @@ class Command(DocumentCommand):
         """List the leftovers, ask for confirmation, and remove them. Raises ClipSearchError."""
         found = find_leftovers(other_databases=other_databases)
         for leftover in found:
-            kept = f" (stays: {leftover.kept})" if leftover.kept else ""
-            self.stdout.write(f"{leftover.description}{kept}")
+            self.stdout.write(str(leftover))
         removable = [leftover for leftover in found if not leftover.kept]
         if dry_run or not removable:
             self.stdout.write(f"{len(removable)} to remove" + (" (dry run)" if dry_run else ""))

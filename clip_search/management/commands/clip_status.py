@@ -42,8 +42,7 @@ class Command(DocumentCommand):
         if found:
             self.stdout.write("left over, see `manage.py clip_cleanup --dry-run`:")
         for leftover in found:
-            kept = f" (stays: {leftover.kept})" if leftover.kept else ""
-            self.stdout.write(f"  {leftover.description}{kept}")
+            self.stdout.write(f"  {leftover}")
 
     def handle_document(self, document: BoundDocument, options: dict[str, Any]) -> str:
         self.stdout.write(f"{document.name} ({document.model._meta.label})")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import models
 
-from clip_search import Document, receivers, register
+from clip_search import Document
 from clip_search.checks.documents import check_document
 from clip_search.documents.registry import registry
 from clip_search.models import Collection, IndexEntry
@@ -18,22 +18,16 @@ Declare = Callable[..., type[Document]]
 
 
 @pytest.fixture
-def declare() -> Iterator[Declare]:
+def declare(register_document) -> Declare:
     """Return a function that registers a document for a model, until the test ends."""
-    documents = []
 
     def add(model: type[models.Model], **attributes: Any) -> type[Document]:
         values = {"name": f"host-{model._meta.model_name}", "text_fields": ["name"]} | attributes
         document_class = type(f"{model.__name__}Document", (Document,), values)
-        register(model)(document_class)
-        documents.append(registry.of_class(document_class))
-        receivers.connect(documents[-1])
+        register_document(document_class, model)
         return document_class
 
-    yield add
-    for document in documents:
-        receivers.disconnect(document)
-        registry.remove(document)
+    return add
 
 
 def payloads(document_class: type[Document]) -> dict[str, dict[str, Any]]:

@@ -325,7 +325,7 @@ KILLED: dict[str, tuple[str, Callable[[str], str]]] = {
         lambda name: f"collection {name} of 2",
     ),
     "before the replaced collection was removed": (
-        "from clip_search.indexing import rebuilding; rebuilding._remove = die",
+        "from clip_search.indexing import rebuilding; rebuilding.remove_collection = die",
         lambda name: f"collection {name}, which a rebuild replaced",
     ),
     "while it removed the replaced collection": (

@@ -14,7 +14,7 @@ from django.db.models import Count, F, OuterRef, Q, Subquery, Value, Window
 from django.db.models.functions import RowNumber, Upper
 from django.test.utils import CaptureQueriesContext
 
-from clip_search import Document, Keyword, Number, receivers, register
+from clip_search import Document, Keyword, Number
 from clip_search.checks.documents import check_document
 from clip_search.documents.registry import registry
 from clip_search.exceptions import InvalidDeclaration
@@ -22,6 +22,7 @@ from clip_search.indexing import comparing
 from clip_search.models import Collection, IndexEntry
 from clip_search.stores import get_store
 from clip_search.testing import pause_indexing
+from tests.conftest import registered
 from tests.shops.shop.models import Category, Product, Tag
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.sql]
@@ -73,14 +74,8 @@ def declared(get_queryset: Callable[[], Any], **attributes: Any) -> Iterator[typ
         **attributes,
     }
     document_class = type("ShapedDocument", (Document,), values)
-    register(Product)(document_class)
-    document = registry.of_class(document_class)
-    receivers.connect(document)
-    try:
+    with registered(document_class, Product):
         yield document_class
-    finally:
-        receivers.disconnect(document)
-        registry.remove(document)
 
 
 def run(command: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from clip_search import Document, receivers
+from clip_search import Document
 from clip_search.documents.binding import BoundDocument
-from clip_search.documents.registry import registry
 from clip_search.indexing import related
 from clip_search.models import IndexEntry
+from tests.conftest import registered
 
 Raised = Callable[[], set[str]]
 
@@ -30,14 +30,9 @@ class Watch:
 @contextmanager
 def connected(model, **attributes) -> Iterator[Watch]:
     """Register a document and connect its receivers while the block runs."""
-    document = BoundDocument(type("Declared", (Document,), {"name": "declared", **attributes})(model))
-    registry.add(document)
-    receivers.connect(document)
-    try:
+    document_class = type("Declared", (Document,), {"name": "declared", **attributes})
+    with registered(document_class, model) as document:
         yield Watch(document)
-    finally:
-        receivers.disconnect(document)
-        registry.remove(document)
 
 
 def ids(*rows) -> set[str]:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from pathlib import Path
-from typing import Any
 
-from django.conf import settings
-from django.core.files.base import ContentFile
-from django.core.files.storage import Storage
 from django.db import models
-from django.utils.deconstruct import deconstructible
 from djmoney.models.fields import MoneyField
 from parler.models import TranslatableModel, TranslatedFields
 from taggit.managers import TaggableManager
 from taggit.models import GenericUUIDTaggedItemBase, TaggedItemBase
 from treebeard.mp_tree import MP_Node
+
+from tests.doubles.storages import Bucket
 
 
 class Tagged(models.Model):
@@ -104,33 +100,6 @@ class Shelved(models.Model):
         return sorted(
             {above.slug for shelf in shelves for above in [*Shelf.objects.get_ancestors(shelf), shelf]}
         )
-
-
-@deconstructible
-class Bucket(Storage):
-    """As S3Storage of django-storages: it has no paths, and a file replaces that of the same name."""
-
-    file_overwrite = True
-
-    def _file(self, name: str) -> Path:
-        return Path(settings.MEDIA_ROOT) / "bucket" / name
-
-    def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        return name
-
-    def _open(self, name: str, mode: str = "rb") -> ContentFile:
-        return ContentFile(self._file(name).read_bytes(), name=name)
-
-    def _save(self, name: str, content: Any) -> str:
-        self._file(name).parent.mkdir(parents=True, exist_ok=True)
-        self._file(name).write_bytes(content.read())
-        return name
-
-    def exists(self, name: str) -> bool:
-        return self._file(name).exists()
-
-    def delete(self, name: str) -> None:
-        self._file(name).unlink(missing_ok=True)
 
 
 class Pictured(models.Model):

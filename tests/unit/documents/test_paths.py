@@ -132,12 +132,12 @@ def test_what_a_property_raises_is_raised(shirt):
     ],
 )
 def test_relations_to_prefetch(path, lookup):
-    assert paths.relations(Product, path) == lookup
+    assert "__".join(name for name, _ in paths.crossed(Product, path)) == lookup
 
 
 def test_relations_to_prefetch_are_accessors():
     path = "productcategory_set.category.slug"
-    assert paths.relations(Ware, path) == "productcategory_set__category"
+    assert [name for name, _ in paths.crossed(Ware, path)] == ["productcategory_set", "category"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import djmoney.models.fields
 import parler.fields
 import parler.models
 import taggit.managers
-import tests.shops.hosts.models
+import tests.doubles.storages
 import uuid
 from django.db import migrations, models
 
@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=100)),
-                ('photo', models.ImageField(blank=True, storage=tests.shops.hosts.models.Bucket(), upload_to='')),
+                ('photo', models.ImageField(blank=True, storage=tests.doubles.storages.Bucket(), upload_to='')),
                 ('uploaded', models.DateTimeField(auto_now=True)),
             ],
         ),
