@@ -59,6 +59,10 @@ class StoreUnavailable(BackendUnavailable):
     """Qdrant did not answer. Check that it runs where CLIP_SEARCH["QDRANT"] says."""
 
 
+class StoreRefused(StoreUnavailable):
+    """Qdrant refused a request that it should carry out. Its own reason is in the message."""
+
+
 class StoreBusy(StoreUnavailable):
     """Another process used the embedded store for too long. If this is frequent, use a Qdrant server."""
 

@@ -5,5 +5,6 @@ from .databases import Database
 from .entries import IndexEntry
 from .posted import PostedProduct
 from .related import RelatedChange
+from .runs import Run
 
-__all__ = ["Collection", "Database", "IndexEntry", "PostedProduct", "RelatedChange"]
+__all__ = ["Collection", "Database", "IndexEntry", "PostedProduct", "RelatedChange", "Run"]

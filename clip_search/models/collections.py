@@ -39,6 +39,7 @@ class Collection(models.Model):
     """A Qdrant collection: its document, the CLIP model that built it, and whether it is searched."""
 
     class State(models.TextChoices):
+        CREATING = "creating", _("being created")
         BUILDING = "building", _("being built")
         LIVE = "live", _("live")
         RETIRED = "retired", _("retired")
@@ -60,6 +61,14 @@ class Collection(models.Model):
     )
     holder = models.UUIDField(null=True, blank=True)
     lease = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(
+        default=0, help_text=_("how often the store has failed to create it")
+    )
+    not_before = models.DateTimeField(null=True, blank=True, help_text=_("when its creation is tried again"))
+    refusal = models.TextField(
+        blank=True, default="", help_text=_("why the store refused the last write, until a write succeeds")
+    )
+    refused_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = CollectionQuerySet.as_manager()

@@ -251,6 +251,10 @@ class IndexEntry(models.Model):
     not_before = models.DateTimeField(default=timezone.now)
     attempts = models.PositiveIntegerField(default=0)
     error = models.TextField(blank=True)
+    unconfirmed = models.BooleanField(
+        default=False,
+        help_text=_("its last write was refused or broken off, so the whole point is written again"),
+    )
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     indexed_at = models.DateTimeField(null=True, blank=True)

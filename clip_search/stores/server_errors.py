@@ -9,6 +9,7 @@ from ..exceptions import (
     ClipSearchError,
     CollectionMissing,
     SetupError,
+    StoreRefused,
     StoreUnavailable,
     without_password,
 )
@@ -52,6 +53,8 @@ def explained(error: Exception, collection: str) -> ClipSearchError:
         return CollectionMissing()
     if status in (400, 409, 422) and message:  # without a message, it was a proxy that answered
         return refused(message)
+    if message and status and status >= 500:
+        return StoreRefused(f'The server of CLIP_SEARCH["QDRANT"] refused ({status}): {message.strip()}')
     reason = f"status {status}" if status else type(getattr(error, "source", error)).__name__
     return StoreUnavailable(
         f'Qdrant did not answer correctly ({reason}). Check that it runs where CLIP_SEARCH["QDRANT"] says.'

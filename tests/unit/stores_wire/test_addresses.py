@@ -10,7 +10,7 @@ import pytest
 from django.test import RequestFactory
 from django.views.debug import ExceptionReporter
 
-from clip_search.exceptions import ModelChanged, SetupError, StoreUnavailable
+from clip_search.exceptions import ModelChanged, SetupError, StoreRefused, StoreUnavailable
 from clip_search.stores import get_store
 from clip_search.stores.server import ServerStore
 from tests.unit.store_contract.points import product
@@ -73,7 +73,7 @@ def test_no_error_page_shows_the_key(
 ) -> None:
     settings.DEBUG = debug
     stub.otherwise = failure(500, "broken")
-    assert ask_with_key(settings, url=stub.url) is StoreUnavailable
+    assert ask_with_key(settings, url=stub.url) is StoreRefused
     assert ask_with_key(settings, url="http://127.0.0.1:1") is StoreUnavailable
     assert ask_with_key(settings, url="http://127.0.0.1:1", prefer_grpc=True, timeout=1) is StoreUnavailable
     assert ask_with_key(settings, url="http://[::1") is SetupError
