@@ -116,8 +116,8 @@ def test_a_misspelling_in_a_base_class_of_the_host_is_found_too():
         register(Product)(type("ShopDocument", (base, Document), {}))
 
 
-def test_a_method_is_overridden_only_if_it_has_the_whole_name(registered):
-    document = registry.of_class(
-        registered(type("Plain", (Document,), {"name": "plain", "text_fields": ["name"]}))
+def test_a_method_is_overridden_only_if_it_has_the_whole_name(register_document):
+    document = register_document(
+        type("Plain", (Document,), {"name": "plain", "text_fields": ["name"]}), Product
     )
     assert document.overridden == frozenset()
