@@ -29,11 +29,12 @@ from ..models import IndexEntry
 from ..models.paging import ROWS_PER_STATEMENT, chunks
 from ..types import Report
 from .collections import recreate_missing
+from .delays import backoff
 from .embedding import ImageLoader, Stopped, embed, split_by_embedding
 from .items import Item
 from .reading import read_items, read_points
 from .targets import Target, get_target, opened
-from .writing import backoff, finish, write
+from .writing import finish, write
 
 LEASE = timedelta(seconds=60)
 """How long a claim lasts if it is not renewed. The entries of a killed worker wait this long."""

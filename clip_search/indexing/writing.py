@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from ..models import IndexEntry
 from ..signals import index_failed, indexed
 from ..types import IMAGE, TEXT, Point, Report
 from .collections import has_multiple_images
+from .delays import backoff
 from .items import Item, is_same_content
 from .reading import read_points
 from .targets import Target, opened
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
-
-LONGEST_DELAY = 300.0
-"""The most seconds between two tries while something outside, such as Qdrant, does not work."""
 
 
 def write(target: Target, items: Sequence[Item]) -> None:
@@ -168,13 +165,3 @@ def count(item: Item, state: str) -> Report:
     if any(is_same_content(point.stamp, item.stamp) for point in (item.points or {}).values()):
         return Report(unchanged=1, without_image=without_image)
     return Report(payload_only=1, without_image=without_image)
-
-
-def backoff(attempts: int) -> float:
-    """Return how many seconds to wait before the next try, at most LONGEST_DELAY.
-
-    The delay doubles with each failed try. It is partly random, so that entries which failed together are not
-    tried together again.
-    """
-    longest = min(LONGEST_DELAY, 2.0 ** min(attempts, 16))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311

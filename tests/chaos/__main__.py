@@ -38,7 +38,7 @@ CONSTANTS = {
     "clip_search.worker.WAIT_SECONDS": 1,
     "clip_search.jobs.SECONDS_PER_JOB": 2.0,
     "clip_search.indexing.pipeline.LEASE": LEASE,
-    "clip_search.indexing.writing.LONGEST_DELAY": 2.0,
+    "clip_search.indexing.delays.LONGEST_DELAY": 2.0,
     "clip_search.indexing.rebuilding.LEASE": LEASE,
 }
 """Constants with which a worker does in seconds what otherwise takes minutes."""

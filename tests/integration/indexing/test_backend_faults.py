@@ -14,7 +14,7 @@ from clip_search import indexing
 from clip_search.documents.binding import BoundDocument
 from clip_search.encoders import get_encoder
 from clip_search.exceptions import ModelChanged, SetupError, StoreUnavailable
-from clip_search.indexing.writing import LONGEST_DELAY, backoff
+from clip_search.indexing.delays import LONGEST_DELAY, backoff
 from clip_search.models import IndexEntry
 from clip_search.models.entries import IndexEntryQuerySet
 from clip_search.stores import get_store

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from clip_search import indexing
-from clip_search.indexing.writing import LONGEST_DELAY
+from clip_search.indexing.delays import LONGEST_DELAY
 from clip_search.models.entries import LONGEST_WAIT
 
 from .actions import LEASE, STATES
