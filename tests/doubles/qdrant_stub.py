@@ -2,6 +2,9 @@
 
 It stores points, honours conditional writes and ranks, so that tests can read back what a client wrote. It is
 no Qdrant. `tests/unit/test_stores.py` runs the whole contract of a store against it.
+
+It fails in three ways. `share` of the requests meet a random fault. `hang()` leaves all requests without an
+answer until `go_on()`. `refuse()` answers with a status and a reason, as a real server was seen to do.
 """
 
 from __future__ import annotations
@@ -11,20 +14,27 @@ import random
 import re
 import socket
 import struct
+import sys
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 from qdrant_client import QdrantClient, models
 
 COLLECTION = re.compile(r"/collections/([^/]+)(?:/(.+))?")
 FAULTS = ("timeout", "reset", "500", "503", "429", "garbage", "bytes", "half", "proxy")
+Stub = TypeVar("Stub", bound="StubQdrant")
 HANG = 3600.0
 """Seconds that a request without an answer hangs: far above the timeout of any client in the tests."""
+CLIENT = "X-Client"
+"""The header by which open requests are counted. A process of a test sends its own value."""
+Operation = tuple[str, str]
+"""The method of a request, and its path; of a collection, only what follows its name."""
 
 
 class StubQdrant(ThreadingHTTPServer):
@@ -48,6 +58,15 @@ class StubQdrant(ThreadingHTTPServer):
         self.rng = random.Random(seed)
         self.met: Counter[str] = Counter()
         """The number of requests by fault; "" for those without one."""
+        self.strict = False
+        """Whether exact counts and facets are refused, as with `search_allow_exact: false` in strict mode."""
+        self.refusal: Refusal | None = None
+        self.answering = threading.Event()
+        self.answering.set()
+        self.counting = threading.Lock()
+        self.open: list[tuple[str, socket.socket]] = []
+        self.most_open: Counter[str] = Counter()
+        """The most requests of a client that were open at once, by the client's header X-Client."""
 
     @property
     def url(self) -> str:
@@ -61,6 +80,52 @@ class StubQdrant(ThreadingHTTPServer):
     def faults(self) -> int:
         return self.requests - self.met[""]
 
+    def hang(self) -> None:
+        """Answer nothing from now on, as a server that is stopped with SIGSTOP."""
+        self.answering.clear()
+
+    def go_on(self) -> None:
+        """Carry out and answer what waits, even if its client is gone, as after SIGCONT."""
+        self.answering.set()
+
+    def refuse(
+        self,
+        status: int,
+        reason: str | bytes,
+        *,
+        only: Container[Operation] | None = None,
+        carried_out: bool = False,
+    ) -> None:
+        """Refuse all requests, or those in `only`, from now on. A reason in bytes is the whole body.
+
+        With `carried_out`, what is refused is carried out nevertheless, as a write with too few replicas.
+        `accept()` ends this.
+        """
+        self.refusal = Refusal(status, reason, only, carried_out)
+
+    def accept(self) -> None:
+        self.refusal = None
+
+    @contextmanager
+    def counted(self, client: str, connection: socket.socket) -> Iterator[None]:
+        """Count a request as open during the block."""
+        with self.counting:
+            self.open.append((client, connection))
+            self.most_open[client] = max(self.most_open[client], self._open(client))
+        try:
+            yield
+        finally:
+            with self.counting:
+                self.open.remove((client, connection))
+
+    def open_requests(self, client: str = "") -> int:
+        """Return how many requests of a client are open now: not answered, and the client still waits."""
+        with self.counting:
+            return self._open(client)
+
+    def _open(self, client: str) -> int:
+        return sum(name == client and is_connected(connection) for name, connection in self.open)
+
     def fault(self) -> tuple[str, bool]:
         """Choose the fault of a request, "" for none, and whether the request is carried out nevertheless."""
         with self.working:
@@ -69,25 +134,61 @@ class StubQdrant(ThreadingHTTPServer):
             self.met[kind] += 1
             return kind, not kind or self.rng.random() < 0.5
 
-    def do(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any]:
-        """Carry out a request. Return the status, and the result or the message of the error."""
-        if path == "/":
-            return 200, None
-        if path == "/collections":
+    def do(self, method: str, path: str, body: dict[str, Any], query: str = "") -> tuple[int, Any]:
+        """Carry out a request, or refuse it. Return the status, and the result or the reason."""
+        found = COLLECTION.fullmatch(path)
+        name, operation = (found[1], (method, found[2] or "")) if found else ("", (method, path))
+        refusal = self.refusal
+        if refusal is None or not (refusal.only is None or operation in refusal.only):
+            return self.carry_out(name, operation, body)
+        if refusal.carried_out:
+            self.carry_out(name, operation, body)
+        return refusal.status, refusal.reason
+
+    def carry_out(self, name: str, operation: Operation, body: dict[str, Any]) -> tuple[int, Any]:
+        if operation == ("GET", "/"):
+            return 200, {"title": "stub of a qdrant server", "version": "1.17.1"}
+        if operation == ("GET", "/collections"):
             with self.working:
                 return 200, plain(self.client.get_collections())
-        found = COLLECTION.fullmatch(path)
-        work = WORK.get((method, found[2] or "")) if found else None
-        if not found or not work:
+        work = WORK.get(operation) if name else None
+        if not work:
             return 404, "Not Found"
+        if self.strict and operation in COUNTS and body.get("exact"):
+            return 400, "Bad request: Exact search disabled!. Help: Set exact=false."
         with self.working, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if (method, found[2]) not in FREE and not self.client.collection_exists(found[1]):
-                return 404, f"Not found: Collection `{found[1]}` doesn't exist!"
+            if operation not in FREE and not self.client.collection_exists(name):
+                return 404, f"Not found: Collection `{name}` doesn't exist!"
             try:
-                return 200, plain(work(self.client, found[1], body))
+                return 200, plain(work(self.client, name, body))
             except (ValueError, AssertionError) as error:
                 return 400, f"Wrong input: {error}"
+
+    def handle_error(self, *args: Any) -> None:
+        """Print errors, unless a client did not wait for its answer."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(*args)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What `refuse()` was told."""
+
+    status: int
+    reason: str | bytes
+    only: Container[Operation] | None
+    carried_out: bool
+
+
+def is_connected(connection: socket.socket) -> bool:
+    """Return whether the peer has not closed the connection."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -96,17 +197,20 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         data = self.rfile.read(int(self.headers.get("content-length", 0)))
-        kind, works = self.server.fault()
-        body = json.loads(data) if data else {}
-        status, result = self.server.do(self.command, self.path.split("?")[0], body) if works else (500, "")
-        if kind:
-            getattr(self, f"fail_{kind}")()
-        elif self.path == "/":
-            self.say(200, {"title": "stub of a qdrant server", "version": "1.17.1"})
-        elif status == 200:
-            self.say(200, {"result": result, "status": "ok", "time": 0.0})
-        else:
-            self.say(status, {"status": {"error": result}, "time": 0.0})
+        with self.server.counted(self.headers.get(CLIENT, ""), self.connection):
+            kind, works = self.server.fault()
+            self.server.answering.wait()
+            body = json.loads(data) if data else {}
+            path, _, query = self.path.partition("?")
+            status, result = self.server.do(self.command, path, body, query) if works else (500, "")
+            if kind:
+                getattr(self, f"fail_{kind}")()
+            elif status == 200:
+                self.say(200, result if path == "/" else {"result": result, "status": "ok", "time": 0.0})
+            elif isinstance(result, bytes):
+                self.say(status, result)
+            else:
+                self.say(status, {"status": {"error": result}, "time": 0.0})
 
     do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815, the names http.server looks for
 
@@ -229,19 +333,29 @@ WORK: dict[tuple[str, str], Callable[[QdrantClient, str, dict[str, Any]], Any]] 
     ),
     ("POST", "facet"): facet,
 }
-FREE = {("GET", "exists"), ("PUT", None)}
+WRITES = {("PUT", ""), ("DELETE", ""), ("PUT", "index"), ("POST", "points/batch"), ("POST", "points/delete")}
+COUNTS = {("POST", "points/count"), ("POST", "facet")}
+FREE = {("GET", "exists"), ("PUT", "")}
 """Requests that are allowed for a collection that does not exist."""
 
 
 @contextmanager
 def serving(seed: int = 0) -> Iterator[StubQdrant]:
     """Run a stub in a thread while the block runs."""
-    with StubQdrant(seed) as stub:
+    with running(StubQdrant(seed)) as stub:
+        yield stub
+
+
+@contextmanager
+def running(stub: Stub) -> Iterator[Stub]:
+    """Let a stub serve in a thread while the block runs."""
+    with stub:
         thread = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
             yield stub
         finally:
             stub.over.set()
+            stub.go_on()
             stub.shutdown()
             thread.join()
