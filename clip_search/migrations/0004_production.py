@@ -33,6 +33,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='indexentry',
+            name='pending_since',
+            field=models.DateTimeField(default=django.utils.timezone.now, help_text='when it became pending, also if it was saved again since'),
+        ),
+        migrations.AddField(
+            model_name='indexentry',
             name='unconfirmed',
             field=models.BooleanField(default=False, help_text='its last write was refused or broken off, so the whole point is written again'),
         ),

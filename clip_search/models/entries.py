@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.db import connections, models, transaction
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -62,6 +62,7 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
                 if not take_over:
                     rows = rows.filter(Q(source=source) | Q(state=IndexEntry.State.REMOVED))
                 rows.update(
+                    pending_since=_kept_if_pending(now),
                     **values,
                     revision=F("revision") + 1,
                     state=IndexEntry.State.PENDING,
@@ -203,6 +204,7 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         """Mark entries as pending. Their image files are read again even if they seem unchanged."""
         now = timezone.now()
         return self.exclude(state=IndexEntry.State.REMOVED)._update_in_order(
+            pending_since=_kept_if_pending(now),
             generation=0,
             revision=F("revision") + 1,
             state=IndexEntry.State.PENDING,
@@ -217,8 +219,9 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
 
         This is needed when the collection is lost or is being replaced.
         """
+        now = timezone.now()
         return self.exclude(state=IndexEntry.State.PENDING).update(
-            state=IndexEntry.State.PENDING, not_before=timezone.now(), attempts=0
+            state=IndexEntry.State.PENDING, pending_since=now, not_before=now, attempts=0
         )
 
 
@@ -249,6 +252,9 @@ class IndexEntry(models.Model):
     claimed_until = models.DateTimeField(null=True, blank=True)
     claimed_revision = models.PositiveBigIntegerField(default=0)
     not_before = models.DateTimeField(default=timezone.now)
+    pending_since = models.DateTimeField(
+        default=timezone.now, help_text=_("when it became pending, also if it was saved again since")
+    )
     attempts = models.PositiveIntegerField(default=0)
     error = models.TextField(blank=True)
     unconfirmed = models.BooleanField(
@@ -287,6 +293,14 @@ class IndexEntry(models.Model):
         return (
             self.claim is not None and self.claimed_until is not None and self.claimed_until > timezone.now()
         )
+
+
+def _kept_if_pending(now: datetime) -> Case:
+    """Return the new `pending_since` of an entry that becomes pending: unchanged if it is pending already.
+
+    It must be the first value of an update: MariaDB assigns values in their order, and this reads `state`.
+    """
+    return Case(When(state=IndexEntry.State.PENDING, then=F("pending_since")), default=Value(now))
 
 
 def _storable(error: str) -> str:

@@ -37,6 +37,26 @@ def test_mark_changed_counts_up_and_forgets_the_failure(marked, entries):
     assert (entry.source, entries.due().count()) == ("model", 1)
 
 
+def test_what_is_saved_again_and_again_is_pending_since_the_first_time(marked, entries):
+    marked("1")
+    long_ago = timezone.now() - 60 * LEASE
+    entries.update(pending_since=long_ago)
+    assert marked("1", "2")[0].pending_since == long_ago
+    entries.read_images_again()
+    entries.mark_all_due()
+    assert entries.get(product_id="1").pending_since == long_ago
+
+
+@pytest.mark.parametrize("schedule", ["mark_changed", "read_images_again", "mark_all_due"])
+def test_what_was_indexed_is_pending_since_now(marked, document, entries, schedule):
+    marked("1")
+    entries.update(state=STATES.INDEXED, pending_since=timezone.now() - 60 * LEASE)
+    now = timezone.now()
+    getattr(entries, schedule)(*([document, ["1"]] if schedule == "mark_changed" else []))
+    entry = entries.get()
+    assert (entry.state, entry.pending_since >= now) == (STATES.PENDING, True)
+
+
 def test_mark_changed_of_a_removed_entry_goes_on_counting(marked, entries):
     marked("1")
     entries.update(state=STATES.REMOVED, revision=7, indexed_revision=7)
