@@ -6,6 +6,7 @@ sets the environment variables of production.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -114,14 +115,13 @@ STATIC_ROOT = DATA / "static"
 MEDIA_URL = "media/"
 MEDIA_ROOT = DATA / "media"
 
+REDIS = {"URL": env("REDIS_URL", "redis://127.0.0.1:6379/0")}
 RQ_QUEUES = {
-    "default": {
-        "URL": env("REDIS_URL", "redis://127.0.0.1:6379/0"),
-        # RQ's default, pickle, would let anyone with write access to Redis run code in the workers.
-        "SERIALIZER": "rq.serializers.JSONSerializer",
-    },
+    "default": REDIS | {"SERIALIZER": "rq.serializers.JSONSerializer"},
+    "nightly": REDIS,  # for rqcron, which can write jobs with RQ's default serializer only
 }
 RQ = {"WORKER_CLASS": "clip_search.worker.EmbeddingWorker"}
+NIGHTLY_RUN = env("NIGHTLY_RUN", "0 3 * * *")  # storefront/cron.py
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -135,14 +135,16 @@ REST_FRAMEWORK = {
 
 
 def qdrant() -> dict[str, Any]:
-    """Return the Qdrant server if its URL is set, else the embedded store."""
+    """Return the Qdrant server if its URL is set, else the embedded store. Of a cluster, name all nodes."""
     if env("QDRANT_URL"):
-        return {"url": env("QDRANT_URL"), "api_key": env("QDRANT_API_KEY") or None}
+        urls = env("QDRANT_URL").split(",")
+        return {"url": urls if len(urls) > 1 else urls[0], "api_key": env("QDRANT_API_KEY") or None}
     return {"path": DATA / "qdrant"}
 
 
 CLIP_SEARCH = {
     "QDRANT": qdrant(),
+    "COLLECTION_OPTIONS": json.loads(env("COLLECTION_OPTIONS", "{}")),  # such as shards and their copies
     "INSTALLATION": env("INSTALLATION"),
     "MODEL": MODEL,
     "API_SEARCH_THROTTLE_RATE": "600/min",  # for each client; `manage.py demo --check` polls
@@ -158,6 +160,7 @@ LOGGING = {
         # Without Django's own handlers, which would write each line a second time.
         "django": {"handlers": [], "level": "INFO"},
         "clip_search": {"level": env("LOG_LEVEL", "INFO")},
+        "rq.cron": {"level": env("LOG_LEVEL", "INFO")},
         "rq.worker": {"level": env("LOG_LEVEL", "INFO")},
         "shop": {"level": env("LOG_LEVEL", "INFO")},
     },

@@ -146,6 +146,8 @@ class StubQdrant(ThreadingHTTPServer):
         return refusal.status, refusal.reason
 
     def carry_out(self, name: str, operation: Operation, body: dict[str, Any]) -> tuple[int, Any]:
+        if operation == ("GET", "/readyz"):
+            return 200, None
         if operation == ("GET", "/"):
             return 200, {"title": "stub of a qdrant server", "version": "1.17.1"}
         if operation == ("GET", "/collections"):

@@ -62,9 +62,7 @@ def send(connection: http.client.HTTPConnection, forwarded_for: str) -> int:
 
 def as_nginx_sends(forged: str) -> str:
     """Return X-Forwarded-For as the example's nginx passes it on from a client at 10.0.0.9."""
-    (value,) = re.findall(
-        r"proxy_set_header X-Forwarded-For \$\$(\w+);", COMPOSE["configs"]["proxy"]["content"]
-    )
+    (value,) = re.findall(r"proxy_set_header X-Forwarded-For \$(\w+);", (EXAMPLE / "nginx.conf").read_text())
     return {"remote_addr": "10.0.0.9", "proxy_add_x_forwarded_for": f"{forged}, 10.0.0.9"}[value]
 
 

@@ -114,6 +114,12 @@ def test_a_worker_stops_while_redis_is_away(own_valkey, start_worker, counts):
     assert not IndexEntry.objects.exclude(claim=None).exists()
 
 
+def test_a_worker_that_starts_without_redis_exits_with_status_1(start_worker):
+    """The process manager starts it again, as production.rst says."""
+    code, output = ended(start_worker(CLIP_SEARCH_TEST_REDIS_PORT="1"))
+    assert (code, "Connection refused" in output) == (1, True), output
+
+
 def test_an_idle_worker_sweeps_up_what_a_flushed_redis_forgot(start_worker, queue):
     worker = start_worker()
     save(0)

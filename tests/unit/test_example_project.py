@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -12,13 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from clip_search.stores.server import NEEDED_VERSION
 from tests.conftest import ROOT
+from tests.processes.compose import EXAMPLE, FILES, compose, configuration
 
-EXAMPLE = ROOT / "example_project"
-COMPOSE = (EXAMPLE / "compose.yaml").read_text()
-SERVICES: dict[str, Any] = yaml.safe_load(COMPOSE)["services"]
+SETTINGS = (EXAMPLE / "storefront" / "settings.py").read_text()
+
+
+@pytest.fixture(scope="module", params=["one node", "cluster"])
+def services(request) -> dict[str, Any]:
+    """The services of compose.yaml, without and with compose.cluster.yaml."""
+    return configuration(*(FILES if request.param == "cluster" else FILES[:1]))["services"]
 
 
 def imported(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -45,11 +51,19 @@ def test_the_parts_are_separate(folder: str, forbidden: set[str]) -> None:
     assert [(path.name, name) for path, name in modules if name in forbidden] == []
 
 
-def test_the_image_is_built_from_files_that_exist() -> None:
-    builds = [service["build"] for service in SERVICES.values() if "build" in service]
+def test_compose_refuses_what_breaks_its_schema(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("services: {web: {comand: gunicorn}}")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        compose(files=(*FILES, wrong))
+    assert "services.web.comand" in refused.value.stderr
+
+
+def test_the_image_is_built_from_files_that_exist(services: dict[str, Any]) -> None:
+    builds = [service["build"] for service in services.values() if "build" in service]
     assert builds
     for build in builds:
-        context = EXAMPLE / build["context"]
+        context = Path(build["context"])
         dockerfile = (context / build["dockerfile"]).read_text()
         copied = re.findall(r"^COPY (.+) \S+$", dockerfile, re.M)
         assert copied
@@ -57,25 +71,102 @@ def test_the_image_is_built_from_files_that_exist() -> None:
             assert (context / source).exists(), f"COPY {source}"
 
 
-def test_every_variable_of_compose_is_read_by_the_settings() -> None:
-    settings = (EXAMPLE / "storefront" / "settings.py").read_text()
-    names = {name for service in SERVICES.values() for name in service.get("environment", {})}
+def test_every_variable_of_compose_is_read_by_the_settings(services: dict[str, Any]) -> None:
+    names = {name for service in services.values() for name in service.get("environment", {})}
     ours = {name.removeprefix("CLIP_SEARCH_DEMO_") for name in names if name.startswith("CLIP_SEARCH_DEMO_")}
     assert ours
-    assert {name for name in ours if f'env("{name}"' not in settings} == set()
+    assert {name for name in ours if f'env("{name}"' not in SETTINGS} == set()
 
 
 def test_every_variable_that_compose_asks_for_is_in_the_example_file() -> None:
     example = (EXAMPLE / "compose.env.example").read_text()
-    offered = set(re.findall(r"^(?:# )?([A-Z_]+)=", example, re.M))
-    assert set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", COMPOSE)) == offered
+    asked = json.loads(compose("--variables", "--format=json")).values()
+    needed = {variable["Name"] for variable in asked if variable["Required"]}
+    assert set(re.findall(r"^([A-Z_]+)=$", example, re.M)) == needed
+    offered = dict(re.findall(r"^# ([A-Z_]+)=(.*)$", example, re.M))
+    assert set(offered) == {variable["Name"] for variable in asked} - needed
 
 
-def test_what_the_containers_run_and_serve_exists() -> None:
-    (wsgi,) = re.findall(r"gunicorn ([\w.]+)", COMPOSE)
-    assert (EXAMPLE / wsgi.replace(".", "/")).with_suffix(".py").is_file()
-    for static in re.findall(r"/static/(\S+\.\w+)", COMPOSE):
-        assert (EXAMPLE / "shop" / "static" / static).is_file(), static
+def test_every_address_in_compose_is_a_port_of_a_service(services: dict[str, Any]) -> None:
+    ports = {
+        "web": {"8000"},  # its --bind
+        "valkey": {"6379"},
+        **{name: {"6333", "6335"} for name in services if name.startswith("qdrant")},
+    }
+    assert services["web"]["command"][-1] == "0.0.0.0:8000"
+    texts = [
+        text
+        for service in services.values()
+        for text in [*service.get("environment", {}).values(), *(service.get("command") or [])]
+    ]
+    named = re.findall(r"(?://|@)([\w-]+):(\d+)", " ".join([*texts, (EXAMPLE / "nginx.conf").read_text()]))
+    named = [(host, port) for host, port in named if host != "localhost"]
+    assert len(named) >= 4
+    assert [(host, port) for host, port in named if port not in ports.get(host, ())] == []
+
+
+def test_every_file_and_folder_that_compose_mounts_or_serves_exists(services: dict[str, Any]) -> None:
+    merged = configuration(*FILES)
+    assert [Path(config["file"]).is_file() for config in merged["configs"].values()] == [True]
+    (static,) = re.findall(r"/static/(\S+\.\w+)", " ".join(services["proxy"]["healthcheck"]["test"]))
+    assert (EXAMPLE / "shop" / "static" / static).is_file()
+    data = services["web"]["environment"]["CLIP_SEARCH_DEMO_DATA"]
+    assert data in {volume["target"] for volume in services["proxy"]["volumes"]}
+    served = re.findall(r"location /(\w+)/ \{\s+alias (\S+)/;", (EXAMPLE / "nginx.conf").read_text())
+    assert served == [(name, f"{data}/{name}") for name in ("static", "media")]
+    assert all(f'{name.upper()}_ROOT = DATA / "{name}"' in SETTINGS for name, _ in served)
+
+
+def test_every_script_that_the_containers_run_exists(services: dict[str, Any]) -> None:
+    lines = [
+        line
+        for service in services.values()
+        for line in (service.get("command") or [], service.get("healthcheck", {}).get("test") or [])
+    ]
+    scripts = set(re.findall(r"python (\S+\.py)", " ".join(" ".join(line) for line in lines)))
+    assert scripts == {"manage.py", "healthcheck.py"}
+    assert all((EXAMPLE / script).is_file() for script in scripts)
+
+
+def test_compose_runs_a_qdrant_that_is_new_enough(services: dict[str, Any]) -> None:
+    images = {service["image"] for service in services.values() if "qdrant" in service["image"]}
+    (version,) = {tuple(map(int, re.findall(r"\d+", image))) for image in images}
+    assert version >= NEEDED_VERSION
+
+
+def test_the_cluster_has_three_nodes_and_the_shop_knows_all_of_them() -> None:
+    services = configuration(*FILES)["services"]
+    nodes = {name: service for name, service in services.items() if name.startswith("qdrant")}
+    assert len(nodes) == 3
+    for name, node in nodes.items():
+        assert node["environment"]["QDRANT__CLUSTER__ENABLED"] == "true"
+        assert node["command"][1:3] == ["--uri", f"http://{name}:6335"]
+        assert node["command"][3:] == ([] if name == "qdrant" else ["--bootstrap", "http://qdrant:6335"])
+    storage = [volume["source"] for node in nodes.values() for volume in node["volumes"]]
+    assert sorted(storage) == sorted(nodes)
+    for name in ("migrate", "web", "worker", "nightly"):
+        urls = services[name]["environment"]["CLIP_SEARCH_DEMO_QDRANT_URL"]
+        assert urls.split(",") == [f"http://{node}:6333" for node in nodes]
+
+
+def test_the_settings_make_a_list_of_the_nodes(tmp_path: Path) -> None:
+    code = (
+        "from storefront.settings import CLIP_SEARCH as ours;"
+        "print(ours['QDRANT']['url'], ours['COLLECTION_OPTIONS'])"
+    )
+    cluster = configuration(*FILES)["services"]["web"]["environment"]
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=EXAMPLE,
+        env=os.environ | cluster | {"CLIP_SEARCH_DEMO_DATA": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert shown == (
+        "['http://qdrant:6333', 'http://qdrant-2:6333', 'http://qdrant-3:6333'] "
+        "{'shard_number': 3, 'replication_factor': 2}\n"
+    )
 
 
 def test_every_command_that_is_named_exists(tmp_path: Path) -> None:
