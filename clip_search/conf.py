@@ -5,6 +5,7 @@ Each access reads Django's settings, so `override_settings` works.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
@@ -76,13 +77,24 @@ def hide_password() -> None:
     places: list[Any] = [raw, raw.get("QDRANT") if isinstance(raw, Mapping) else None]
     for values in places:
         for key, value in values.items() if isinstance(values, dict) else ():
-            if isinstance(value, str) and without_password(value) != value:
+            if isinstance(value, list | tuple) and any(map(_has_password, value)):  # the nodes of a cluster
+                values[key] = type(value)(Address(one) if _has_password(one) else one for one in value)
+            elif _has_password(value):
                 values[key] = Address(value)
+
+
+def _has_password(value: Any) -> bool:
+    return isinstance(value, str) and without_password(value) != value
 
 
 def is_port(value: Any) -> bool:
     """Return True if a value is an int that can be a port number."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**16
+
+
+def is_seconds(value: Any) -> bool:
+    """Return True if a value is a number of seconds that can be a timeout."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def _store(value: Any) -> Options:

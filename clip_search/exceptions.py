@@ -47,6 +47,10 @@ class ForeignCollection(SetupError):
     """The collection belongs to another installation. Run `manage.py clip_rebuild` to create your own."""
 
 
+class AccessDenied(SetupError):
+    """Qdrant refused the key. Check CLIP_SEARCH["QDRANT"]["api_key"]."""
+
+
 class InvalidDeclaration(SetupError):
     """A Document class declares something that is not possible. Run `manage.py check`."""
 
@@ -57,6 +61,10 @@ class BackendUnavailable(ClipSearchError):
 
 class StoreUnavailable(BackendUnavailable):
     """Qdrant did not answer. Check that it runs where CLIP_SEARCH["QDRANT"] says."""
+
+
+class NoAnswer(StoreUnavailable):
+    """Qdrant cannot be reached, or did not answer in time. Check that it runs where QDRANT says."""
 
 
 class StoreRefused(StoreUnavailable):

@@ -21,6 +21,7 @@ E018 `QDRANT["backend"]` names no class
 E019 a class cannot be registered as a document
 E020 `port` or `grpc_port` of `QDRANT` is no port
 E021 `MODEL` or `TEXT_MODEL` is of a family that is not proven to give right vectors
+E022 `timeout` or `search_timeout` of `QDRANT` is no number of seconds
 W001 the embedded store is used with `DEBUG = False`
 W002 anybody, or anybody with an account, may write through the endpoints
 W003 the endpoints are mounted, and `API_DOCUMENT` does not say which document they feed
@@ -32,6 +33,7 @@ W008 the path of the embedded store is relative
 W009 a Qdrant server is used, and `INSTALLATION` is not set
 W010 anybody may search through the endpoints, and `NUM_PROXIES` is not set
 W011 no document is registered
+W012 the key of Qdrant is sent without encryption
 E101 a document's name is not valid
 E102 `using` names no database
 E103 a path names a field that its model does not have

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from django.urls import URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
 from .. import images
-from ..conf import DEFAULTS, conf, is_port
+from ..conf import DEFAULTS, conf, is_port, is_seconds
 from ..documents.registry import registry
 from ..encoders.model_files import REMEDY, Source
 from ..encoders.placement import PRECISIONS
@@ -149,7 +150,7 @@ def _qdrant() -> Iterator[CheckMessage]:
     elif not _may_be_class(str(qdrant["backend"])):
         message = f'CLIP_SEARCH["QDRANT"]["backend"] names no class: {qdrant["backend"]!r}'
         yield error("clip_search.E018", message, "Name a store's class by its dotted path.")
-    if without_password(address := str(qdrant.get("url", ""))) != address:
+    if any(without_password(url) != url for url in map(str, _urls(qdrant))):
         message = 'CLIP_SEARCH["QDRANT"]["url"] contains a user or a password, which is not sent to Qdrant.'
         hint = (
             'Write a key of Qdrant as "api_key", and the password of a proxy as "headers": {"Authorization": '
@@ -160,22 +161,30 @@ def _qdrant() -> Iterator[CheckMessage]:
 
 def _server(qdrant: Mapping[str, Any]) -> Iterator[CheckMessage]:
     # the value is not shown, because it may contain a password
-    url, host = qdrant.get("url"), qdrant.get("host")
-    try:
-        parts = urlsplit(url or "")
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except (ValueError, AttributeError):  # the port is no number up to 65535, or the value is no string
-        fits = False
-    if "url" in qdrant and not fits:
-        hint = 'Write it with http:// or https:// and a port, such as "http://localhost:6333".'
+    urls, host = _urls(qdrant), qdrant.get("host")
+    if "url" in qdrant and not (urls and all(map(_is_url, urls))):
+        hint = (
+            'Write it with http:// or https:// and a port, such as "http://localhost:6333". The nodes of a '
+            "cluster are a list of such URLs."
+        )
         yield error("clip_search.E017", 'CLIP_SEARCH["QDRANT"]["url"] is not a valid URL.', hint)
     elif "url" not in qdrant and (not _text(host) or set("/@") & set(str(host))):
         hint = 'Write a name such as "localhost", or write the complete URL as "url".'
         yield error("clip_search.E017", 'CLIP_SEARCH["QDRANT"]["host"] is not a host name.', hint)
+    elif qdrant.get("api_key") and _is_sent_openly(qdrant):
+        message = (
+            'CLIP_SEARCH["QDRANT"]["api_key"] is sent over http://: who can read on the way has the key.'
+        )
+        hint = "Write https://. Silence this warning only if nobody else can read in the network."
+        yield warning("clip_search.W012", message, hint)
     for name in ("port", "grpc_port"):
         if not (qdrant.get(name) is None or is_port(qdrant[name])):
             message = f'CLIP_SEARCH["QDRANT"]["{name}"] is not a port number: {qdrant[name]!r:.30}'
             yield error("clip_search.E020", message, "Write a whole number from 1 to 65535, not a string.")
+    for name in ("timeout", "search_timeout"):
+        if not (qdrant.get(name) is None or is_seconds(qdrant[name])):
+            message = f'CLIP_SEARCH["QDRANT"]["{name}"] is not a number of seconds: {qdrant[name]!r:.30}'
+            yield error("clip_search.E022", message, "Write a number above 0, such as 10, not a string.")
     if not usable("INSTALLATION"):
         message = 'A Qdrant server is used, and CLIP_SEARCH["INSTALLATION"] is not set.'
         hint = (
@@ -183,6 +192,37 @@ def _server(qdrant: Mapping[str, Any]) -> Iterator[CheckMessage]:
             "collections. Then run `manage.py clip_rebuild --adopt`, if there are collections."
         )
         yield warning("clip_search.W009", message, hint)
+
+
+def _urls(qdrant: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the URL of a server, or those of the nodes of a cluster."""
+    url = qdrant.get("url")
+    return url if isinstance(url, list | tuple) else [url]
+
+
+def _is_url(url: Any) -> bool:
+    if not isinstance(url, str):
+        return False
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number up to 65535
+        return False
+
+
+def _is_sent_openly(qdrant: Mapping[str, Any]) -> bool:
+    """Return whether requests leave this machine without encryption. qdrant-client's `host` means https."""
+    if "url" not in qdrant:
+        return qdrant.get("https") is False and not _is_this_machine(qdrant["host"])
+    parts = map(urlsplit, _urls(qdrant))
+    return any(part.scheme == "http" and not _is_this_machine(part.hostname or "") for part in parts)
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _embedded() -> Iterator[CheckMessage]:

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from ..conf import is_port
-from ..exceptions import CollectionMissing, SetupError, StoreUnavailable
+from ..conf import Options
+from ..exceptions import AccessDenied, CollectionMissing, SetupError, StoreUnavailable
 from ..types import IMAGE, TEXT, Point
 from .base import RRF_K, Query, Retriever, Schema
 from .filters import Dialect
+from .nodes import Answer, Nodes
 from .qdrant import QdrantStore, payload_indexes
-from .server_errors import client_errors, explained, without_frames
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
 logger = logging.getLogger("clip_search")
 
-TIMEOUT = 10
-"""The most seconds for one request, unless CLIP_SEARCH["QDRANT"] sets `timeout`."""
-
 POINTS_A_REQUEST = 100
 NUMBERS_A_REQUEST = 500_000
 """The most numbers in all vectors of one request: 10 MB of JSON. A server accepts 32 MiB."""
+EXACT_REFUSED = "Exact search disabled"
+"""What a server says if a collection's strict mode has `search_allow_exact: false`."""
 MARK = "clip_search"
 """The key in a collection's metadata under which its mark is stored."""
 NEEDED_VERSION = (1, 17)
@@ -40,18 +37,19 @@ NEEDED_VERSION = (1, 17)
 class ServerStore(QdrantStore):
     """Keeps collections on a Qdrant server. `options` are those of `QdrantClient`: url, api_key…
 
+    `url` may be a list of the nodes of a cluster. `timeout` and `search_timeout` are the most seconds for one
+    request; the second is for the searches, facets and counts of shoppers.
+
     COLLECTION_OPTIONS are passed to `create_collection()`: shard_number, replication_factor, on_disk_payload,
     hnsw_config, quantization_config… The exception is `on_disk`, which is an option of each vector.
     """
 
     def __init__(self, **options: Any) -> None:
-        self._options = {"timeout": TIMEOUT, "check_compatibility": False} | options
-        if _is_https_without_port(str(options.get("url"))):
-            self._options.setdefault("port", 443)  # the default of qdrant-client is 6333
-        self._client: QdrantClient | None = None
-        self._connecting = threading.Lock()
+        self._nodes = Nodes(Options(options))
         self._version_is_fine = False
         self._many_images: dict[str, bool] = {}
+        self._approximate: set[str] = set()
+        """The collections whose strict mode refuses exact counts."""
 
     @cached_property
     def dialect(self) -> Dialect:
@@ -71,48 +69,17 @@ class ServerStore(QdrantStore):
             has_vector=lambda name: models.HasVectorCondition(has_vector=name),
         )
 
-    def _connected(self) -> QdrantClient:
-        from qdrant_client import QdrantClient
+    def _ask(
+        self, request: Callable[[QdrantClient], Answer], collection: str = "", *, search: bool = False
+    ) -> Answer:
+        """Send a request and return its answer. If a node does not answer, the next one carries it out too.
 
-        with self._connecting:
-            if self._client is None:
-                self._check_options()
-                try:
-                    self._client = QdrantClient(**self._options)
-                except (TypeError, AttributeError, OSError) as error:
-                    raise SetupError(
-                        f'CLIP_SEARCH["QDRANT"] has an option that qdrant-client cannot use: {error}.'
-                    ) from without_frames(error)
-            return self._client
-
-    def _check_options(self) -> None:
-        """Raise SetupError for options that would make the HTTP client fail at the first request."""
-        for name in ("port", "grpc_port"):
-            port = self._options.get(name)
-            if not (port is None or is_port(port)):
-                raise SetupError(
-                    f'CLIP_SEARCH["QDRANT"]["{name}"] is not a port number. Write a number from 1 to 65535.'
-                )
-        if "@" in str(self._options.get("host")):  # the HTTP client's errors would show a password
-            raise SetupError('CLIP_SEARCH["QDRANT"]["host"] is not a host name. Run `manage.py check`.')
-        # no variable holds the key, because error pages show variables
-        if re.search(r"[^ -~]", str(self._options.get("api_key") or "")):
-            raise SetupError(
-                'CLIP_SEARCH["QDRANT"]["api_key"] has a line break or another character that is not allowed.'
-            )
-
-    @contextmanager
-    def _client_for(self, collection: str = "") -> Iterator[QdrantClient]:
-        try:
-            yield self._connected()
-        except client_errors() as error:
-            raise explained(error, collection) from without_frames(error)
+        If `search`, a shopper waits for it, and it gets less time. Raises StoreUnavailable, SetupError.
+        """
+        return self._nodes.ask(request, collection, search=search)
 
     def close(self) -> None:
-        with self._connecting:
-            if self._client is not None:
-                self._client.close()
-            self._client = None
+        self._nodes.close()
 
     def create(self, collection: str, schema: Schema) -> None:
         self._check_version()
@@ -125,9 +92,11 @@ class ServerStore(QdrantStore):
         on_disk = options.pop("on_disk", None)
         if schema.mark:
             options["metadata"] = {**options.get("metadata", {}), MARK: dict(schema.mark)}
+        vectors = _vectors(schema, on_disk)
         try:
-            with self._client_for(collection) as client:
-                client.create_collection(collection, vectors_config=_vectors(schema, on_disk), **options)
+            self._ask(lambda client: client.create_collection(collection, vectors, **options), collection)
+        except AccessDenied:
+            raise
         except (TypeError, SetupError) as error:
             if self.exists(collection):  # another process has created it meanwhile
                 return
@@ -138,19 +107,20 @@ class ServerStore(QdrantStore):
 
     def _create_indexes(self, collection: str, schema: Schema) -> None:
         # Also for an existing collection: the process that created it may have died before the last index.
-        from qdrant_client import models
+        def create(client: QdrantClient) -> None:
+            from qdrant_client import models
 
-        with self._client_for(collection) as client:
             there = client.get_collection(collection).payload_schema
             for key, name in payload_indexes(schema).items():
                 if key not in there:
                     client.create_payload_index(collection, key, models.PayloadSchemaType(name), wait=True)
 
+        self._ask(create, collection)
+
     def _check_version(self) -> None:
         if self._version_is_fine:
             return
-        with self._client_for() as client:
-            version = client.info().version
+        version = self._ask(lambda client: client.info().version)
         match = re.match(r"(\d+)\.(\d+)", version)
         if not match:
             raise StoreUnavailable('The server at CLIP_SEARCH["QDRANT"] is not a Qdrant server.')
@@ -162,37 +132,39 @@ class ServerStore(QdrantStore):
         self._version_is_fine = True
 
     def exists(self, collection: str) -> bool:
-        with self._client_for(collection) as client:
-            return client.collection_exists(collection)
+        return self._ask(lambda client: client.collection_exists(collection), collection)
 
     def names(self) -> list[str]:
-        with self._client_for() as client:
-            return [collection.name for collection in client.get_collections().collections]
+        answer = self._ask(lambda client: client.get_collections())
+        return [collection.name for collection in answer.collections]
 
     def mark(self, collection: str) -> dict[str, str]:
-        with self._client_for(collection) as client:
-            metadata = client.get_collection(collection).config.metadata or {}
-        mark = metadata.get(MARK)
+        answer = self._ask(lambda client: client.get_collection(collection), collection)
+        mark = (answer.config.metadata or {}).get(MARK)
         return {str(key): str(value) for key, value in mark.items()} if isinstance(mark, dict) else {}
 
     def destroy(self, collection: str) -> None:
         self._many_images.pop(collection, None)
-        try:
-            with self._client_for(collection) as client:
-                client.delete_collection(collection)
-        except CollectionMissing:
-            return
+        with suppress(CollectionMissing):
+            self._ask(lambda client: client.delete_collection(collection), collection)
 
     def _retrieve(self, collection: str, ids: list[uuid.UUID], vectors: bool) -> Iterable[Any]:
         step = POINTS_A_REQUEST if vectors else len(ids) or 1
-        with self._client_for(collection) as client:
-            for start in range(0, len(ids), step):
-                some = ids[start : start + step]
-                yield from client.retrieve(collection, some, with_payload=True, with_vectors=vectors)
+        batches = [ids[start : start + step] for start in range(0, len(ids), step)]
+        return self._ask(
+            lambda client: [
+                record
+                for batch in batches
+                for record in client.retrieve(collection, batch, with_payload=True, with_vectors=vectors)
+            ],
+            collection,
+        )
 
     def _page(self, collection: str, start: uuid.UUID | None, limit: int) -> Iterable[Any]:
-        with self._client_for(collection) as client:
-            return client.scroll(collection, offset=start, limit=limit, with_payload=True)[0]
+        return self._ask(
+            lambda client: client.scroll(collection, offset=start, limit=limit, with_payload=True)[0],
+            collection,
+        )
 
     def _write(self, collection: str, points: Sequence[Point], *, or_equal: bool) -> None:
         largest = max((sum(v.size for v in point.vectors.values()) for point in points), default=0)
@@ -202,11 +174,10 @@ class ServerStore(QdrantStore):
 
     def _update(self, collection: str, operations: list[Any]) -> None:
         self._check_version()
-        with self._client_for(collection) as client:
-            client.batch_update_points(collection, operations, wait=True)
+        self._ask(lambda client: client.batch_update_points(collection, operations, wait=True), collection)
 
     def _find(self, collection: str, query: Query, where: Any, offset: int, limit: int) -> Iterable[Any]:
-        with self._client_for(collection) as client:
+        def find(client: QdrantClient) -> Iterable[Any]:
             retrievers = [self._nearest(client, collection, retriever) for retriever in query.retrievers]
             return client.query_points(
                 collection,
@@ -216,6 +187,8 @@ class ServerStore(QdrantStore):
                 with_payload=True,
                 **_search(query, retrievers, where),
             ).points
+
+        return self._ask(find, collection, search=True)
 
     def _nearest(self, client: QdrantClient, collection: str, retriever: Retriever) -> dict[str, Any]:
         vector = retriever.vector.tolist()
@@ -234,20 +207,31 @@ class ServerStore(QdrantStore):
         return self._many_images[collection]
 
     def _facet(self, collection: str, key: str, where: Any, limit: int) -> Iterable[Any]:
-        with self._client_for(collection) as client:
-            return client.facet(collection, key, facet_filter=where, limit=limit, exact=True).hits
+        def facet(client: QdrantClient, exact: bool) -> Iterable[Any]:
+            return client.facet(collection, key, facet_filter=where, limit=limit, exact=exact).hits
+
+        return self._counted(facet, collection)
 
     def _count(self, collection: str, where: Any) -> int:
-        with self._client_for(collection) as client:
-            return client.count(collection, count_filter=where, exact=True).count
+        def count(client: QdrantClient, exact: bool) -> int:
+            return client.count(collection, count_filter=where, exact=exact).count
 
+        return self._counted(count, collection)
 
-def _is_https_without_port(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme == "https" and parts.port is None
-    except ValueError:  # not a valid URL: QdrantClient raises an error for it
-        return False
+    def _counted(self, request: Callable[[QdrantClient, bool], Answer], collection: str) -> Answer:
+        """Count exactly, or approximately if the collection's strict mode refuses exact counts."""
+        if collection not in self._approximate:
+            try:
+                return self._ask(lambda client: request(client, True), collection, search=True)
+            except SetupError as error:
+                if EXACT_REFUSED not in str(error):
+                    raise
+                self._approximate.add(collection)
+                logger.warning(
+                    "Counts and facets are approximate, because strict mode refuses exact ones collection=%s",
+                    collection,
+                )
+        return self._ask(lambda client: request(client, False), collection, search=True)
 
 
 def _vectors(schema: Schema, on_disk: bool | None) -> dict[str, Any]:

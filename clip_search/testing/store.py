@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..stores.nodes import Answer
 from ..stores.server import ServerStore
 
 if TYPE_CHECKING:
@@ -20,10 +20,11 @@ class MemoryStore(ServerStore):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(location=":memory:")
+        super().__init__(location=":memory:", timeout=1, search_timeout=1)  # two timeouts, two clients
 
-    @contextmanager
-    def _client_for(self, collection: str = "") -> Iterator[QdrantClient]:
-        with warnings.catch_warnings(), super()._client_for(collection) as client:
+    def _ask(
+        self, request: Callable[[QdrantClient], Answer], collection: str = "", *, search: bool = False
+    ) -> Answer:
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Payload indexes have no effect")
-            yield client
+            return super()._ask(request, collection, search=search)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import Any, ClassVar
 
+from qdrant_client import QdrantClient
+
 from clip_search.exceptions import StoreUnavailable
 from clip_search.testing import MemoryStore
 
@@ -34,11 +36,14 @@ class FaultyStore(MemoryStore):
 
     def lose(self, collection: str, point_id: uuid.UUID, vector: str = "") -> None:
         """Lose a point, or one of its vectors, as a damaged store does."""
-        with self._client_for(collection) as client:
+
+        def damage(client: QdrantClient) -> None:
             if vector:
                 client.delete_vectors(collection, [vector], [str(point_id)])
             else:
                 client.delete(collection, [str(point_id)])
+
+        self._ask(damage, collection)
 
     def _stumble(self) -> None:
         if self.faults:

@@ -19,10 +19,7 @@ from clip_search.stores import get_store, reset_stores
 from tests.shops.shop.clip_documents import ProductDocument
 
 pytest.importorskip("qdrant_client")
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection"),
-    pytest.mark.urls(__name__),
-]
+pytestmark = pytest.mark.urls(__name__)
 
 # In pieces, because the pages show the lines of the source around each frame.
 WORD = "-".join(["very", "secret"])
@@ -60,6 +57,9 @@ WRONG: list[Any] = [
     {"url": ADDRESS, "host": "other"},
     {"url": ADDRESS, "nonsense": True},
     {"url": ADDRESS, "headers": {"Authorization": WORD}, "timeout": "long"},
+    {"url": [ADDRESS, f"{ADDRESS}/a"], "api_key": WORD, "search_timeout": 1},
+    {"url": [f"ftp://{WORD}@host", ADDRESS]},
+    {"url": [ADDRESS], "search_timeout": "long"},
     {"host": f"shop:{WORD}@127.0.0.1", "port": 1},
     {"host": f"shop:{WORD}@127.0.0.1", "port": 1, "prefer_grpc": True, "timeout": 1},
     {"path": "/nowhere", "api_key": WORD},
@@ -101,10 +101,12 @@ def test_no_error_of_another_setting_shows_it(qdrant, keys):
     assert WORD not in frames
 
 
-def test_the_address_stays_what_it_is(qdrant):
-    qdrant({"url": ADDRESS, "timeout": 1})
-    assert conf.qdrant == {"url": ADDRESS, "timeout": 1}
-    assert django_settings.CLIP_SEARCH["QDRANT"]["url"] == ADDRESS
+@pytest.mark.parametrize("url", [ADDRESS, [ADDRESS, "http://localhost"], (ADDRESS,)])
+def test_the_address_stays_what_it_is(qdrant, url):
+    qdrant({"url": url, "timeout": 1})
+    assert conf.qdrant == {"url": url, "timeout": 1}
+    assert django_settings.CLIP_SEARCH["QDRANT"]["url"] == url
+    assert WORD not in repr(django_settings.CLIP_SEARCH)
 
 
 def test_the_page_of_a_host_s_own_error_does_not_show_it(start_process, tmp_path):

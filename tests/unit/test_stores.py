@@ -55,8 +55,8 @@ class TestServerOverHttp(StoreContract):
 
     @pytest.fixture
     def store(self, over_http: ServerStore) -> Store:
-        for collection in over_http._connected().get_collections().collections:
-            over_http.destroy(collection.name)
+        for name in over_http.names():
+            over_http.destroy(name)
         return over_http
 
 

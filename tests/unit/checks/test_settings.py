@@ -114,6 +114,10 @@ def test_other_ways_to_name_a_store(said, qdrant):
     [
         *({"url": url} for url in ("localhost:6333", "qdrant", "", None, 6333, "ftp://x", "http://")),
         *({"url": url} for url in ("http://x:port", "http://x:99999", "http://x:0", "http:/x", "//x:6333")),
+        *(
+            {"url": url}
+            for url in ([], ["http://x", "qdrant"], ["http://x,http://y", ""], [None], {"a": "b"})
+        ),
         *({"host": host} for host in ("http://x", "", None)),
     ],
 )
@@ -122,7 +126,11 @@ def test_e017_address_of_qdrant(said, qdrant):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://localhost:6333", "https://x.cloud.qdrant.io", "http://[::1]:6333/qdrant", "HTTP://x"]
+    "url",
+    [
+        *("http://localhost:6333", "https://x.cloud.qdrant.io", "http://[::1]:6333/qdrant", "HTTP://x"),
+        *(["http://qdrant-1:6333", "http://qdrant-2:6333"], ("https://qdrant",)),
+    ],
 )
 def test_an_address_with_scheme_and_host_is_fine(said, url):
     assert said(QDRANT={"url": url}) == []
@@ -244,6 +252,7 @@ def test_w002_open_writes(said, classes):
 def test_w007_password_in_an_address(said, settings):
     for address in ("shop:secret@qdrant.example:6333", "secret@qdrant.example", ":secret@h"):
         assert said(QDRANT={"url": f"https://{address}"}) == ["W007"], address
+        assert said(QDRANT={"url": ["https://qdrant.example", f"https://{address}"]}) == ["W007"], address
     assert said(QDRANT={"host": "shop:secret@qdrant.example"}) == ["E017"]
     assert not any("secret" in str(message) for message in checks.check_settings())
     for fine in (
@@ -262,6 +271,34 @@ def test_e020_port(said, key):
     for right in (1, 443, 65535, None):
         assert said(QDRANT={"host": "localhost", key: right}) == []
     assert said(QDRANT={"backend": "clip_search.testing.MemoryStore", key: "any"}) == []
+
+
+@pytest.mark.parametrize("key", ["timeout", "search_timeout"])
+def test_e022_timeout(said, key):
+    for wrong in ("10", "", 0, -1, True, float("inf"), float("nan"), []):
+        assert said(QDRANT={"url": "http://localhost", key: wrong}) == ["E022"], wrong
+    for right in (1, 0.5, 3600, None):
+        assert said(QDRANT={"url": "http://localhost", key: right}) == []
+    assert said(QDRANT={"backend": "clip_search.testing.MemoryStore", key: "any"}) == []
+
+
+@pytest.mark.parametrize(
+    ("qdrant", "found"),
+    [
+        ({"url": "http://qdrant:6333"}, ["W012"]),
+        ({"url": "HTTP://10.0.0.5:6333"}, ["W012"]),
+        ({"url": ["https://qdrant-1", "http://qdrant-2"]}, ["W012"]),
+        ({"host": "qdrant", "https": False}, ["W012"]),
+        ({"url": "https://qdrant:6333"}, []),
+        ({"url": ["http://localhost:6333", "http://127.0.0.2", "http://[::1]:6333"]}, []),
+        ({"host": "qdrant"}, []),  # qdrant-client then uses https
+        ({"host": "localhost", "https": False}, []),
+    ],
+)
+def test_w012_key_without_encryption(said, qdrant, found):
+    assert said(QDRANT=qdrant | {"api_key": "very-secret"}) == found
+    assert said(QDRANT=qdrant) == said(QDRANT=qdrant | {"api_key": None}) == []
+    assert not any("very-secret" in str(message) for message in checks.check_settings())
 
 
 def test_w008_relative_path(said, settings):

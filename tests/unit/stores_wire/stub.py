@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +22,12 @@ def result(value: Any) -> tuple[int, Any]:
 
 def failure(status: int, message: str) -> tuple[int, Any]:
     return status, {"status": {"error": message}, "time": 0.0}
+
+
+def reset(handler: BaseHTTPRequestHandler) -> None:
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.connection.shutdown(socket.SHUT_RD)
+    handler.close_connection = True
 
 
 class Stub(ThreadingHTTPServer):

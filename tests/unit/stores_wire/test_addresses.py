@@ -10,7 +10,7 @@ import pytest
 from django.test import RequestFactory
 from django.views.debug import ExceptionReporter
 
-from clip_search.exceptions import ModelChanged, SetupError, StoreRefused, StoreUnavailable
+from clip_search.exceptions import ModelChanged, NoAnswer, SetupError, StoreRefused, StoreUnavailable
 from clip_search.stores import get_store
 from clip_search.stores.server import ServerStore
 from tests.unit.store_contract.points import product
@@ -22,7 +22,6 @@ pytest.importorskip("qdrant_client")
 KEY = "very-secret-key"
 
 
-@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 @pytest.mark.parametrize("status", [401, 403])
 def test_no_access_names_the_setting_and_not_the_key(stub: Stub, status: int) -> None:
     stub.otherwise = status, b"Must provide an API key"
@@ -66,7 +65,6 @@ class SecretKey:
     value = KEY
 
 
-@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 @pytest.mark.parametrize("debug", [True, False])
 def test_no_error_page_shows_the_key(
     stub: Stub, settings: Any, monkeypatch: pytest.MonkeyPatch, debug: bool
@@ -74,8 +72,8 @@ def test_no_error_page_shows_the_key(
     settings.DEBUG = debug
     stub.otherwise = failure(500, "broken")
     assert ask_with_key(settings, url=stub.url) is StoreRefused
-    assert ask_with_key(settings, url="http://127.0.0.1:1") is StoreUnavailable
-    assert ask_with_key(settings, url="http://127.0.0.1:1", prefer_grpc=True, timeout=1) is StoreUnavailable
+    assert ask_with_key(settings, url="http://127.0.0.1:1") is NoAnswer
+    assert ask_with_key(settings, url="http://127.0.0.1:1", prefer_grpc=True, timeout=1) is NoAnswer
     assert ask_with_key(settings, url="http://[::1") is SetupError
     assert ask_with_key(settings, url=stub.url, nonsense=True) is SetupError
     monkeypatch.setattr(SecretKey, "value", f"{KEY}\n")
@@ -114,6 +112,8 @@ def test_a_port_that_is_none(name: str, port: Any) -> None:
         {"url": "http://127.0.0.1:abc"},
         {"url": "https://[::1"},
         {"url": 5},
+        {"url": [5]},
+        {"url": ["http://127.0.0.1:70000", "http://127.0.0.1:abc"]},
         {"host": 5},
         {"headers": 5},
         {"timeout": "long"},
@@ -122,7 +122,6 @@ def test_a_port_that_is_none(name: str, port: Any) -> None:
         {"prefix": "a\x00b"},
     ],
 )
-@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 @pytest.mark.filterwarnings("ignore:.verify=<str>. is deprecated")
 def test_options_that_the_client_stumbles_over(options: dict[str, Any]) -> None:
     with pytest.raises((SetupError, StoreUnavailable), match=r"QDRANT|Qdrant"):
@@ -140,15 +139,20 @@ def test_options_that_the_client_stumbles_over(options: dict[str, Any]) -> None:
     ],
 )
 def test_https_without_a_port_is_port_443(url: str, address: str) -> None:
-    client = ServerStore(url=url)._connected()
-    assert client._client.rest_uri == address  # type: ignore[attr-defined]
-    client.close()
+    assert addressed(url=url) == [address]
+    assert addressed(url=["http://localhost", url]) == ["http://localhost:6333", address]
 
 
 def test_a_port_beside_the_address_counts() -> None:
-    client = ServerStore(url="https://qdrant.example", port=8443)._connected()
-    assert client._client.rest_uri == "https://qdrant.example:8443"  # type: ignore[attr-defined]
-    client.close()
+    assert addressed(url="https://qdrant.example", port=8443) == ["https://qdrant.example:8443"]
+
+
+def addressed(**options: Any) -> list[str]:
+    """Return the addresses to which a store with these options sends its requests."""
+    store = ServerStore(**options)
+    clients = [node.client() for node in store._nodes.nodes]
+    store.close()
+    return [client._client.rest_uri for client in clients]  # type: ignore[attr-defined]
 
 
 def test_points_that_somebody_else_wrote(stub: Stub, store: ServerStore) -> None:

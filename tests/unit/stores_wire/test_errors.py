@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler
 
@@ -14,7 +13,7 @@ from clip_search.stores.base import Query, Schema
 from clip_search.stores.server import ServerStore
 from tests.unit.store_contract.points import product
 
-from .stub import Answer, Stub, failure, result
+from .stub import Answer, Stub, failure, reset, result
 
 pytest.importorskip("qdrant_client")
 
@@ -23,12 +22,6 @@ MISSING = failure(404, "Not found: Collection `shop` doesn't exist!")
 
 def hang(handler: BaseHTTPRequestHandler) -> None:
     handler.server.over.wait(600)  # type: ignore[attr-defined]
-
-
-def reset(handler: BaseHTTPRequestHandler) -> None:
-    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    handler.connection.shutdown(socket.SHUT_RD)
-    handler.close_connection = True
 
 
 def hurry_back(handler: BaseHTTPRequestHandler) -> None:

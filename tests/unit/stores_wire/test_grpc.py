@@ -4,45 +4,135 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import pytest
 
-from clip_search.exceptions import CollectionMissing, ModelChanged, SetupError, StoreUnavailable
+from clip_search.exceptions import (
+    AccessDenied,
+    CollectionMissing,
+    ModelChanged,
+    NoAnswer,
+    SetupError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from clip_search.stores.server import ServerStore
+from tests.conftest import wait_until
+
+from .stub import Stub, failure
 
 pytest.importorskip("qdrant_client")
 
 
+@pytest.fixture
+def serve() -> Iterator[Callable[..., int]]:
+    """Return a function that starts a server that answers with `handle`, and returns its port."""
+    grpc = pytest.importorskip("grpc")
+    servers = []
+
+    def serve(handle: Callable[[Any], bytes], address: str = "127.0.0.1:0") -> int:
+        class Handler(grpc.GenericRpcHandler):  # type: ignore[misc,name-defined]
+            def service(self, call: Any) -> Any:
+                return grpc.unary_unary_rpc_method_handler(lambda request, context: handle(context))
+
+        server = grpc.server(ThreadPoolExecutor(4), handlers=[Handler()])
+        port = int(server.add_insecure_port(address))
+        server.start()
+        servers.append(server)
+        return port
+
+    serve.servers = servers  # type: ignore[attr-defined]
+    yield serve
+    for server in servers:
+        server.stop(None).wait()
+
+
+def count(context: Any) -> bytes:
+    from qdrant_client import grpc
+
+    return bytes(grpc.CountResponse(result=grpc.CountResult(count=7)).SerializeToString())
+
+
+@contextmanager
+def over_grpc(port: int, *hosts: str, **options: Any) -> Iterator[ServerStore]:
+    urls = [f"http://{host}:1" for host in hosts or ["127.0.0.1"]]
+    options = {"timeout": 60, "search_timeout": 60} | options
+    with closing(ServerStore(url=urls, grpc_port=port, prefer_grpc=True, **options)) as store:
+        yield store
+
+
 @pytest.mark.parametrize(
-    ("code", "said", "error"),
+    ("code", "status", "said", "error"),
     [
-        ("NOT_FOUND", "Not found: Collection `shop` doesn't exist!", CollectionMissing),
-        ("UNAUTHENTICATED", "Must provide an API key", SetupError),
-        ("PERMISSION_DENIED", "Forbidden", SetupError),
-        ("INVALID_ARGUMENT", "Vector dimension error: expected dim: 512, got 768", ModelChanged),
-        ("RESOURCE_EXHAUSTED", "slow down", StoreUnavailable),
-        ("INTERNAL", "disk on fire", StoreUnavailable),
+        ("NOT_FOUND", 404, "Not found: Collection `shop` doesn't exist!", CollectionMissing),
+        ("UNAUTHENTICATED", 401, "Must provide an API key", AccessDenied),
+        ("PERMISSION_DENIED", 403, "Forbidden: Global manage access is required", AccessDenied),
+        ("INVALID_ARGUMENT", 400, "Vector dimension error: expected dim: 512, got 768", ModelChanged),
+        ("ALREADY_EXISTS", 409, "Collection `shop` already exists!", SetupError),
+        ("RESOURCE_EXHAUSTED", 429, "slow down", StoreUnavailable),
+        ("INTERNAL", 500, "Service internal error: No space left on device (os error 28)", StoreRefused),
     ],
 )
-def test_grpc_errors(code: str, said: str, error: type[Exception]) -> None:
+def test_errors_over_grpc_are_those_of_rest(
+    stub: Stub, store: ServerStore, serve: Callable[..., int], code: str, status: int, said: str, error: Any
+) -> None:
     grpc = pytest.importorskip("grpc")
-
-    class Refusing(grpc.GenericRpcHandler):  # type: ignore[misc,name-defined]
-        def service(self, call: Any) -> Any:
-            status = grpc.StatusCode[code]
-            return grpc.unary_unary_rpc_method_handler(lambda request, context: context.abort(status, said))
-
-    server = grpc.server(ThreadPoolExecutor(1), handlers=[Refusing()])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    store = ServerStore(host="127.0.0.1", grpc_port=port, prefer_grpc=True, timeout=60)
-    with pytest.raises(error) as caught:
-        store.count("shop")
+    port = serve(lambda context: context.abort(grpc.StatusCode[code], said))
+    with over_grpc(port) as other, pytest.raises(error) as caught:
+        other.count("shop")
     assert type(caught.value) is error
-    store.close()
-    server.stop(None).wait()
+    stub.otherwise = failure(status, said)
+    with pytest.raises(error) as as_rest:
+        store.count("shop")
+    assert str(caught.value) == str(as_rest.value)
+
+
+@pytest.mark.timing
+def test_a_server_that_hangs_is_asked_once(serve: Callable[..., int]) -> None:
+    over, asked = threading.Event(), []
+
+    def hang(context: Any) -> bytes:
+        asked.append(context)
+        over.wait(600)
+        return b""
+
+    with over_grpc(serve(hang), search_timeout=1) as store:
+        for _ in range(3):
+            with pytest.raises(NoAnswer, match="did not answer in time"):
+                store.count("shop")
+    over.set()
+    assert len(asked) == 1
+
+
+def test_the_next_node_is_used(serve: Callable[..., int]) -> None:
+    port = serve(count, "127.0.0.2:0")
+    with over_grpc(port, "127.0.0.1", "127.0.0.2") as store:
+        assert store.count("shop") == store.count("shop") == 7
+
+
+@pytest.mark.timing
+def test_a_server_that_was_restarted_is_used_soon(serve: Callable[..., int]) -> None:
+    """By its defaults, gRPC waits longer before each connection, up to two minutes."""
+    port = serve(count)
+    with over_grpc(port) as store:
+        assert store.count("shop") == 7
+        serve.servers.pop().stop(None).wait()  # type: ignore[attr-defined]
+        for _ in range(10):
+            with pytest.raises(NoAnswer, match="UNAVAILABLE"):
+                store.count("shop")
+        serve(count, f"127.0.0.1:{port}")
+
+        def is_used() -> bool:
+            with suppress(NoAnswer):
+                return store.count("shop") == 7
+            return False
+
+        assert wait_until(is_used)
 
 
 def test_importing_the_stores_loads_no_client() -> None:
