@@ -136,6 +136,7 @@ if stub := os.environ.get("CLIP_SEARCH_TEST_QDRANT_STUB"):
     CLIP_SEARCH["QDRANT"] = {
         "url": stub,
         "timeout": int(os.environ.get("CLIP_SEARCH_TEST_QDRANT_TIMEOUT", "1")),
+        "headers": {"X-Client": os.environ.get("CLIP_SEARCH_TEST_QDRANT_CLIENT", "")},
     }
 if queue := os.environ.get("CLIP_SEARCH_TEST_QUEUE"):
     CLIP_SEARCH["QUEUE"] = queue
