@@ -14,7 +14,7 @@ from . import indexing, queue
 from .documents.binding import BoundDocument
 from .documents.registry import registry
 from .encoders.base import SMALLEST_BATCH
-from .exceptions import BackendUnavailable, ForeignCollection, in_one_line
+from .exceptions import AccessDenied, BackendUnavailable, ForeignCollection, in_one_line
 from .indexing.related import expand_related
 from .models import IndexEntry, RelatedChange
 from .types import Report
@@ -83,7 +83,7 @@ def index_due(document_name: str) -> None:
         logger.warning(
             "Cannot index now, will try again document=%s error=%s", document_name, in_one_line(error)
         )
-    except ForeignCollection as error:
+    except (AccessDenied, ForeignCollection) as error:
         # Do not stop the worker: the process manager, such as systemd, would start it again and again.
         logger.error("Cannot index document=%s error=%s", document_name, in_one_line(error))
     if products := budget.report.products:
