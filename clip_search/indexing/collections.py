@@ -6,6 +6,7 @@ import logging
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import timedelta
 from multiprocessing.util import Finalize
 from typing import Any
 
@@ -17,10 +18,11 @@ from ..conf import conf
 from ..documents.binding import BoundDocument
 from ..encoders import get_encoder
 from ..encoders.base import Encoder
-from ..exceptions import ClipSearchError, CollectionMissing
+from ..exceptions import ClipSearchError, CollectionMissing, StoreUnavailable, in_one_line
 from ..models import Collection, Database, IndexEntry
 from ..stores import get_store
 from ..stores.base import Schema, Store
+from .delays import backoff
 
 logger = logging.getLogger(__name__)
 
@@ -33,37 +35,92 @@ def create_collection(
     state: str = Collection.State.LIVE,
     generation: int = 1,
     instead_of: Collection | None = None,
+    at_once: bool = False,
 ) -> Collection:
-    """Create a collection in the store, then its `Collection` row, and return the row.
+    """Create a collection in the store, and return its row in the state `state`.
 
-    If another process has created one at the same time, this one is destroyed, and the other row is returned.
+    The row is saved before the store is asked, in the state "creating". So every collection has a row that
+    names it, even if its creation fails or the process is killed. The next try takes up the same row and
+    name. It is made only after a delay, unless `at_once`: until then, StoreUnavailable is raised.
+
     The row `instead_of` is deleted only after the store has created the new collection: if `QDRANT` names a
-    wrong store, creating fails and the old row stays. Raises CollectionMissing if the other process's row was
-    deleted in the meantime.
+    wrong store, creating fails and the old row stays. If another process has created a collection at the same
+    time, its row is returned. Raises CollectionMissing if that row was deleted in the meantime.
     """
-    name = f"{document.name}-{generation}-{uuid.uuid4().hex[:8]}"
-    store.create(name, schema(document, encoder.dimension, mark=new_mark(document)))
-    _remove_after_tests(name)
+    row = _row_to_create(document, encoder, generation, at_once=at_once)
     try:
-        with transaction.atomic(using=document.using):
+        store.create(row.name, schema(document, row.dimension, mark=new_mark(document)))
+    except StoreUnavailable as error:
+        _postpone(row, error)
+        raise
+    rows = Collection.objects.of(document)
+    mine = rows.filter(pk=row.pk, state=Collection.State.CREATING)
+    with suppress(IntegrityError), transaction.atomic(using=document.using):  # only one row may have `state`
+        # The first update locks the row, so that of several processes only one goes on.
+        if mine.update(attempts=0, not_before=None, refusal="", refused_at=None):
             if instead_of:
                 instead_of.delete()
-            return Collection.objects.using(document.using).create(
-                document=document.name,
-                name=name,
-                installation=conf.installation,
-                generation=generation,
-                state=state,
-                fingerprint=encoder.fingerprint,
-                dimension=encoder.dimension,
-                multiple_images=document.multiple_images,
+            mine.update(state=state)
+    if mine.exists() or not rows.filter(pk=row.pk).exists():  # another process has created one instead
+        remove_collection(row)
+    found = rows.filter(state=state).first()
+    if found is None:  # a third process has deleted that row, or uses it in another state
+        raise CollectionMissing
+    return found
+
+
+def _row_to_create(
+    document: BoundDocument, encoder: Encoder, generation: int, *, at_once: bool
+) -> Collection:
+    """Return the row of the collection to create: that of an earlier try if it fits, else a new one.
+
+    Raises StoreUnavailable if the earlier try failed and its delay is not over, unless `at_once`.
+    """
+
+    def fits(row: Collection) -> bool:
+        same_model = (row.fingerprint, row.dimension) == (encoder.fingerprint, encoder.dimension)
+        return row.is_ours and same_model and is_compatible(row, document) and row.generation >= generation
+
+    for left in Collection.objects.of(document).filter(state=Collection.State.CREATING):
+        if left.not_before and left.not_before > timezone.now() and not at_once:
+            raise StoreUnavailable(
+                f"The collection of {document.name!r} cannot be created: {left.refusal.rstrip('.')}. It is "
+                f"tried again at {left.not_before:%H:%M:%S %Z}, and at once by `manage.py clip_reindex`."
             )
-    except IntegrityError:
-        store.destroy(name)
-        theirs = Collection.objects.of(document).filter(state=state).first()
-        if theirs is None:  # a third process has deleted the other row: the store had lost its collection
-            raise CollectionMissing from None
-        return theirs
+        if not fits(left):
+            remove_collection(left)
+    row, is_new = Collection.objects.using(document.using).get_or_create(
+        document=document.name,
+        state=Collection.State.CREATING,
+        defaults={
+            "name": f"{document.name}-{generation}-{uuid.uuid4().hex[:8]}",
+            "installation": conf.installation,
+            "generation": generation,
+            "fingerprint": encoder.fingerprint,
+            "dimension": encoder.dimension,
+            "multiple_images": document.multiple_images,
+        },
+    )
+    if is_new:
+        _remove_after_tests(row.name)
+    elif not fits(row):
+        raise StoreUnavailable(
+            f"Another process with other settings is creating a collection of {document.name!r}. Restart the "
+            "processes that have old settings."
+        )
+    return row
+
+
+def _postpone(row: Collection, error: StoreUnavailable) -> None:
+    """Save why a collection could not be created, and when that is tried again."""
+    now = timezone.now()
+    rows = Collection.objects.using(row._state.db).filter(pk=row.pk, state=Collection.State.CREATING)
+    rows.update(
+        attempts=row.attempts + 1,
+        not_before=now + timedelta(seconds=backoff(row.attempts + 1)),
+        refusal=in_one_line(error),
+        refused_at=now,
+    )
 
 
 def remove_collection(collection: Collection) -> None:
@@ -126,31 +183,35 @@ def has_multiple_images(collection: Collection, document: BoundDocument) -> bool
 
 
 def repair(document: BoundDocument) -> None:
-    """Recreate collections that the store has lost, and create the indexes of filters that are new.
+    """Create the collections that are missing and the indexes of filters that are new. Remove retired ones.
 
-    Collections of another installation are left alone. Raises StoreUnavailable, ModelUnavailable.
+    A creation that failed is tried again at once. Collections of another installation are left alone. Raises
+    StoreUnavailable, ModelUnavailable.
     """
-    recreate_missing(document)
-    rows = Collection.objects.of(document).filter(multiple_images=None)
-    rows.update(multiple_images=document.multiple_images)
-    store = get_store()
-    for collection in Collection.objects.of(document).active():
+    recreate_missing(document, at_once=True)
+    rows, store = Collection.objects.of(document), get_store()
+    if Collection.objects.live(document) is None:
+        create_collection(document, store, get_encoder(), at_once=True)
+    for replaced in rows.filter(state=Collection.State.RETIRED):  # left by a rebuild that was killed
+        remove_collection(replaced)
+    rows.filter(multiple_images=None).update(multiple_images=document.multiple_images)
+    for collection in rows.active():
         if collection.is_ours:
             store.create(collection.name, schema(document, collection.dimension))
 
 
-def recreate_missing(document: BoundDocument) -> int:
+def recreate_missing(document: BoundDocument, *, at_once: bool = False) -> int:
     """Replace the collections that the store has lost. If there were any, all entries are due afterwards.
 
     Return how many collections were missing. If StoreUnavailable or ModelUnavailable is raised, the row of a
-    live collection that was not replaced stays.
+    live collection that was not replaced stays. With `at_once`, the delay after a failed try is not awaited.
     """
     store, encoder = get_store(), get_encoder()
     missing = [c for c in Collection.objects.of(document).active() if not store.exists(c.name)]
     for collection in missing:
         logger.warning("The store has lost a collection, replacing it collection=%s", collection.name)
         if collection.state == Collection.State.LIVE:
-            create_collection(document, store, encoder, instead_of=collection)
+            create_collection(document, store, encoder, instead_of=collection, at_once=at_once)
         else:
             collection.delete()
     if missing:

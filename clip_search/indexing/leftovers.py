@@ -59,8 +59,9 @@ def find_leftovers(*, other_databases: bool = False) -> list[Leftover]:
     """
     homes = _homes()
     found = [leftover for home in homes for leftover in _documents(home)]
-    found += [leftover for home in homes for leftover in _retired(home)]
-    return [*found, *_collections(homes, other_databases), *_remains()]
+    found += [leftover for home in homes for leftover in _unused(home)]
+    named = {row.name for home in homes for using in home.aliases for row in Collection.objects.using(using)}
+    return [*found, *_collections(homes, named, other_databases), *_remains(named)]
 
 
 def remove(leftover: Leftover) -> None:
@@ -174,31 +175,40 @@ def _remove_document(leftover: Leftover) -> None:
     logger.info("Removed document=%s", name)
 
 
-# Collections in the store that no row names.
+# Collections in the store that no row names, or that nothing uses.
 
 
-def _retired(home: Home) -> Iterator[Leftover]:
-    """Yield the retired collections, which stay if a rebuild is killed before it has removed them."""
-    rows = Collection.objects.using(home.using)
-    for row in rows.filter(document__in=home.documents, state=Collection.State.RETIRED):
-        busy = rows.filter(document=row.document, lease__gt=timezone.now()).exists()
+def _unused(home: Home) -> Iterator[Leftover]:
+    """Yield the collections that stay if a rebuild is killed: the replaced one, or one not yet created."""
+    now = timezone.now()
+    rows = Collection.objects.using(home.using).filter(document__in=home.documents)
+    for row in rows.filter(state=Collection.State.RETIRED):
+        busy = rows.filter(document=row.document, lease__gt=now).exists()
         yield Leftover(
             description=f"collection {row.name}, which a rebuild replaced",
             kept="a rebuild is at work" if busy else "",
             using=home.using,
             collection=row.name,
         )
+    # Without a live collection, the next worker continues the creation.
+    live = rows.filter(state=Collection.State.LIVE).values("document")
+    for row in rows.filter(state=Collection.State.CREATING, document__in=live):
+        tried = max(row.created_at, row.not_before or row.created_at)
+        yield Leftover(
+            description=f"collection {row.name}, whose creation was interrupted",
+            kept="it was made in the last hour" if tried > now - YOUNG else "",
+            using=home.using,
+            collection=row.name,
+        )
 
 
-def _collections(homes: list[Home], other_databases: bool) -> Iterator[Leftover]:
+def _collections(homes: list[Home], named: set[str], other_databases: bool) -> Iterator[Leftover]:
     """Yield the collections in the store that this installation created, and that no row names."""
     store = get_store()
-    aliases = [using for home in homes for using in home.aliases]
-    rows = {row.name for using in aliases for row in Collection.objects.using(using)}
     ours = {home.number for home in homes}
     unnamed_server = not conf.installation and store_path(conf.qdrant) == SERVER
     for name in store.names():
-        if name in rows or not NAME.fullmatch(name):
+        if name in named or not NAME.fullmatch(name):
             continue
         try:
             mark = store.mark(name)
@@ -224,9 +234,9 @@ def _time(written: str) -> datetime | None:
     return found if found and found.tzinfo else None
 
 
-def _remains() -> Iterator[Leftover]:
+def _remains(named: set[str]) -> Iterator[Leftover]:
     """Yield files of an embedded store that an interrupted creation or deletion of a collection has left."""
     for name in get_store().remains(YOUNG):
-        if NAME.fullmatch(name):
+        if name not in named and NAME.fullmatch(name):
             said = f"files of the collection {name}, whose creation or deletion was interrupted"
             yield Leftover(description=said, collection=name)

@@ -30,7 +30,7 @@ LEASE = timedelta(minutes=5)
 
 
 class RebuildRunning(ClipSearchError):
-    """Another process is rebuilding this document. Wait until it ends, or five minutes if it was killed."""
+    """Another process is rebuilding this document, or has taken the rebuild over. Wait until it ends."""
 
 
 class RebuildIncomplete(ClipSearchError):
@@ -56,7 +56,7 @@ def rebuild(document: BoundDocument, *, batch_size: int = BATCH, images: bool = 
             before = remaining.count()
             for report in index_due(document, next_batch_size=lambda: batch_size):
                 if not _renew_lease(collection, token):
-                    raise RebuildRunning  # this process stalled, so another one has taken the rebuild over
+                    raise _running(collection)  # this process stalled, so another one has taken over
                 yield report
             if remaining.count() == before and not remaining.exclude(claim=None).exists():
                 raise RebuildIncomplete
@@ -80,19 +80,26 @@ def start(document: BoundDocument) -> Collection:
         if begun.is_ours and same_model and is_compatible(begun, document) and store.exists(begun.name):
             return begun
         if not _renew_lease(begun, uuid.uuid4()):
-            raise RebuildRunning
+            raise _running(begun)
         remove_collection(begun)
     return create_collection(
-        document, store, encoder, state=Collection.State.BUILDING, generation=_next_generation(document)
+        document,
+        store,
+        encoder,
+        state=Collection.State.BUILDING,
+        generation=_next_generation(document),
+        at_once=True,
     )
 
 
 def _next_generation(document: BoundDocument) -> int:
-    """Return the generation of a new collection: higher than that of any collection and any entry.
+    """Return the generation of a new collection: higher than that of any other collection and any entry.
 
     Entries may have a higher generation than the collections, from a rebuild that was never completed.
     """
-    querysets = (Collection.objects.of(document), IndexEntry.objects.of(document))
+    # A collection that is still being created is left out: it may be the one that is taken up.
+    collections = Collection.objects.of(document).exclude(state=Collection.State.CREATING)
+    querysets = (collections, IndexEntry.objects.of(document))
     return 1 + max(queryset.aggregate(latest=Max("generation"))["latest"] or 0 for queryset in querysets)
 
 
@@ -109,7 +116,7 @@ def swap(collection: Collection, token: uuid.UUID) -> None:
     with transaction.atomic(using=using):
         mine = rows.filter(pk=collection.pk, state=Collection.State.BUILDING, holder=token)
         if not mine.select_for_update().exists():
-            raise RebuildRunning
+            raise _running(collection)
         rows.filter(state=Collection.State.LIVE).update(state=Collection.State.RETIRED)
         mine.update(state=Collection.State.LIVE)
     for replaced in rows.filter(state=Collection.State.RETIRED):
@@ -124,6 +131,26 @@ def adopt(document: BoundDocument) -> int:
     return Collection.objects.of(document).update(installation=conf.installation)
 
 
+def next_step(collection: Collection) -> str:
+    """Return what continues or removes a collection that is not live, or "" if it is live."""
+    using, name = collection._state.db, collection.document
+    if collection.state == Collection.State.CREATING:
+        is_first = not Collection.objects.using(using).filter(document=name, state="live").exists()
+        reason = f"failed ({collection.refusal})" if collection.attempts else "was interrupted"
+        command = "clip_reindex" if is_first else "clip_rebuild"
+        return f"its creation {reason}: `manage.py {command} {name}` continues it"
+    if collection.state == Collection.State.BUILDING:
+        entries = IndexEntry.objects.using(using).filter(document=name)
+        left = entries.filter(generation__lt=collection.generation).count()
+        progress = f"{left} products to go" if left else "complete, but not swapped in"
+        if collection.lease and collection.lease > timezone.now():
+            return f"{progress}; a rebuild is at work, its claim ends at {collection.lease:%H:%M:%S %Z}"
+        return f"{progress}; interrupted: `manage.py clip_rebuild {name}` continues it"
+    if collection.state == Collection.State.RETIRED:
+        return f"replaced by a rebuild: `manage.py clip_reindex {name}` removes it"
+    return ""
+
+
 @contextmanager
 def _leased(collection: Collection) -> Iterator[uuid.UUID]:
     """Hold the lease of a rebuild inside the block, so that no other process builds the same collection.
@@ -132,12 +159,24 @@ def _leased(collection: Collection) -> Iterator[uuid.UUID]:
     """
     token = uuid.uuid4()
     if not _renew_lease(collection, token):
-        raise RebuildRunning
+        raise _running(collection)
     try:
         yield token
     finally:
         rows = Collection.objects.using(collection._state.db).filter(holder=token)
         rows.update(holder=None, lease=None)
+
+
+def _running(collection: Collection) -> RebuildRunning:
+    """Return the error that says until when another process has the lease of a rebuild."""
+    rows = Collection.objects.using(collection._state.db).filter(pk=collection.pk)
+    lease = rows.values_list("lease", flat=True).first()
+    if lease is None:
+        return RebuildRunning(f"Another process has ended the rebuild of {collection.document!r} meanwhile.")
+    return RebuildRunning(
+        f"Another process is rebuilding {collection.document!r}. It renews its claim; if it was killed, "
+        f"another may continue after {lease:%H:%M:%S %Z}."
+    )
 
 
 def _renew_lease(collection: Collection, token: uuid.UUID) -> bool:

@@ -30,9 +30,8 @@ class CollectionQuerySet(models.QuerySet["Collection"]):
 
     def active(self) -> list[Collection]:
         """Return the collections that indexing writes to: the live one, then the one being built."""
-        states = [Collection.State.LIVE, Collection.State.BUILDING]
-        found = list(self.filter(state__in=states))
-        return sorted(found, key=lambda collection: states.index(Collection.State(collection.state)))
+        found = list(self.filter(state__in=ACTIVE))
+        return sorted(found, key=lambda collection: ACTIVE.index(collection.state))
 
 
 class Collection(models.Model):
@@ -84,6 +83,11 @@ class Collection(models.Model):
         return self.name
 
     @property
+    def is_active(self) -> bool:
+        """Whether indexing writes to the collection: it is live, or a rebuild builds it."""
+        return self.state in ACTIVE
+
+    @property
     def is_ours(self) -> bool:
         """Whether this installation created the collection, and so may search, change and delete it.
 
@@ -106,3 +110,7 @@ class Collection(models.Model):
             f"The collection {self.name} belongs to the installation {self.installation!r}, but "
             f"CLIP_SEARCH['INSTALLATION'] is {conf.installation!r}. {remedy}"
         )
+
+
+ACTIVE = (Collection.State.LIVE, Collection.State.BUILDING)
+"""The states of collections that indexing writes to."""

@@ -8,12 +8,18 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.db.models import Count, Min
-from django.utils import timezone
 from django.utils.translation import ngettext
 
 from clip_search.documents.binding import BoundDocument
-from clip_search.exceptions import ClipSearchError, ForeignCollection, StoreUnavailable, in_one_line
+from clip_search.exceptions import (
+    ClipSearchError,
+    CollectionMissing,
+    ForeignCollection,
+    StoreUnavailable,
+    in_one_line,
+)
 from clip_search.indexing.leftovers import find_leftovers
+from clip_search.indexing.rebuilding import next_step
 from clip_search.management.base import DocumentCommand
 from clip_search.models import Collection, IndexEntry, RelatedChange
 from clip_search.stores import get_store
@@ -46,7 +52,7 @@ class Command(DocumentCommand):
 
     def handle_document(self, document: BoundDocument, options: dict[str, Any]) -> str:
         self.stdout.write(f"{document.name} ({document.model._meta.label})")
-        collections = Collection.objects.of(document).active()
+        collections = list(Collection.objects.of(document).order_by("generation", "pk"))
         trouble = [self.show_collection(collection) for collection in collections]
         entries = IndexEntry.objects.of(document)
         if not any(c.state == Collection.State.LIVE for c in collections):
@@ -66,21 +72,24 @@ class Command(DocumentCommand):
         return "; ".join(filter(None, [*trouble, self.show_failures(document)]))
 
     def show_collection(self, collection: Collection) -> str:
+        """Print a collection with its size, and what becomes of it. Return what is wrong with it, or ""."""
+        store, trouble = get_store(), ""
         try:
-            points = get_store().count(collection.name)
+            points = store.count(collection.name)
+            size = ngettext("%d point", "%d points", points) % points
+            if collection.is_active:
+                collection.check_installation()
+        except CollectionMissing as error:
+            size = "not in the store"
+            trouble = str(error) if collection.is_active else ""
         except StoreUnavailable as error:
-            self.stdout.write(f"  collection {collection.name} ({collection.state}): {error}")
-            return str(error)
+            size = trouble = str(error)
+        except ForeignCollection as error:
+            trouble = str(error)
         self.stdout.write(
-            f"  collection {collection.name} ({collection.state}): "
-            f"{ngettext('%d point', '%d points', points) % points}, "
+            f"  collection {collection.name} ({collection.state}): {size}, "
             f"{collection.dimension} dimensions, model {collection.fingerprint[:12]}"
         )
-        abandoned = collection.lease is None or collection.lease < timezone.now()
-        if collection.state == Collection.State.BUILDING and abandoned:
-            self.stdout.write(f"    interrupted: `manage.py clip_rebuild {collection.document}` continues it")
-        try:
-            collection.check_installation()
-        except ForeignCollection as error:
-            return str(error)
-        return ""
+        if step := next_step(collection):
+            self.stdout.write(f"    {step}")
+        return trouble

@@ -318,11 +318,11 @@ def test_a_store_that_does_not_answer(store, settings):
 KILLED: dict[str, tuple[str, Callable[[str], str]]] = {
     "while it made a collection": (
         "import pathlib; pathlib.Path.rename = die",
-        lambda name: f"files of the collection {name}",
+        lambda name: f"collection {name}, whose creation was interrupted",
     ),
-    "before the row was written": (
+    "when it had made the collection": (
         "from clip_search.indexing import collections; collections.transaction = Dying()",
-        lambda name: f"collection {name} of 2",
+        lambda name: f"collection {name}, whose creation was interrupted",
     ),
     "before the replaced collection was removed": (
         "from clip_search.indexing import rebuilding; rebuilding.remove_collection = die",

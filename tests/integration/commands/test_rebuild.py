@@ -89,7 +89,7 @@ def test_a_rebuild_that_was_begun_for_yet_another_model_starts_anew(other_model,
 def test_two_rebuilds_at_once_are_refused(other_model):
     running = rebuilding.rebuild(DOCUMENT, batch_size=2)
     next(running)
-    assert complain("clip_rebuild").startswith("Another process is rebuilding this document.")
+    assert complain("clip_rebuild").startswith("Another process is rebuilding 'product'.")
     list(running)
     assert get_store().count(collection()) == 5
 
@@ -99,7 +99,7 @@ def test_a_rebuild_with_another_model_does_not_take_a_running_one_away(other_mod
     next(running)
     theirs = settings.CLIP_SEARCH
     settings.CLIP_SEARCH = theirs | {"ENCODER": "tests.doubles.encoders.CountingEncoder"}
-    assert complain("clip_rebuild").startswith("Another process is rebuilding this document.")
+    assert complain("clip_rebuild").startswith("Another process is rebuilding 'product'.")
     settings.CLIP_SEARCH = theirs
     list(running)
     assert get_store().count(collection()) == 5
@@ -133,7 +133,7 @@ def test_a_swap_that_comes_too_late_destroys_nothing(other_model):
     """The last batch of a rebuild took longer than its lease, and another process swapped before it."""
     complain("clip_rebuild")
     row = Collection.objects.of(DOCUMENT).get()
-    with pytest.raises(rebuilding.RebuildRunning):
+    with pytest.raises(rebuilding.RebuildRunning, match="has ended the rebuild"):
         rebuilding.swap(row, uuid.uuid4())
     assert collection() == row.name
     assert get_store().exists(row.name)

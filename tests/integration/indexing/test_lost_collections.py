@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from django.db import IntegrityError
 
-from clip_search.encoders import get_encoder
 from clip_search.exceptions import CollectionMissing
-from clip_search.indexing import collections, targets
+from clip_search.indexing import collections
 from clip_search.indexing.writing import finish, write
-from clip_search.models import Collection, IndexEntry
+from clip_search.models import IndexEntry
 from clip_search.stores import get_store
 from clip_search.types import IMAGE, TEXT, Report
 from tests.doubles.stores import FaultyStore
@@ -53,15 +51,6 @@ def test_who_wrote_to_a_collection_that_then_vanished_does_not_finish():
     assert index().embedded == 1
 
 
-def test_a_collection_that_another_process_made_and_lost_is_a_missing_one(monkeypatch):
-    def refuse(self, **values):
-        raise IntegrityError
-
-    monkeypatch.setattr(type(Collection.objects.all()), "create", refuse)
-    with pytest.raises(CollectionMissing):
-        collections.create_collection(DOCUMENT, get_store(), get_encoder())
-
-
 def test_a_store_that_contradicts_itself_is_not_asked_for_ever(mug):
     """It has the collection, and says of every use that it has not."""
     mug.save()
@@ -70,22 +59,6 @@ def test_a_store_that_contradicts_itself_is_not_asked_for_ever(mug):
         index()
     assert 1 < len(FaultyStore.faults) < 8
     assert entry(mug).claim is None
-
-
-def test_two_processes_that_make_the_first_collection_agree_on_one(monkeypatch):
-    store, made = get_store(), []
-    create = store.create
-
-    def late(name, schema):
-        create(name, schema)
-        if not made:
-            made.append(name)
-            made.append(targets.get_target(DOCUMENT).collections[0].name)
-
-    monkeypatch.setattr(store, "create", late)
-    mine, theirs = targets.get_target(DOCUMENT).collections[0].name, made[1]
-    assert mine == theirs
-    assert not store.exists(made[0])
 
 
 def test_a_point_that_is_gone_is_embedded_anew(mug):
