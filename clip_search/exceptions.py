@@ -35,6 +35,10 @@ class SetupError(ClipSearchError, ImproperlyConfigured):
     """The settings are wrong, so trying again does not help. Run `manage.py check`."""
 
 
+class RequestRefused(SetupError):
+    """Qdrant refused a request as invalid. Its own reason is in the message. Run `manage.py check`."""
+
+
 class ModelUnavailable(SetupError):
     """The CLIP model cannot be loaded. Set CLIP_SEARCH["MODEL"] to the name or folder of a CLIP model."""
 

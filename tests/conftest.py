@@ -139,6 +139,17 @@ def queue(settings, valkey) -> Iterator[object]:
 
 
 @pytest.fixture
+def cluster(settings) -> Iterator[object]:
+    """A fake of a Qdrant cluster with two replicas of everything, which this test uses."""
+    pytest.importorskip("qdrant_client")
+    from tests.doubles.qdrant_cluster import serving_cluster
+
+    with serving_cluster() as stub:
+        settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QDRANT": {"url": stub.url, "timeout": 60}}
+        yield stub
+
+
+@pytest.fixture
 def shared(transactional_db, settings, queue, media, tmp_path) -> dict[str, str]:
     """Share this test's database, queue, files and embedded store with other processes.
 

@@ -14,7 +14,7 @@ from ..models import IndexEntry, PostedProduct
 from ..models.paging import pages
 from ..types import MODEL_SOURCE, POSTED_SOURCE, Content, ImageStamp, Report
 from .items import Item, is_same_content
-from .reading import read_content, read_points, read_posted
+from .reading import read_consistent_points, read_content, read_points, read_posted
 from .targets import get_target
 from .writing import state_of
 
@@ -39,33 +39,46 @@ class Page:
     unchanged: Report = Report()  # noqa: RUF009 -- frozen
     is_stale: bool = False
     """True if the changed products must be removed from the index."""
+    not_compared: str = ""
+    """Why the replicas of the points could not be compared with each other, or ""."""
 
 
 def compare(
-    document: BoundDocument, *, only: Sequence[str] | None = None, size: int = ROWS_PER_PAGE
+    document: BoundDocument,
+    *,
+    only: Sequence[str] | None = None,
+    size: int = ROWS_PER_PAGE,
+    replicas: bool = False,
 ) -> Iterator[Page]:
     """Compare every row and every posted product with its stored point, and yield the result of each page.
 
     Nothing is written, no image is opened, and the CLIP model is not loaded. With `only`, just these product
     ids are compared, and products that failed before count as changed, because their cause may be gone: an
-    image may have been repaired in the storage, for example. Raises StoreUnavailable, ModelChanged,
-    ForeignCollection.
+    image may have been repaired in the storage, for example. With `replicas`, products whose point is not the
+    same in all replicas count as changed. Raises StoreUnavailable, ModelChanged, ForeignCollection.
     """
     retry = only is not None
     for entries, rows, unknown in _rows(document, only, size):
-        yield compare_rows(document, rows, entries, unknown, retry=retry)
+        yield compare_rows(document, rows, entries, unknown, retry=retry, replicas=replicas)
     posted = PostedProduct.objects.of(document)
     if only is not None:
         posted = posted.filter(uuid__in=[document.point_id(product_id) for product_id in only])
     for products in pages(posted, size):
-        yield compare_posted(document, products, retry=retry)
+        yield compare_posted(document, products, retry=retry, replicas=replicas)
     yield from stale(document, only=only, size=size)
 
 
-def mark_changed(document: BoundDocument, found: Iterable[Page]) -> Iterator[Report]:
-    """Mark the changed products of each page as pending, and yield the counts of its unchanged products."""
+def mark_changed(
+    document: BoundDocument, found: Iterable[Page], *, unconfirmed: bool = False
+) -> Iterator[Report]:
+    """Mark the changed products of each page as pending, and yield the counts of its unchanged products.
+
+    With `unconfirmed`, their points are written even if indexing reads a replica that has not changed.
+    """
     for page in found:
-        IndexEntry.objects.mark_changed(document, page.changed, source=page.source, take_over=False)
+        IndexEntry.objects.mark_changed(
+            document, page.changed, source=page.source, take_over=False, unconfirmed=unconfirmed
+        )
         yield page.unchanged
 
 
@@ -110,6 +123,7 @@ def compare_rows(
     unknown: Sequence[str],
     *,
     retry: bool = False,
+    replicas: bool = False,
 ) -> Page:
     """Compare rows with their stored points, and return the result.
 
@@ -126,12 +140,16 @@ def compare_rows(
     own = {key: row for key, row in ids.items() if key in entries and key not in posted}
     with document.in_its_language():
         contents = {key: read_content(document, row) for key, row in own.items()}
-    page = _compare(document, [entries[key] for key in own], contents, retry=retry)
+    page = _compare(document, [entries[key] for key in own], contents, retry=retry, replicas=replicas)
     return replace(page, changed=[*page.changed, *unknown])
 
 
 def compare_posted(
-    document: BoundDocument, products: Sequence[PostedProduct], *, retry: bool = False
+    document: BoundDocument,
+    products: Sequence[PostedProduct],
+    *,
+    retry: bool = False,
+    replicas: bool = False,
 ) -> Page:
     """Compare posted products with their stored points, and return the result.
 
@@ -141,7 +159,7 @@ def compare_posted(
     own = [p for p in products if p.uuid in entries and entries[p.uuid].source == POSTED_SOURCE]
     contents = read_posted(document, own)
     theirs = [entries[product.uuid] for product in own]
-    return _compare(document, theirs, contents, source=POSTED_SOURCE, retry=retry)
+    return _compare(document, theirs, contents, source=POSTED_SOURCE, retry=retry, replicas=replicas)
 
 
 def _compare(
@@ -151,6 +169,7 @@ def _compare(
     *,
     source: str = MODEL_SOURCE,
     retry: bool = False,
+    replicas: bool = False,
 ) -> Page:
     """Compare the content of each entry's product with its stored point, and return the result.
 
@@ -162,14 +181,20 @@ def _compare(
         found = contents[entry.uuid]
         content, error = (None, found) if isinstance(found, str) else (found, "")
         items.append(Item(entry=entry, fingerprint=target.encoder.fingerprint, content=content, error=error))
-    read_points(target, items)
+    not_compared = ""
+    if replicas:
+        not_compared = read_consistent_points(target, items)
+    else:
+        read_points(target, items)
     changed, unchanged = [], []
     for item in items:
-        if _differs(item, retry):
+        if item.postponed:
+            unchanged.append(Report(postponed=1))
+        elif _differs(item, retry):
             changed.append(item.entry.product_id)
         else:
             unchanged.append(_count(item))
-    return Page(changed=changed, source=source, unchanged=Report.total(unchanged))
+    return Page(changed=changed, source=source, unchanged=Report.total(unchanged), not_compared=not_compared)
 
 
 def _differs(item: Item, retry: bool) -> bool:
@@ -221,10 +246,27 @@ def stale(
             yield Page(changed=sorted(missing), is_stale=True)
 
 
+def removed(document: BoundDocument, *, size: int = ROWS_PER_PAGE) -> Iterator[Page]:
+    """Yield pages of removed products whose tombstone is missing, in a collection or in one replica of it."""
+    target = get_target(document)
+    entries = IndexEntry.objects.of(document).filter(state=IndexEntry.State.REMOVED)
+    for found in pages(entries.only("uuid", "product_id"), size):
+        items = [Item(entry=entry, fingerprint=target.encoder.fingerprint) for entry in found]
+        not_compared = read_consistent_points(target, items)
+        missing = [item.entry.product_id for item in items if not _has_tombstones(item, len(target.writable))]
+        yield Page(changed=missing, is_stale=True, not_compared=not_compared)
+
+
+def _has_tombstones(item: Item, collections: int) -> bool:
+    """Return True if so many collections have a tombstone of the item's product, or if that is not known."""
+    tombstones = [point for point in (item.points or {}).values() if point.stamp.removed]
+    return item.is_settled or len(tombstones) == collections
+
+
 def orphans(document: BoundDocument, *, size: int = ROWS_PER_PAGE) -> Iterator[Page]:
     """Yield pages of product ids with a point but without an entry.
 
-    Such points exist after an older backup of the database was restored.
+    Such points exist after an older backup of the database, or a snapshot of the store, was restored.
     """
     target = get_target(document)
     for collection in target.collections:

@@ -34,12 +34,16 @@ class Stopped(ClipSearchError):
 
 
 def split_by_embedding(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
-    """Return two lists: items of which a text or image may need embedding, and items that can be written now.
+    """Return two lists: items of which a text or image may need embedding, and the others.
 
     An item whose image has a new signature is in the first list, because its image must at least be opened.
+    An item that failed or is postponed is in the second one.
     """
     to_embed, ready = [], []
     for item in items:
+        if item.is_settled:
+            ready.append(item)
+            continue
         known = known_images(item)
         sources = item.content.images if item.content else ()
         if needs_text(item) or any(source.signature not in known for source in sources):

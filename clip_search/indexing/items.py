@@ -47,6 +47,11 @@ class Item:
     image_vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """The vectors that this run embedded, by the hash of the image's bytes."""
 
+    @property
+    def is_settled(self) -> bool:
+        """Return True if the item failed or is postponed, so its point is not written now."""
+        return bool(self.error or self.postponed)
+
     @cached_property
     def reusable(self) -> Point | None:
         """Return the first stored point that the configured CLIP model built: its vectors can be reused."""

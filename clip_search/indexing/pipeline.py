@@ -34,7 +34,7 @@ from .embedding import ImageLoader, Stopped, embed, split_by_embedding
 from .items import Item
 from .reading import read_items, read_points
 from .targets import Target, get_target, opened
-from .writing import finish, write
+from .writing import finish, refusals_recorded, write
 
 LEASE = timedelta(seconds=60)
 """How long a claim lasts if it is not renewed. The entries of a killed worker wait this long."""
@@ -142,7 +142,8 @@ class Pipeline:
                 # claim, and these entries are written to all of them.
                 target = get_target(self.document)
                 items = read_items(target, entries, partial(self._renew, entries))
-                with opened(target, *(batch.target for batch in batches)):
+                targets = [target, *(batch.target for batch in batches)]
+                with refusals_recorded(*targets), opened(*targets):
                     if embedded:
                         write(embedded.target, embedded.items)
                     read_points(target, items, vectors=True)

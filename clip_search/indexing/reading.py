@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from django.db import Error as DatabaseError
 
 from ..documents.binding import BoundDocument
-from ..exceptions import ProductError
+from ..exceptions import ProductError, StoreRefused
 from ..models import IndexEntry, PostedProduct
 from ..models.paging import chunks
-from ..types import POSTED_SOURCE, Content
+from ..types import POSTED_SOURCE, Content, Point
+from .halving import in_halves
 from .items import Item
 from .targets import Target
 
@@ -148,12 +150,34 @@ def depth(value: Any) -> int:
 def read_points(target: Target, items: Sequence[Item], *, vectors: bool = False) -> None:
     """Read the items' stored points and set their `points`. Raises StoreUnavailable.
 
-    Without `vectors`, only stamps and payloads are read.
+    Without `vectors`, only stamps and payloads are read. Items whose points cannot be read are postponed.
     """
-    if not items:
-        return
+
+    in_halves(items, lambda some: _read_points(target, some, partial(target.store.get, vectors=vectors)))
+
+
+def read_consistent_points(target: Target, items: Sequence[Item]) -> str:
+    """Like `read_points()`, but leave out points whose replicas disagree.
+
+    If the store cannot compare the replicas, because a node is down, read one replica of each point, and
+    return the reason; otherwise return "".
+    """
+    try:
+        _read_points(target, items, target.store.get_consistent)
+    except StoreRefused as error:
+        read_points(target, items)
+        return str(error)
+    return ""
+
+
+def _read_points(
+    target: Target,
+    items: Sequence[Item],
+    get: Callable[[str, Sequence[uuid.UUID]], Mapping[uuid.UUID, Point]],
+) -> None:
+    """Set the `points` of the items to what `get` returns for each writable collection."""
     ids = [item.entry.uuid for item in items]
-    points = {c.name: target.store.get(c.name, ids, vectors=vectors) for c in target.writable}
+    points = {collection.name: get(collection.name, ids) for collection in target.writable}
     for item in items:
         item.points = {
             name: found[item.entry.uuid] for name, found in points.items() if item.entry.uuid in found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..conf import conf
 from ..documents.binding import BoundDocument
@@ -33,6 +33,8 @@ class Target:
     """Those of the collections that the configured CLIP model built."""
     generation: int
     """The highest generation among the writable collections."""
+    refusals: dict[str, str] = field(default_factory=dict)
+    """Why the last write was refused, by the name of the collection; "" after a write that succeeded."""
 
 
 def get_target(document: BoundDocument) -> Target:

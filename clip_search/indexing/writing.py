@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
+from django.utils import timezone
+
 from ..documents.binding import BoundDocument
-from ..exceptions import in_one_line
-from ..models import IndexEntry
+from ..exceptions import SetupError, StoreRefused, in_one_line
+from ..models import Collection, IndexEntry
 from ..signals import index_failed, indexed
 from ..types import IMAGE, TEXT, Point, Report
 from .collections import has_multiple_images
 from .delays import backoff
+from .halving import in_halves
 from .items import Item, is_same_content
 from .reading import read_points
 from .targets import Target, opened
@@ -28,31 +33,82 @@ def write(target: Target, items: Sequence[Item]) -> None:
     """Write the items' points to the store, and tombstones for products that must be removed.
 
     Points are written to the collections of the configured CLIP model, tombstones to every active collection.
-    Raises StoreUnavailable.
+    Raises StoreUnavailable, SetupError.
     """
+    store = target.store
     with opened(target):
-        read_points(target, [item for item in items if item.points is None])
-        ready = [item for item in items if not (item.error or item.postponed or newer_revision(item))]
-        removed = [Point(id=item.entry.uuid, stamp=item.stamp) for item in ready if item.content is None]
+        read_points(target, [item for item in items if item.points is None and not item.is_settled])
+        ready = [item for item in items if not (item.is_settled or newer_revision(item))]
         for collection in target.collections:
-            if removed:
-                target.store.drop(collection.name, removed)
+            removed = [i for i in ready if i.content is None and not i.is_settled]
+            send(target, collection, removed, tombstone_of, store.drop)
         for collection in target.writable:
-            changed = [i for i in ready if i.content is not None and not is_up_to_date(i, collection.name)]
-            if changed:
-                multiple = has_multiple_images(collection, target.document)
-                target.store.put(collection.name, [point_of(item, multiple) for item in changed])
+            multiple = has_multiple_images(collection, target.document)
+            changed = [i for i in ready if not (i.is_settled or i.content is None)]
+            changed = [i for i in changed if not is_up_to_date(i, collection.name)]
+            send(target, collection, changed, partial(point_of, multiple_images=multiple), store.put)
+        for item in ready:
+            item.entry.unconfirmed = item.is_settled
+
+
+def send(
+    target: Target,
+    collection: Collection,
+    items: Sequence[Item],
+    as_point: Callable[[Item], Point],
+    request: Callable[[str, Sequence[Point]], None],
+) -> None:
+    """Write the items' points to a collection by `request`. Items whose point is refused alone are settled.
+
+    Until all collections have accepted its point, the entry of an item is unconfirmed: a server that answers
+    with an error may have written to some of the replicas.
+    """
+
+    def write_some(some: Sequence[Item]) -> None:
+        points = [as_point(item) for item in some]
+        for item in some:
+            item.entry.unconfirmed = True
+        request(collection.name, points)
+
+    if not items:
+        return
+    try:
+        in_halves(items, write_some)
+    except (StoreRefused, SetupError) as error:
+        target.refusals[collection.name] = str(error)
+        raise
+    reasons = (item.error or item.postponed for item in items)
+    target.refusals[collection.name] = next(filter(None, reasons), "")
+
+
+@contextmanager
+def refusals_recorded(target: Target, *others: Target) -> Iterator[None]:
+    """After the block, save why the last write to each collection was refused, or that it succeeded."""
+    try:
+        yield
+    finally:
+        last: dict[str, str] = {}
+        for one in (*others, target):
+            last |= one.refusals
+            one.refusals.clear()
+        for collection in target.collections:
+            reason = in_one_line(last.get(collection.name, ""))
+            if reason or (collection.name in last and collection.refusal):
+                rows = Collection.objects.of(target.document).filter(pk=collection.pk)
+                rows.update(refusal=reason, refused_at=timezone.now() if reason else None)
 
 
 def is_up_to_date(item: Item, collection: str) -> bool:
     """Return True if the collection's point need not be written again.
 
     Its content must be the same, and its revision at most one lower than the entry's. With a larger gap, a
-    worker that stalled with a revision between the two could still write its older content over the point.
+    worker that stalled with a revision between the two could still write its older content over the point. If
+    the last write is unconfirmed, the point was read from one replica, and another one may differ.
     """
     point = (item.points or {}).get(collection)
     return (
         point is not None
+        and not item.entry.unconfirmed
         and point.stamp.revision >= item.entry.claimed_revision - 1
         and is_same_content(point.stamp, item.stamp)
     )
@@ -62,20 +118,25 @@ def newer_revision(item: Item) -> int:
     """Return the highest revision of those stored points that would reject this item's point, or 0.
 
     A stored point rejects a new point if the stored revision is equal or higher. A stored point with the same
-    content does not count, because nothing need be written then.
+    content does not count, because nothing need be written then, unless the last write is unconfirmed.
     """
-    if item.error or item.postponed:
+    if item.is_settled:
         return 0
     revisions = [
         point.stamp.revision
         for point in (item.points or {}).values()
         if point.stamp.revision >= item.entry.claimed_revision
-        and not is_same_content(point.stamp, item.stamp)
+        and (item.entry.unconfirmed or not is_same_content(point.stamp, item.stamp))
     ]
     return max(revisions, default=0)
 
 
-def point_of(item: Item, multiple_images: bool) -> Point:
+def tombstone_of(item: Item) -> Point:
+    """Return the tombstone of an item's product."""
+    return Point(id=item.entry.uuid, stamp=item.stamp)
+
+
+def point_of(item: Item, *, multiple_images: bool) -> Point:
     """Return an item's point: its stamp, payload, and all vectors, embedded by this run or reused."""
     import numpy as np
 

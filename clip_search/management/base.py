@@ -133,6 +133,13 @@ class DocumentCommand(BaseCommand):
             self.stderr.write(f"… and {count - ERRORS_SHOWN} more: see the index entries in the admin.")
         return f"{count} of {document.name} failed" if count else ""
 
+    def show_waiting(self, document: BoundDocument, report: Report) -> str:
+        """Return a sentence with the number of products that are tried again later, or ""."""
+        waiting = ngettext(
+            "%d of %s waits for another try", "%d of %s wait for another try", report.postponed
+        )
+        return waiting % (report.postponed, document.name) if report.postponed else ""
+
     def needs_rebuild(self, document: BoundDocument) -> str:
         """Return what to do if `max_images` has changed since the collections were created, or ""."""
         if all(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.db import connections, models, transaction
 from django.db.models import Case, F, Q, Value, When
@@ -19,6 +19,11 @@ from .retries import retried
 
 LONGEST_WAIT = timedelta(minutes=10)
 """All leases and retry delays are shorter than this."""
+BROKEN_OFF: Final = {"unconfirmed": True, "revision": F("revision") + 1}
+"""What an entry gets if the write of its point was refused or broken off, so that replicas may differ.
+
+The whole point is written again. With a higher revision, every replica accepts it, whatever each one has.
+"""
 
 
 class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
@@ -36,19 +41,22 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         source: str = MODEL_SOURCE,
         take_over: bool = True,
         images: bool = False,
+        unconfirmed: bool = False,
     ) -> int:
         """Mark products as pending and raise their revision by one. Return the number of products.
 
         Missing entries are created. `source` says what is indexed: the shop's row or the posted product; the
         last call decides. With `take_over=False`, entries with another source are not changed, unless their
-        product is removed. With `images`, the image files are read again, even if they seem unchanged.
+        product is removed. With `images`, the image files are read again, even if they seem unchanged. With
+        `unconfirmed`, the whole points are written again, even if they seem unchanged.
         """
         ids = sorted({document.point_id(product_id): product_id for product_id in product_ids}.items())
         entries = [
             IndexEntry(uuid=key, document=document.name, product_id=product_id, source=source)
             for key, product_id in ids
         ]
-        self.of(document)._mark(entries, source, take_over, {"generation": 0} if images else {})
+        values = ({"generation": 0} if images else {}) | ({"unconfirmed": True} if unconfirmed else {})
+        self.of(document)._mark(entries, source, take_over, values)
         return len(entries)
 
     @retried
@@ -112,7 +120,8 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
     ) -> list[IndexEntry]:
         """Claim at most `limit` due entries for the duration `lease`, and return them.
 
-        Entries that have been due longest come first. If `only` is given, claim only these uuids.
+        Entries that have been due longest come first. If `only` is given, claim only these uuids. An entry
+        whose claim has expired is marked as unconfirmed: its worker may have been killed while it wrote.
         """
         now, token = timezone.now(), uuid.uuid4()
         due = self.due(now)
@@ -120,9 +129,11 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         with transaction.atomic(using=self.db):
             if connections[self.db].features.has_select_for_update_skip_locked:
                 candidates = candidates.select_for_update(skip_locked=True)
-            picked = list(candidates.values_list("pk", flat=True)[:limit])
+            picked = dict(candidates.values_list("pk", "claim")[:limit])
             if not picked:
                 return []
+            if expired := [key for key, claim in picked.items() if claim]:
+                due.filter(pk__in=expired).update(**BROKEN_OFF)
             due.filter(pk__in=picked).update(
                 claim=token, claimed_until=now + lease, claimed_revision=F("revision")
             )
@@ -149,12 +160,13 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
 
         Entries whose claim or revision has changed since are skipped. If a product failed, its
         `indexed_revision` stays as it is; otherwise the status endpoint would answer "indexed" as soon as the
-        product is scheduled again.
+        product is scheduled again. Nothing else confirms an entry: `unconfirmed` is cleared here only.
         """
         now = timezone.now()
         reached = "indexed_revision" if state == IndexEntry.State.FAILED else "revision"
         done = self.still_claimed(entries).filter(revision=F("claimed_revision"))
         return done._update_in_order(
+            **(BROKEN_OFF if any(entry.unconfirmed for entry in entries) else {"unconfirmed": False}),
             state=state,
             indexed_revision=F(reached),
             generation=generation,
@@ -178,8 +190,10 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         `written` means that a point was written, but the entry has a newer revision, which is pending.
         """
         done = {"indexed_at": timezone.now()} if written else {}
+        broken_off = BROKEN_OFF if any(entry.unconfirmed for entry in entries) else {}
         self.still_claimed(entries)._update_in_order(
             **done,
+            **broken_off,
             claim=None,
             claimed_until=None,
             not_before=timezone.now() + timedelta(seconds=delay),
@@ -198,7 +212,7 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
 
     def revoke_claims(self) -> None:
         """End all claims. The workers that hold them can record no result, and pending entries are due."""
-        self.exclude(claim=None)._update_in_order(claim=None, claimed_until=None)
+        self.exclude(claim=None)._update_in_order(**BROKEN_OFF, claim=None, claimed_until=None)
 
     def read_images_again(self) -> int:
         """Mark entries as pending. Their image files are read again even if they seem unchanged."""

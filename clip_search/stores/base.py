@@ -168,6 +168,14 @@ class Store(ABC):
         Raises CollectionMissing.
         """
 
+    def get_consistent(self, collection: str, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
+        """Return like `get()`, without vectors, but leave out points whose replicas disagree.
+
+        A store that keeps several replicas of a point overrides this. Raises StoreRefused if not all replicas
+        can be read.
+        """
+        return self.get(collection, ids)
+
     @abstractmethod
     def put(self, collection: str, points: Sequence[Point]) -> None:
         """Write complete points. A stored point is replaced only if its revision is lower.

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..exceptions import ModelChanged, SetupError, StoreUnavailable
+from ..exceptions import ModelChanged, RequestRefused, SetupError, StoreUnavailable
 from ..types import Point, Stamp
 from .base import CLIP, INDEXED, Condition, Query, Schema, ScoredPoint, Store, tombstone
 from .filters import Dialect, matching, older, tombstones
@@ -38,7 +38,7 @@ def refused(message: str) -> SetupError:
     if "index" in message.lower():  # of a filter that was added or changed later
         remedy = "Run `manage.py clip_reindex`, and `clip_rebuild` if a filter changed its type."
         return SetupError(f"Qdrant refused the request: {message.strip()}. {remedy}")
-    return SetupError(f"Qdrant refused the request: {message.strip()}. Run `manage.py check`.")
+    return RequestRefused(f"Qdrant refused the request: {message.strip()}. Run `manage.py check`.")
 
 
 class QdrantStore(Store):
@@ -76,8 +76,7 @@ class QdrantStore(Store):
     def get(
         self, collection: str, ids: Sequence[uuid.UUID], *, vectors: bool = False
     ) -> dict[uuid.UUID, Point]:
-        points = (_point(record) for record in self._retrieve(collection, list(ids), vectors))
-        return {point.id: point for point in points}
+        return by_id(self._retrieve(collection, list(ids), vectors))
 
     def put(self, collection: str, points: Sequence[Point]) -> None:
         self._write(collection, points, or_equal=False)
@@ -163,6 +162,11 @@ def _read(payload: dict[str, Any] | None) -> tuple[Stamp, dict[str, Any]]:
         raise StoreUnavailable(
             "A point in the collection was not written by clip_search. Write other data elsewhere."
         ) from error
+
+
+def by_id(records: Iterable[Any]) -> dict[uuid.UUID, Point]:
+    """Return the points of these records by their ids."""
+    return {point.id: point for point in map(_point, records)}
 
 
 def _point(record: Any) -> Point:

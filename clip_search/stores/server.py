@@ -16,7 +16,7 @@ from ..types import IMAGE, TEXT, Point
 from .base import RRF_K, Query, Retriever, Schema
 from .filters import Dialect
 from .nodes import Answer, Nodes
-from .qdrant import QdrantStore, payload_indexes
+from .qdrant import QdrantStore, by_id, payload_indexes
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -147,6 +147,16 @@ class ServerStore(QdrantStore):
         self._many_images.pop(collection, None)
         with suppress(CollectionMissing):
             self._ask(lambda client: client.delete_collection(collection), collection)
+
+    def get_consistent(self, collection: str, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Point]:
+        from qdrant_client import models
+
+        every_replica = models.ReadConsistencyType.ALL
+        return by_id(
+            self._ask(
+                lambda client: client.retrieve(collection, list(ids), consistency=every_replica), collection
+            )
+        )
 
     def _retrieve(self, collection: str, ids: list[uuid.UUID], vectors: bool) -> Iterable[Any]:
         step = POINTS_A_REQUEST if vectors else len(ids) or 1

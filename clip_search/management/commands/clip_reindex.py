@@ -76,11 +76,7 @@ class Command(DocumentCommand):
             purge_tombstones(document)
         self.stdout.write(f"{document.name}: {summary(report, time.monotonic() - started)}")
         self.show_truncated(document)
-        waiting = ngettext(
-            "%d of %s waits for another try", "%d of %s wait for another try", report.postponed
-        )
-        postponed = waiting % (report.postponed, document.name) if report.postponed else ""
-        return self.show_failures(document) or postponed
+        return self.show_failures(document) or self.show_waiting(document, report)
 
     def check_ids(self, document: BoundDocument, ids: list[str] | None) -> None:
         """Raise CommandError if an id has neither an index entry nor a row to index."""

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 from clip_search import indexing
 from clip_search.documents.binding import BoundDocument
 from clip_search.indexing.collections import repair
-from clip_search.indexing.comparing import compare, mark_changed, orphans
+from clip_search.indexing.comparing import compare, mark_changed, orphans, removed
 from clip_search.management.base import DocumentCommand, summary
 from clip_search.types import Report
 
@@ -36,9 +36,11 @@ class Command(DocumentCommand):
         if not options["dry_run"]:
             repair(document)
         with self.progress(document.queryset().count(), f"Comparing {document.name}") as progress:
-            for page in chain(compare(document), orphans(document)):
+            for page in chain(compare(document, replicas=True), removed(document), orphans(document)):
                 progress.add(page.unchanged.products + len(page.changed))
                 pages.append(page)
+        if reason := next((page.not_compared for page in pages if page.not_compared), ""):
+            self.stderr.write(f"{document.name}: replicas were not compared with each other: {reason}")
         differing = sorted({product_id for page in pages for product_id in page.changed})
         for product_id in differing[:DIFFERENCES_SHOWN]:
             self.stdout.write(f"{document.name} {product_id}: differs from the index")
@@ -51,10 +53,10 @@ class Command(DocumentCommand):
             return of % (len(differing), document.name) if differing else ""
         if differing:
             self.stdout.write(f"{document.name}: {count}")
-        total = sum(mark_changed(document, pages), total)
+        total = sum(mark_changed(document, pages, unconfirmed=True), total)
         with self.progress(len(differing), f"Indexing {document.name}") as progress:
             for report in indexing.index_due(document):
                 progress.add(report.products)
                 total += report
         self.stdout.write(f"{document.name}: {summary(total, time.monotonic() - started)}")
-        return self.show_failures(document)
+        return self.show_failures(document) or self.show_waiting(document, total)

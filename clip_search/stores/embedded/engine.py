@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from ...exceptions import SetupError, StoreUnavailable, in_one_line
+from ...exceptions import SetupError, StoreRefused, in_one_line
 from ...types import IMAGE, TEXT
 from ..base import RRF_K, Query, Schema
 from ..filters import Dialect
@@ -30,7 +30,7 @@ def load_engine() -> Any:
 
 
 def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call a function of the engine and return its result. Raises SetupError or StoreUnavailable.
+    """Call a function of the engine and return its result. Raises SetupError or StoreRefused.
 
     The engine raises only plain `Exception`, so the message decides.
     """
@@ -40,7 +40,7 @@ def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         message = str(error)
         if message.startswith(("Vector dimension error", "Not existing vector name", "No appropriate index")):
             raise refused(message) from error
-        raise StoreUnavailable(f"The embedded store failed: {message}.") from error
+        raise StoreRefused(f"The embedded store failed: {message}.") from error
 
 
 def dialect_of(edge: Any) -> Dialect:

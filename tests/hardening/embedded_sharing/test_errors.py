@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_search.exceptions import CollectionMissing, SetupError, StoreFull, StoreUnavailable
+from clip_search.exceptions import CollectionMissing, SetupError, StoreFull, StoreRefused, StoreUnavailable
 from clip_search.stores.base import Schema
 from clip_search.stores.embedded import disk, locks
 from clip_search.stores.embedded.store import EmbeddedStore
@@ -93,7 +93,7 @@ def test_a_broken_folder_says_so(folder: Path) -> None:
     for file in (folder / COLLECTION / "segments").rglob("*"):
         if file.is_file():
             file.write_bytes(b"garbage")
-    with pytest.raises(StoreUnavailable, match="failed"):
+    with pytest.raises(StoreRefused, match="failed"):
         EmbeddedStore(folder).count(COLLECTION)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from qdrant_client.models import PointStruct
 
 from clip_search.encoders import get_encoder
+from clip_search.indexing.collections import schema
 from clip_search.models import IndexEntry
+from clip_search.posting import delete_product, post_product
 from clip_search.stores import get_store
 from clip_search.types import Point, Stamp
 from tests.shops.shop.models import Product
@@ -68,3 +71,92 @@ def test_the_first_differences_are_named_and_all_are_counted(count, said_at_the_
     assert said.count(": differs from the index\n") == min(count, 20)
     assert f"product: {said_at_the_end}\n" in said
     assert len(made) == get_store().count(collection())
+
+
+# Replicas that differ.
+
+
+def are_equal(cluster) -> bool:
+    first, *others = [cluster.points(node, collection()) for node in range(len(cluster.replicas))]
+    return all(other == first for other in others)
+
+
+def lose_on(cluster, node: int, product: Product) -> None:
+    """Let one node lose the point of a product."""
+    cluster.replicas[node].delete(collection(), [str(DOCUMENT.point_id(str(product.pk)))])
+
+
+@pytest.mark.parametrize("node", [0, 1])
+def test_verify_writes_what_one_replica_lacks_and_embeds_nothing(cluster, node):
+    made = make(4)
+    run("clip_reindex")
+    get_encoder().take()
+    lose_on(cluster, node, made[0])
+    said = complain("clip_verify", "product", "--dry-run")
+    assert f"product {made[0].pk}: differs from the index\n" in said
+    assert said.endswith("\n1 of product differs")
+    run("clip_verify")
+    assert are_equal(cluster)
+    assert get_encoder().take() in ((0, 0), (1, 0))  # the latter if it reads the node that lost the point
+    assert run("clip_verify", "product", "--dry-run") == "product: 0 differ (dry run, nothing was changed)\n"
+
+
+def test_verify_mends_a_removal_that_one_replica_missed(cluster):
+    made = make(2)
+    run("clip_reindex")
+    alive = cluster.points(1, collection())
+    key = str(DOCUMENT.point_id(str(made[0].pk)))
+    made[0].delete()
+    run("clip_reindex")
+    record = alive[key]
+    cluster.replicas[1].upsert(
+        collection(), [PointStruct(id=key, vector=record.vector, payload=record.payload)]
+    )
+    assert not are_equal(cluster)
+    run("clip_verify")
+    assert are_equal(cluster)
+    assert cluster.points(1, collection())[key].payload["_clip"]["removed"]
+    assert run("clip_verify", "product", "--dry-run") == "product: 0 differ (dry run, nothing was changed)\n"
+
+
+def test_verify_says_once_that_replicas_cannot_be_compared(cluster):
+    made = make(3)
+    run("clip_reindex")
+    Product.objects.filter(pk=made[0].pk).update(name="Table")
+    cluster.down = {1}
+    said = complain("clip_verify", "product", "--dry-run")
+    assert said.count("replicas were not compared with each other: ") == 1
+    assert said.endswith("1 of product differs")
+
+
+# A snapshot of the store that was restored.
+
+
+def test_verify_removes_what_a_restored_snapshot_brought_back(client):
+    made = make(4)
+    posted = post_product("P-1", name="Posted chair")
+    run("clip_reindex")
+    store, name = get_store(), collection()
+    ids = [entry.uuid for entry in IndexEntry.objects.all()]
+    snapshot = store.get(name, ids, vectors=True)
+    made[0].delete()
+    Product.objects.filter(pk=made[1].pk).update(is_public=False)
+    delete_product("P-1")
+    run("clip_reindex")
+    store.destroy(name)
+    store.create(name, schema(DOCUMENT, get_encoder().dimension))
+    store.put(name, list(snapshot.values()))
+    assert posted.product_id in everything_found(client)
+    run("clip_verify")
+    left = sorted(str(product.pk) for product in made[2:])
+    assert everything_found(client) == left
+    assert DOCUMENT.declaration.search("chair").count() == 2
+    assert sum(DOCUMENT.declaration.search("chair").facet("in_stock").values()) == 2
+    assert sorted(hit.product_id for hit in DOCUMENT.declaration.search("chair").hits()) == left
+    assert run("clip_reindex").startswith("product: 2 products: 2 unchanged")
+
+
+def everything_found(client) -> list[str]:
+    """Return the product ids that an anonymous client finds."""
+    results = client.get("/api/v1/search", {"q": "chair"}).json()["results"]
+    return sorted(result["product_id"] for result in results)
