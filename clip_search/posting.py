@@ -17,11 +17,19 @@ from .conf import conf
 from .documents import ids
 from .documents.binding import BoundDocument
 from .documents.registry import registry
-from .exceptions import BackendUnavailable, Postponed, ProductError, SetupError, in_one_line
+from .exceptions import (
+    BackendUnavailable,
+    CollectionMissing,
+    Postponed,
+    ProductError,
+    SetupError,
+    in_one_line,
+)
 from .indexing.inline import index_here, index_now
-from .models import IndexEntry, PostedProduct
+from .models import Collection, IndexEntry, PostedProduct
 from .models.posted import delete_image, store_image
 from .models.retries import retry_on_deadlock
+from .stores import get_store
 from .types import POSTED_SOURCE
 
 if TYPE_CHECKING:
@@ -141,7 +149,9 @@ def _saved(product_id: str, reason: str = "") -> str:
 def delete_product(product_id: str, *, document: BoundDocument | None = None) -> bool:
     """Delete a posted product, and schedule its removal from the index. Return False if there was none.
 
-    If the shop has a row with this product id, the row is indexed instead.
+    If the shop has a row with this product id, the row is indexed instead. A product that only the index has
+    is removed too: a restored snapshot of the store may have brought it back. Raises BackendUnavailable or
+    SetupError if the store must be asked for that, and does not answer.
     """
     document = document or api_document()
 
@@ -152,7 +162,26 @@ def delete_product(product_id: str, *, document: BoundDocument | None = None) ->
             outbox.schedule(document, [product_id])
             return True
 
-    return retry_on_deadlock(document.using, delete)
+    if retry_on_deadlock(document.using, delete):
+        return True
+    if not is_orphan(document, product_id):
+        return False
+    outbox.schedule(document, [product_id])
+    return True
+
+
+def is_orphan(document: BoundDocument, product_id: str) -> bool:
+    """Return True if the live collection has a point of this product, but the database does not know it."""
+    key = document.point_id(product_id)
+    entries = IndexEntry.objects.of(document).filter(uuid=key)
+    live = Collection.objects.live(document)
+    if live is None or not live.is_ours or entries.exclude(state=IndexEntry.State.REMOVED).exists():
+        return False
+    try:
+        point = get_store().get(live.name, [key]).get(key)
+    except CollectionMissing:
+        return False
+    return point is not None and not point.stamp.removed
 
 
 def job_id(entry: IndexEntry) -> str:

@@ -6,11 +6,14 @@ import pytest
 from django.urls import reverse
 
 from clip_search import jobs
-from clip_search.models import IndexEntry
-from clip_search.types import MODEL_SOURCE
+from clip_search.encoders import get_encoder
+from clip_search.exceptions import StoreUnavailable
+from clip_search.models import Collection, IndexEntry
+from clip_search.stores import get_store
+from clip_search.types import MODEL_SOURCE, POSTED_SOURCE, Point, Stamp
 from tests.shops.shop.models import Product
 
-from .actions import FIELDS, SEARCH, SYNC, entry_of, post_image
+from .actions import FIELDS, SEARCH, SYNC, broken, entry_of, post_image
 
 pytestmark = pytest.mark.django_db
 
@@ -50,3 +53,41 @@ def test_delete_gives_the_shops_row_its_place_back(client, woken, document):
 def test_delete_of_a_product_that_nobody_posted_is_404(client, woken):
     product = Product.objects.create(name="Green vase", sku="G1")
     assert client.delete(f"/api/v1/products/{product.pk}").status_code == 404
+
+
+def bring_back(document, product_id: str) -> None:
+    """Restore a point of which the database knows nothing, as a restored snapshot of the store has it."""
+    encoder = get_encoder()
+    stamp = Stamp(product_id=product_id, revision=7, source=POSTED_SOURCE, fingerprint=encoder.fingerprint)
+    vectors = {"text": encoder.embed_texts(["Red mug"])[0]}
+    point = Point(id=document.point_id(product_id), stamp=stamp, vectors=vectors)
+    get_store().put(Collection.objects.live(document).name, [point])
+
+
+@pytest.mark.parametrize("was_deleted", [True, False])
+def test_delete_removes_what_only_the_index_has(client, woken, document, was_deleted):
+    client.post(SYNC, FIELDS | {"product_id": "other"})
+    if was_deleted:
+        client.post(SYNC, FIELDS)
+        client.delete("/api/v1/products/test-123")
+        jobs.index_due("product")
+        IndexEntry.objects.filter(product_id="test-123").update(revision=3)  # of a restored database
+    bring_back(document, "test-123")
+    assert client.get(SEARCH, {"q": "red mug"}).json()["count"] == 2
+    assert client.delete("/api/v1/products/test-123").status_code == 204
+    jobs.index_due("product")
+    assert [r["product_id"] for r in client.get(SEARCH, {"q": "red mug"}).json()["results"]] == ["other"]
+    assert client.delete("/api/v1/products/test-123").status_code == 404
+
+
+def test_delete_is_503_if_only_the_index_could_know_the_product_and_it_does_not_answer(
+    client, woken, monkeypatch
+):
+    client.post(SYNC, FIELDS)
+    monkeypatch.setattr(get_store(), "get", broken(StoreUnavailable()))
+    assert client.delete("/api/v1/products/unknown").status_code == 503
+    assert client.delete("/api/v1/products/test-123").status_code == 204
+
+
+def test_delete_is_404_if_nothing_was_ever_indexed(client, woken):
+    assert client.delete("/api/v1/products/unknown").status_code == 404

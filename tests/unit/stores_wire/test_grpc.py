@@ -17,7 +17,7 @@ from clip_search.exceptions import (
     CollectionMissing,
     ModelChanged,
     NoAnswer,
-    SetupError,
+    RequestRefused,
     StoreRefused,
     StoreUnavailable,
 )
@@ -73,7 +73,7 @@ def over_grpc(port: int, *hosts: str, **options: Any) -> Iterator[ServerStore]:
         ("UNAUTHENTICATED", 401, "Must provide an API key", AccessDenied),
         ("PERMISSION_DENIED", 403, "Forbidden: Global manage access is required", AccessDenied),
         ("INVALID_ARGUMENT", 400, "Vector dimension error: expected dim: 512, got 768", ModelChanged),
-        ("ALREADY_EXISTS", 409, "Collection `shop` already exists!", SetupError),
+        ("ALREADY_EXISTS", 409, "Collection `shop` already exists!", RequestRefused),
         ("RESOURCE_EXHAUSTED", 429, "slow down", StoreUnavailable),
         ("INTERNAL", 500, "Service internal error: No space left on device (os error 28)", StoreRefused),
     ],
