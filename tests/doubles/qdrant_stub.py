@@ -26,6 +26,8 @@ from typing import Any, TypeVar
 
 from qdrant_client import QdrantClient, models
 
+from .qdrant_memory import QdrantMemory
+
 COLLECTION = re.compile(r"/collections/([^/]+)(?:/(.+))?")
 FAULTS = ("timeout", "reset", "500", "503", "429", "garbage", "bytes", "half", "proxy")
 Stub = TypeVar("Stub", bound="StubQdrant")
@@ -48,9 +50,7 @@ class StubQdrant(ThreadingHTTPServer):
 
     def __init__(self, seed: int = 0, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), Handler)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self.client = QdrantClient(":memory:")
+        self.client = QdrantMemory()
         self.working = threading.Lock()
         self.over = threading.Event()
         self.share = 0.0
@@ -58,8 +58,8 @@ class StubQdrant(ThreadingHTTPServer):
         self.rng = random.Random(seed)
         self.met: Counter[str] = Counter()
         """The number of requests by fault; "" for those without one."""
-        self.strict = False
-        """Whether exact counts and facets are refused, as with `search_allow_exact: false` in strict mode."""
+        self.keys: dict[str, bool] = {}
+        """The keys that the server accepts, and whether they may write. If empty, none is needed."""
         self.refusal: Refusal | None = None
         self.answering = threading.Event()
         self.answering.set()
@@ -134,6 +134,19 @@ class StubQdrant(ThreadingHTTPServer):
             self.met[kind] += 1
             return kind, not kind or self.rng.random() < 0.5
 
+    def denied(self, key: str | None, method: str, path: str) -> tuple[int, Any] | None:
+        """Return the status and the reason if the key does not allow the request."""
+        if not self.keys or path == "/":
+            return None
+        if key is None:
+            return 401, b"Must provide an API key or an Authorization bearer token"
+        if key not in self.keys:
+            return 401, b"Invalid API key or JWT"
+        found = COLLECTION.fullmatch(path)
+        if not self.keys[key] and found and (method, found[2] or "") in WRITES:
+            return 403, "Forbidden: Global manage access is required"
+        return None
+
     def do(self, method: str, path: str, body: dict[str, Any], query: str = "") -> tuple[int, Any]:
         """Carry out a request, or refuse it. Return the status, and the result or the reason."""
         found = COLLECTION.fullmatch(path)
@@ -156,8 +169,6 @@ class StubQdrant(ThreadingHTTPServer):
         work = WORK.get(operation) if name else None
         if not work:
             return 404, "Not Found"
-        if self.strict and operation in COUNTS and body.get("exact"):
-            return 400, "Bad request: Exact search disabled!. Help: Set exact=false."
         with self.working, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if operation not in FREE and not self.client.collection_exists(name):
@@ -204,7 +215,10 @@ class Handler(BaseHTTPRequestHandler):
             self.server.answering.wait()
             body = json.loads(data) if data else {}
             path, _, query = self.path.partition("?")
-            status, result = self.server.do(self.command, path, body, query) if works else (500, "")
+            denied = self.server.denied(self.headers.get("api-key"), self.command, path)
+            status, result = denied or (
+                self.server.do(self.command, path, body, query) if works else (500, "")
+            )
             if kind:
                 getattr(self, f"fail_{kind}")()
             elif status == 200:
@@ -268,7 +282,8 @@ def plain(value: Any) -> Any:
 
 def create(client: QdrantClient, name: str, body: dict[str, Any]) -> bool:
     asked = models.CreateCollection(**body)
-    return bool(client.create_collection(name, vectors_config=asked.vectors, metadata=asked.metadata))
+    options = {"metadata": asked.metadata, "strict_mode_config": asked.strict_mode_config}
+    return bool(client.create_collection(name, vectors_config=asked.vectors, **options))
 
 
 def make_index(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
@@ -316,7 +331,13 @@ def query(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
 
 def facet(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
     asked = models.FacetRequest(**body)
-    return client.facet(name, asked.key, facet_filter=asked.filter, limit=asked.limit or 10, exact=True)
+    options = {"limit": asked.limit or 10, "exact": asked.exact}
+    return client.facet(name, asked.key, facet_filter=asked.filter, **options)
+
+
+def count(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
+    asked = models.CountRequest(**body)
+    return client.count(name, count_filter=asked.filter, exact=asked.exact)
 
 
 WORK: dict[tuple[str, str], Callable[[QdrantClient, str, dict[str, Any]], Any]] = {
@@ -330,14 +351,11 @@ WORK: dict[tuple[str, str], Callable[[QdrantClient, str, dict[str, Any]], Any]] 
     ("POST", "points/batch"): update,
     ("POST", "points/delete"): delete,
     ("POST", "points/query"): query,
-    ("POST", "points/count"): lambda client, name, body: client.count(
-        name, count_filter=models.CountRequest(**body).filter, exact=True
-    ),
+    ("POST", "points/count"): count,
     ("POST", "facet"): facet,
 }
 WRITES = {("PUT", ""), ("DELETE", ""), ("PUT", "index"), ("POST", "points/batch"), ("POST", "points/delete")}
-COUNTS = {("POST", "points/count"), ("POST", "facet")}
-FREE = {("GET", "exists"), ("PUT", "")}
+FREE = {("GET", "exists"), ("PUT", ""), ("DELETE", "")}
 """Requests that are allowed for a collection that does not exist."""
 
 

@@ -296,6 +296,8 @@ def test_what_a_shopper_waits_for_has_the_time_of_a_search(first, open_store, mo
 
 
 def test_counts_are_approximate_where_exact_ones_are_refused(caplog):
+    from qdrant_client import models
+
     with qdrant_stub.serving() as stub, closing(ServerStore(url=stub.url)) as store:
         for name in ("shop", "other"):
             store.create(name, Schema(dimension=16, filters={"category": "keyword"}))
@@ -303,7 +305,8 @@ def test_counts_are_approximate_where_exact_ones_are_refused(caplog):
         exactly = store.count("shop"), store.facet("shop", "category")
         assert exactly[0] == 3
         assert exactly[1]
-        stub.strict = True
+        no_exact = models.StrictModeConfig(enabled=True, search_allow_exact=False)
+        stub.client.strict |= {"shop": no_exact, "other": no_exact}
         before = stub.requests
         for _ in range(2):
             assert (store.count("shop"), store.facet("shop", "category")) == exactly

@@ -1,0 +1,114 @@
+"""What is assumed of reads."""
+
+from __future__ import annotations
+
+import uuid
+
+from qdrant_client import models
+
+from .trial import DIMENSION, POINTS, Trial, assumption, expect, point, stored, write
+
+
+@assumption
+def the_server_tells_its_version(trial: Trial) -> str:
+    """The version is two numbers at least, and 1.17 or later: older ones ignore the condition of a write.
+
+    Relied on by clip_search.stores.server.
+    """
+    version = trial.first.info().version
+    expect(tuple(map(int, version.split(".")[:2])) >= (1, 17), version)
+    return version
+
+
+@assumption
+def what_was_written_is_read_at_once(trial: Trial) -> None:
+    """After the answer to a write, every kind of read sees its points.
+
+    Relied on by clip_search.indexing.pipeline and clip_search.api.views.
+    """
+    name = trial.collection()
+    write(trial.first, name, [point(1)])
+    read = {
+        "retrieve": trial.first.retrieve(name, [point(1).id]),
+        "scroll": trial.first.scroll(name)[0],
+        "query": trial.first.query_points(name, query=[1.0] * DIMENSION, using="text").points,
+    }
+    for how, found in read.items():
+        expect(len(found) == 1, f"{len(found)} points by {how}")
+    count = trial.first.count(name, exact=True).count
+    expect(count == 1, f"a count of {count}")
+
+
+@assumption
+def ids_that_are_not_stored_are_left_out(trial: Trial) -> None:
+    """To ask for ids returns the points that there are, and is no error if some are missing.
+
+    Relied on by clip_search.stores.server.
+    """
+    name = trial.collection()
+    write(trial.first, name, [point(1)])
+    found = trial.first.retrieve(name, [point(number).id for number in (1, 2)])
+    expect([record.id for record in found] == [point(1).id], found)
+
+
+@assumption
+def scroll_goes_by_id_from_the_one_that_is_given(trial: Trial) -> None:
+    """Pages are in the order of the ids, and begin at the given id, stored or not.
+
+    Relied on by clip_search.stores.qdrant and clip_search.indexing.comparing.
+    """
+    name = trial.collection()
+    write(trial.first, name, [point(number) for number in (9, 1, 5, 7)])
+    for start, right in ((5, [5, 7]), (2, [5, 7]), (8, [9])):
+        records, _ = trial.first.scroll(name, offset=str(uuid.UUID(int=start)), limit=2)
+        got = [uuid.UUID(str(record.id)).int for record in records]
+        expect(got == right, f"{got} from {start} on")
+
+
+@assumption
+def exact_counts_are_exact(trial: Trial) -> None:
+    """With `exact`, counts and facets are those of the points, also after points were replaced.
+
+    Relied on by clip_search.stores.server and clip_search.searching.results.
+    """
+    name = trial.collection(indexes={"colour": "keyword"})
+    for revision in (1, 2):
+        colours = ("red", "blue", "green") if revision == 2 else ("grey",)
+        points = [point(n, revision, colour=colours[n % len(colours)]) for n in POINTS]
+        write(trial.first, name, points)
+    count = trial.first.count(name, exact=True).count
+    expect(count == len(POINTS), f"a count of {count} for {len(POINTS)} points")
+    hits = trial.first.facet(name, "colour", limit=10, exact=True).hits
+    got = {str(hit.value): hit.count for hit in hits}
+    expect(got == {"red": len(POINTS) // 3, "blue": len(POINTS) // 3, "green": len(POINTS) // 3}, got)
+
+
+@assumption
+def read_consistency_all_returns_what_replicas_agree_on(trial: Trial) -> None:
+    """With consistency `all`, retrieve returns every point that all replicas have, with vectors.
+
+    Relied on by clip_search.indexing.comparing.
+    """
+    name = trial.collection(replication_factor=len(trial.urls))
+    write(trial.first, name, [point(number) for number in POINTS])
+    found = stored(trial.first, name, consistency=models.ReadConsistencyType.ALL)
+    expect(len(found) == len(POINTS), f"{len(found)} of {len(POINTS)} points")
+    expect(all(record.vector for record in found.values()), "points without vectors")
+
+
+@assumption
+def each_request_may_have_its_own_time_limit(trial: Trial) -> None:
+    """`timeout` is accepted with each request, in whole seconds: a search's is shorter than a write's.
+
+    Relied on by clip_search.stores.server.
+    """
+    name = trial.collection(indexes={"colour": "keyword"})
+    write(trial.first, name, [point(1, colour="red")])
+    limit = 30
+    trial.first.query_points(name, query=[1.0] * DIMENSION, using="text", timeout=limit)
+    trial.first.retrieve(name, [point(1).id], timeout=limit)
+    trial.first.scroll(name, timeout=limit)
+    trial.first.count(name, timeout=limit)
+    trial.first.facet(name, "colour", timeout=limit)
+    delete = models.DeleteOperation(delete=models.PointIdsList(points=[point(1).id]))
+    trial.first.batch_update_points(name, [delete], timeout=limit)
