@@ -83,7 +83,6 @@ def shop(tmp_path_factory) -> Iterator[Containers]:
             assert shop.run("migrate") == 0, shop.log("migrate")
             for name in ("web", "worker", "nightly"):
                 shop.up(name)
-            for name in ("web", "worker", "nightly"):
                 shop.wait_for(name, READY[name])
             yield shop
         finally:

@@ -53,6 +53,7 @@ class Containers:
         self.services = configuration("compose.yaml")["services"]
         self._environment = environment
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: list[subprocess.Popen[bytes]] = []
 
     def here(self, text: str) -> str:
         """Return a text with the places of this machine."""
@@ -64,7 +65,7 @@ class Containers:
         ours = {key: value for key, value in os.environ.items() if key != "DJANGO_SETTINGS_MODULE"}
         ours |= {"PATH": f"{SCRIPTS}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         with (self.logs / f"{name}.log").open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [self.here(word) for word in command or self.services[name]["command"]],
                 cwd=EXAMPLE,
                 env=ours | theirs | self._environment,
@@ -72,6 +73,8 @@ class Containers:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._started.append(process)
+        return process
 
     def up(self, name: str) -> None:
         """Start a service with an empty log. It runs until `stop()`."""
@@ -103,7 +106,8 @@ class Containers:
         return process.wait(PATIENCE)
 
     def kill(self) -> None:
-        """End all services at once, with all processes that they have started."""
-        for process in self._running.values():
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        """End at once all commands that still run, with the processes that they have started."""
+        for process in self._started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
