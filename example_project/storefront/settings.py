@@ -34,6 +34,8 @@ SECRET_KEY = env("SECRET_KEY", "for-development-only-because-it-is-public")
 ALLOWED_HOSTS = env("ALLOWED_HOSTS", "localhost,127.0.0.1").split(",")
 CSRF_TRUSTED_ORIGINS = [origin for origin in env("TRUSTED_ORIGINS").split(",") if origin]
 
+SILENCED_SYSTEM_CHECKS = env("SILENCED_CHECKS").split(",")
+
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
@@ -137,8 +139,7 @@ REST_FRAMEWORK = {
 def qdrant() -> dict[str, Any]:
     """Return the Qdrant server if its URL is set, else the embedded store. Of a cluster, name all nodes."""
     if env("QDRANT_URL"):
-        urls = env("QDRANT_URL").split(",")
-        return {"url": urls if len(urls) > 1 else urls[0], "api_key": env("QDRANT_API_KEY") or None}
+        return {"url": env("QDRANT_URL").split(","), "api_key": env("QDRANT_API_KEY") or None}
     return {"path": DATA / "qdrant"}
 
 

@@ -1,4 +1,4 @@
-"""The commands of the example's compose file and systemd units, each started without Docker and answering."""
+"""The commands of the example's compose files and systemd units, started without Docker and answering."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ def shop(tmp_path_factory) -> Iterator[Containers]:
             "8000": str(web),
             "valkey-server": f"{valkey} --port {redis}",
             "valkey:6379": f"127.0.0.1:{redis}",
-            "http://qdrant:6333": qdrant.url,
+            "http://qdrant:6333": f"http://127.0.0.1:{free_port()}",  # this node of the cluster is down
+            "http://qdrant-2:6333": qdrant.url,
+            "http://qdrant-3:6333": qdrant.url,
             "127.0.0.1/6333": f"127.0.0.1/{qdrant.server_port}",
             "/data": str(folder),
             "/models": str(folder / "models"),

@@ -50,7 +50,7 @@ class Containers:
     def __init__(self, logs: Path, places: Mapping[str, str], environment: Mapping[str, str]) -> None:
         self.logs = logs
         self.places = places
-        self.services = configuration("compose.yaml")["services"]
+        self.services = configuration(*FILES)["services"]
         self._environment = environment
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._started: list[subprocess.Popen[bytes]] = []
