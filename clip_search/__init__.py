@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .document import Document, register
     from .documents.fields import Bool, Date, Keyword, Number
     from .exceptions import SearchUnavailable
     from .types import Hit
-
-__version__ = "0.1.0"
 
 __all__ = ["Bool", "Date", "Document", "Hit", "Keyword", "Number", "SearchUnavailable", "register"]
 

@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
-from rq import Queue, SimpleWorker
+from rq import Queue, SimpleWorker, worker_registration
 from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.worker import WorkerStatus
@@ -24,6 +24,7 @@ from . import images, indexing, jobs
 from .encoders import get_encoder
 from .encoders.inter_op import share_cores
 from .exceptions import SetupError
+from .status.workers import worker_fields
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,11 @@ WAIT_SECONDS = 5
 
 So due entries are found after 30 s at most.
 """
+IDLE_SECONDS = 60
+"""How long an idle worker counts as alive after its last heartbeat, which it sends every WAIT_SECONDS."""
+BUSY_SECONDS = 300
+"""The same for a worker that runs an RQ job, during which it sends none. RQ's own 11 minutes are too long to
+learn that it was killed."""
 SECONDS_TO_INTERRUPT = 7.5
 """Seconds after a request to stop until the running RQ job is interrupted, even if it waits for Qdrant."""
 REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
@@ -160,11 +166,29 @@ class EmbeddingWorker(SimpleWorker):
                 logger.warning("Redis does not answer, waiting for it error=%s", error)
                 time.sleep(1)
 
+    def serialize(self) -> dict[str, Any]:
+        """Return the fields of this worker's key in Redis, with the version and the CLIP model it has."""
+        return {**super().serialize(), **worker_fields()}
+
     # RQ would end the worker if one of the following calls failed while Redis is down.
 
-    def heartbeat(self, *args: Any, **kwargs: Any) -> None:
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """Extend the life of this worker's key in Redis. RQ calls this between jobs and before each job.
+
+        If Redis has lost the key, write it again, because others count the workers by their keys.
+        """
         with contextlib.suppress(*REDIS_DOWN):
-            super().heartbeat(*args, **kwargs)
+            if pipeline is None and not self.connection.hexists(self.key, "birth"):
+                self.register_again()
+            super().heartbeat(min(timeout, BUSY_SECONDS) if timeout else IDLE_SECONDS, pipeline)
+
+    def register_again(self) -> None:
+        """Write this worker's key, and its name into the lists of workers."""
+        fields: Any = self.serialize()
+        with self.connection.pipeline() as pipeline:
+            pipeline.hset(self.key, mapping=fields)
+            worker_registration.register(self, pipeline)
+            pipeline.execute()
 
     def set_state(self, *args: Any, **kwargs: Any) -> None:
         with contextlib.suppress(*REDIS_DOWN):

@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,18 +24,15 @@ from clip_search.indexing import writing
 from clip_search.indexing.collections import is_compatible
 from clip_search.models import Collection, IndexEntry
 from clip_search.models.tables import naming_missing_tables
+from clip_search.status.documents import find_truncated
 from clip_search.stores import get_store
-from clip_search.stores.base import CLIP, Condition, Query
 from clip_search.types import Report
 
-TRUNCATED = Condition(key=f"{CLIP}.truncated", operator="eq", value=True)
 SECONDS_A_LINE = 10.0
 """How often a line of progress is written if the output is not a terminal."""
 ERRORS_SHOWN = 10
 INTERRUPTED = 130
 """The exit status of a command that Ctrl-C ended, as shells have it."""
-NAMED = 5
-"""How many products with a truncated text are named."""
 IMAGES = "read every image file again, also if its name and time say that it is the same"
 OBJECTS_A_COLLECTION = 50_000
 """How many new objects start Python's garbage collector (by default 700): see `fewer_collections()`."""
@@ -115,13 +112,9 @@ class DocumentCommand(BaseCommand):
     def show_truncated(self, document: BoundDocument) -> None:
         """Print the number of products whose text is longer than the model reads, and name some."""
         for collection in Collection.objects.of(document).filter(state=Collection.State.LIVE):
-            if count := get_store().count(collection.name, conditions=[TRUNCATED]):
-                points = get_store().query(collection.name, Query(conditions=[TRUNCATED], limit=NAMED))
-                named = ", ".join(point.stamp.product_id for point in points)
-                self.stdout.write(
-                    f"{document.name}: texts that are longer than the model reads: {count} "
-                    f"({named}{', …' * (count > NAMED)}). Put first what shoppers look for."
-                )
+            count, product_ids = find_truncated(collection)
+            if count:
+                self.stdout.write(truncated(document.name, count, product_ids))
 
     def show_failures(self, document: BoundDocument) -> str:
         """Write the errors of products that failed. Return a sentence with their number, or ""."""
@@ -196,6 +189,15 @@ class Progress:
 
     def close(self) -> None:
         self._bar.close()
+
+
+def truncated(document: str, count: int, product_ids: Sequence[str]) -> str:
+    """Return a sentence with the number of texts that are longer than the model reads, and some of them."""
+    named = ", ".join(product_ids) + ", …" * (count > len(product_ids))
+    return (
+        f"{document}: texts that are longer than the model reads: {count} ({named}). "
+        "Put first what shoppers look for."
+    )
 
 
 def summary(report: Report, seconds: float) -> str:

@@ -114,5 +114,5 @@ def test_other_errors_of_a_database_stay_as_they_are(monkeypatch, product):
     with pytest.raises(DatabaseError, match=r"^disk I/O error$"):
         list(ProductDocument.search("mug"))
     output = io.StringIO()
-    with pytest.raises(CommandError, match=r"^disk I/O error$"):
+    with pytest.raises(CommandError, match=r"^product cannot be read: disk I/O error$"):
         call_command("clip_status", "product", stdout=output, stderr=output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
@@ -20,7 +21,7 @@ from clip_search.indexing.comparing import compare, mark_changed
 from clip_search.indexing.housekeeping import purge_tombstones
 from clip_search.indexing.related import expand_related
 from clip_search.management.base import IMAGES, DocumentCommand, Progress, products, summary
-from clip_search.models import IndexEntry
+from clip_search.models import IndexEntry, Run
 from clip_search.models.entries import IndexEntryQuerySet
 from clip_search.models.paging import ROWS_PER_STATEMENT
 from clip_search.types import Report
@@ -61,13 +62,23 @@ class Command(DocumentCommand):
         super().handle(*args, **options)
 
     def handle_document(self, document: BoundDocument, options: dict[str, Any]) -> str:
-        started, ids = time.monotonic(), options["ids"]
+        ids = options["ids"]
         if change := self.needs_rebuild(document):
             self.stderr.write(f"{document.name}: {change}")
         if options["dry_run"]:
             self.stdout.write(self.count_differences(document, ids))
             return ""
         self.check_ids(document, ids)
+        if ids:
+            return self.bring_up_to_date(document, options)[1]
+        with Run.objects.recorded(document) as run:
+            report, run.error = self.bring_up_to_date(document, options)
+            run.counts = asdict(report)
+        return run.error
+
+    def bring_up_to_date(self, document: BoundDocument, options: dict[str, Any]) -> tuple[Report, str]:
+        """Index what differs. Return the counts, and a sentence that says what failed, or ""."""
+        started, ids = time.monotonic(), options["ids"]
         if options["images"]:
             self.chosen_entries(document, ids).read_images_again()
         report = self.compare(document, ids)
@@ -76,7 +87,7 @@ class Command(DocumentCommand):
             purge_tombstones(document)
         self.stdout.write(f"{document.name}: {summary(report, time.monotonic() - started)}")
         self.show_truncated(document)
-        return self.show_failures(document) or self.show_waiting(document, report)
+        return report, self.show_failures(document) or self.show_waiting(document, report)
 
     def check_ids(self, document: BoundDocument, ids: list[str] | None) -> None:
         """Raise CommandError if an id has neither an index entry nor a row to index."""

@@ -1,95 +1,123 @@
-"""Command that shows how many products are indexed, pending or failed, and what is wrong."""
+"""Command that shows what is indexed, what waits or failed, who indexes it, and what is wrong."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import json
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import DatabaseError
-from django.db.models import Count, Min
 from django.utils.translation import ngettext
 
-from clip_search.documents.binding import BoundDocument
-from clip_search.exceptions import (
-    ClipSearchError,
-    CollectionMissing,
-    ForeignCollection,
-    StoreUnavailable,
-    in_one_line,
-)
-from clip_search.indexing.leftovers import find_leftovers
-from clip_search.indexing.rebuilding import next_step
-from clip_search.management.base import DocumentCommand
-from clip_search.models import Collection, IndexEntry, RelatedChange
-from clip_search.stores import get_store
+from clip_search.exceptions import ClipSearchError
+from clip_search.management.base import DocumentCommand, truncated
+from clip_search.models import IndexEntry
+from clip_search.status import MAX_AGE, DocumentStatus, QueueStatus, Status, get_status
+from clip_search.status.findings import MISSING, UNFINISHED
+from clip_search.status.values import CollectionStatus, Reason, RunStatus
+
+TIME = "%Y-%m-%d %H:%M:%S %Z"
 
 
 class Command(DocumentCommand):
     help = "Say what is indexed, what waits and what is wrong. Exits with status 1 if something is."
+    requires_migrations_checks = False  # it must also work, and print only JSON, if the database is down
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+        parser.add_argument(
+            "--max-age",
+            type=float,
+            default=MAX_AGE,
+            metavar="SECONDS",
+            help="how long products may wait before something is wrong (%(default)g)",
+        )
+        parser.add_argument(
+            "--check-writes", action="store_true", help="try a write to each collection that changes nothing"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        documents = self.chosen(options["documents"])
         try:
-            super().handle(*args, **options)
-        except CommandError:
-            self.show_leftovers(options)
-            raise
-        self.show_leftovers(options)
+            status = get_status(
+                documents if options["documents"] else (),
+                max_age=options["max_age"],
+                check_writes=options["check_writes"],
+            )
+        except ClipSearchError as error:
+            raise CommandError(str(error)) from error
+        if options["json"]:
+            self.stdout.write(json.dumps(status.as_json(), indent=2))
+        else:
+            self.show(status)
+        if status.problems:
+            raise CommandError("\n".join(problem.message for problem in status.problems))
 
-    def show_leftovers(self, options: dict[str, Any]) -> None:
-        """List leftovers that belong to no document, unless the command is run for some documents only."""
-        if options["documents"]:
-            return
-        try:
-            found = find_leftovers()
-        except (ClipSearchError, DatabaseError) as error:
-            self.stdout.write(f"cannot look for leftovers: {in_one_line(error)}")
-            return
-        if found:
+    def show(self, status: Status) -> None:
+        for document in status.documents:
+            self.show_document(document)
+        if status.queue and not status.queue.error:
+            self.show_queue(status.queue)
+        for note in status.notes:
+            if note.code != UNFINISHED:  # which is shown with the collection
+                self.stdout.write(note.message)
+        if status.leftovers:
             self.stdout.write("left over, see `manage.py clip_cleanup --dry-run`:")
-        for leftover in found:
+        for leftover in status.leftovers or ():
             self.stdout.write(f"  {leftover}")
 
-    def handle_document(self, document: BoundDocument, options: dict[str, Any]) -> str:
-        self.stdout.write(f"{document.name} ({document.model._meta.label})")
-        collections = list(Collection.objects.of(document).order_by("generation", "pk"))
-        trouble = [self.show_collection(collection) for collection in collections]
-        entries = IndexEntry.objects.of(document)
-        if not any(c.state == Collection.State.LIVE for c in collections):
-            trouble.append(f"nothing can be found: run `manage.py clip_reindex {document.name}`")
-        trouble.append(self.needs_rebuild(document))
-        for row in (
-            entries.values("state").annotate(count=Count("pk"), since=Min("not_before")).order_by("state")
-        ):
-            since = (
-                f", longest since {row['since']:%Y-%m-%d %H:%M:%S %Z}" if row["state"] == "pending" else ""
-            )
-            self.stdout.write(f"  {row['state']}: {row['count']}{since}")
-        if changes := RelatedChange.objects.using(document.using).filter(document=document.name).count():
-            self.stdout.write(f"  related changes to follow: {changes}")
-        with suppress(StoreUnavailable):  # which has been said
-            self.show_truncated(document)
-        return "; ".join(filter(None, [*trouble, self.show_failures(document)]))
+    def show_document(self, document: DocumentStatus) -> None:
+        self.stdout.write(f"{document.name} ({document.model})")
+        for collection in document.collections:
+            self.show_collection(collection)
+        self.stdout.write(f"  rows: {document.rows}")
+        for state, count in sorted(document.entries.items()):
+            since = document.pending_since if state == IndexEntry.State.PENDING else None
+            if count:
+                self.stdout.write(f"  {state}: {count}{f', longest since {since:{TIME}}' if since else ''}")
+        if document.related_changes:
+            self.stdout.write(f"  related changes to follow: {document.related_changes}")
+        if document.without_image:
+            self.stdout.write(f"  without image: {document.without_image}")
+        if document.truncated:
+            self.stdout.write(truncated(document.name, document.truncated, document.truncated_ids))
+        if document.last_run:
+            self.stdout.write(f"  last clip_reindex: {_run(document.last_run)}")
+        for reason in document.failed_reasons:
+            self.stderr.write(f"{document.name} {_products(reason)}: {reason.reason}")
 
-    def show_collection(self, collection: Collection) -> str:
-        """Print a collection with its size, and what becomes of it. Return what is wrong with it, or ""."""
-        store, trouble = get_store(), ""
-        try:
-            points = store.count(collection.name)
-            size = ngettext("%d point", "%d points", points) % points
-            if collection.is_active:
-                collection.check_installation()
-        except CollectionMissing as error:
-            size = "not in the store"
-            trouble = str(error) if collection.is_active else ""
-        except StoreUnavailable as error:
-            size = trouble = str(error)
-        except ForeignCollection as error:
-            trouble = str(error)
+    def show_collection(self, collection: CollectionStatus) -> None:
+        size = "not in the store" if collection.error_code == MISSING else "points not counted"
+        if collection.points is not None:
+            size = ngettext("%d point", "%d points", collection.points) % collection.points
         self.stdout.write(
             f"  collection {collection.name} ({collection.state}): {size}, "
             f"{collection.dimension} dimensions, model {collection.fingerprint[:12]}"
         )
-        if step := next_step(collection):
-            self.stdout.write(f"    {step}")
-        return trouble
+        if collection.next_step:
+            self.stdout.write(f"    {collection.next_step}")
+
+    def show_queue(self, queue: QueueStatus) -> None:
+        jobs = ngettext("%d job", "%d jobs", queue.length or 0) % (queue.length or 0)
+        workers = ngettext("%d worker", "%d workers", len(queue.workers)) % len(queue.workers)
+        suspended = ", suspended" if queue.is_suspended else ""
+        self.stdout.write(f"queue {queue.name}: {jobs}, {workers}{suspended}")
+        for worker in queue.workers:
+            version = f", version {worker.version}, model {worker.fingerprint[:12]}" if worker.version else ""
+            self.stdout.write(f"  worker {worker.name} on {worker.hostname} ({worker.state}){version}")
+
+
+def _products(reason: Reason) -> str:
+    """Return "42, 43 and 8 more"."""
+    named, others = ", ".join(reason.product_ids), reason.count - len(reason.product_ids)
+    return f"{named} and {others} more" if others else named
+
+
+def _run(run: RunStatus) -> str:
+    """Return when a run started, how long it took, and its counts or its error."""
+    if run.ended_at is None:
+        return f"{run.started_at:{TIME}}, not ended"
+    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in run.counts.items() if count)
+    seconds = (run.ended_at - run.started_at).total_seconds()
+    return f"{run.started_at:{TIME}}, {seconds:.1f} s: {run.error or counts or 'nothing to do'}"

@@ -1,0 +1,1 @@
+"""Tests of the status: what it says, and where it is shown."""
