@@ -86,3 +86,34 @@ class ResultsSerializer(Base):
     page_size = serializers.IntegerField()
     facets = serializers.DictField(child=serializers.DictField(child=serializers.IntegerField()))
     results = HitSerializer(many=True)
+
+
+class HealthSerializer(Base):
+    """Says whether a server can answer searches."""
+
+    status = serializers.CharField(help_text="ok or unavailable")
+    problem = serializers.CharField(allow_blank=True, help_text="database or store")
+
+
+class FindingSerializer(Base):
+    """One thing that is wrong, or worth knowing, and what to do."""
+
+    code = serializers.CharField()
+    message = serializers.CharField()
+    document = serializers.CharField(allow_blank=True)
+
+
+class StatusSerializer(Base):
+    """What `clip_status --json` prints. docs/reference/clip_status.schema.json describes all of it."""
+
+    ok = serializers.BooleanField()
+    version = serializers.CharField()
+    checked_at = serializers.DateTimeField()
+    installation = serializers.CharField(allow_blank=True)
+    model = serializers.DictField()
+    store = serializers.DictField()
+    queue = serializers.DictField(allow_null=True)
+    documents = serializers.ListField(child=serializers.DictField())
+    leftovers = serializers.ListField(child=serializers.DictField(), allow_null=True)
+    problems = FindingSerializer(many=True)
+    notes = FindingSerializer(many=True)

@@ -88,7 +88,7 @@ def operation(
         return lambda handler: handler
     answers: dict[int, Any] = dict(responses)
     for status in sorted({*ALWAYS, *errors}):
-        answers[status] = OpenApiResponse(ProblemSerializer, description=DESCRIPTIONS[status])
+        answers.setdefault(status, OpenApiResponse(ProblemSerializer, description=DESCRIPTIONS[status]))
     return extend_schema(operation_id=f"clip_search_{name}", responses=answers, **options)
 
 

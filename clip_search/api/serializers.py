@@ -16,6 +16,7 @@ from ..documents.text import clean
 from ..exceptions import BadImage, ProductError
 from ..models.posted import filter_values
 from ..searching import DEPTH, keyword_fields
+from ..status import MAX_AGE
 from . import metadata
 from .schema import field_schema
 
@@ -187,6 +188,14 @@ class NearSerializer(PageSerializer):
 
 class PhotoSerializer(ImageSerializer, NearSerializer):
     """The parameters of a search by image, with the uploaded image."""
+
+
+class MaxAgeSerializer(Base):
+    """The parameter of the status."""
+
+    max_age = serializers.FloatField(
+        min_value=0, default=MAX_AGE, help_text="How many seconds products may wait before it is a problem."
+    )
 
 
 def readable(value: str) -> str:

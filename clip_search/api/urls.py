@@ -9,7 +9,7 @@ from django.db import connections, transaction
 from django.urls import path, re_path
 from django.views.decorators.common import no_append_slash
 
-from . import listing, views
+from . import listing, monitoring, views
 
 app_name = "clip_search"
 
@@ -33,10 +33,12 @@ urlpatterns = [
     path("products/<path:product_id>/similar", outside_transactions(views.Similar.as_view()), name="similar"),
     path("products/<path:product_id>", outside_transactions(views.Product.as_view()), name="product"),
     path("search", outside_transactions(views.Search.as_view()), name="search"),
+    path("health", outside_transactions(monitoring.Health.as_view()), name="health"),
+    path("status", outside_transactions(monitoring.Status.as_view()), name="status"),
     # Only for URLs that begin like ours, because the shop may have other URLs beside them. APPEND_SLASH must
     # not redirect to a URL with a slash at its end, because that URL would match this pattern.
     re_path(
-        r"^(?:index-product|index-product-with-image|index-jobs|products|search)/[\s\S]*$",
+        r"^(?:index-product|index-product-with-image|index-jobs|products|search|health|status)/[\s\S]*$",
         no_append_slash(outside_transactions(listing.Unknown.as_view())),
         name="unknown",
     ),

@@ -22,6 +22,7 @@ E019 a class cannot be registered as a document
 E020 `port` or `grpc_port` of `QDRANT` is no port
 E021 `MODEL` or `TEXT_MODEL` is of a family that is not proven to give right vectors
 E022 `timeout` or `search_timeout` of `QDRANT` is no number of seconds
+E023 `STATUS_TOKEN` is shorter than 20 characters, or cannot be sent in a header
 W001 the embedded store is used with `DEBUG = False`
 W002 anybody, or anybody with an account, may write through the endpoints
 W003 the endpoints are mounted, and `API_DOCUMENT` does not say which document they feed

@@ -30,6 +30,7 @@ BOTH_LINES: Final = (
     'CLIP_SEARCH = {"QDRANT": {"path": BASE_DIR / "qdrant"}} for the embedded store.'
 )
 DEVICE: Final = re.compile(r"auto|cpu|mps|(cuda|xpu|npu)(:\d+)?")
+TOKEN: Final = re.compile(r"[!-~]{20,}")
 RATE: Final = re.compile(r"\d+/[smhd][a-z]*")
 OPEN: Final = {
     f"rest_framework.permissions.{name}"
@@ -95,6 +96,7 @@ TYPES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "API_SEARCH_PERMISSION_CLASSES": (_texts, "a list of dotted paths"),
     "API_THROTTLE_RATE": (_text_or_none, 'a string such as "600/min", or None'),
     "API_SEARCH_THROTTLE_RATE": (_text_or_none, 'a string such as "60/min", or None'),
+    "STATUS_TOKEN": (lambda value: value is None or _text(value), "a long random string, or None"),
     "MAX_IMAGE_BYTES": (_whole, "a number from 1"),
     "MAX_IMAGE_PIXELS": (_whole, "a number from 1"),
     "IMAGE_FORMATS": (lambda value: _texts(value) and len(value) > 0, 'a list such as ["JPEG", "PNG"]'),
@@ -360,6 +362,10 @@ def _api_rules() -> Iterator[CheckMessage]:
             hint = 'Write a number and s, min, hour or day, such as "60/min", or None for no limit.'
             yield error("clip_search.E013", f'CLIP_SEARCH["{key}"] is not a valid rate: {rate!r}', hint)
     yield from _proxies()
+    if not (usable("STATUS_TOKEN") is None or TOKEN.fullmatch(usable("STATUS_TOKEN"))):
+        message = 'CLIP_SEARCH["STATUS_TOKEN"] is too short, or has a character that cannot be sent.'
+        hint = "Write 20 or more printable ASCII characters, such as those of secrets.token_urlsafe()."
+        yield error("clip_search.E023", message, hint)
 
 
 def _proxies() -> Iterator[CheckMessage]:

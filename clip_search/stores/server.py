@@ -132,7 +132,8 @@ class ServerStore(QdrantStore):
         self._version_is_fine = True
 
     def exists(self, collection: str) -> bool:
-        return self._ask(lambda client: client.collection_exists(collection), collection)
+        # a load balancer waits for this
+        return self._ask(lambda client: client.collection_exists(collection), collection, search=True)
 
     def names(self) -> list[str]:
         answer = self._ask(lambda client: client.get_collections())
@@ -157,15 +158,6 @@ class ServerStore(QdrantStore):
                 lambda client: client.retrieve(collection, list(ids), consistency=every_replica), collection
             )
         )
-
-    def get_for_search(self, collection: str, point_id: uuid.UUID) -> Point | None:
-        def retrieve(client: QdrantClient) -> list[Any]:
-            return client.retrieve(collection, [point_id], with_payload=True, with_vectors=True)
-
-        return by_id(self._ask(retrieve, collection, search=True)).get(point_id)
-
-    def counts_exactly(self, collection: str) -> bool:
-        return collection not in self._approximate
 
     def _retrieve(self, collection: str, ids: list[uuid.UUID], vectors: bool) -> Iterable[Any]:
         step = POINTS_A_REQUEST if vectors else len(ids) or 1

@@ -192,6 +192,8 @@ ANSWERS: list[type[serializers.Serializer[Any]]] = [
     responses.QueuedSerializer,
     responses.JobSerializer,
     responses.ResultsSerializer,
+    responses.HealthSerializer,
+    responses.StatusSerializer,
     responses.EndpointsSerializer,
 ]
 
@@ -201,7 +203,7 @@ def test_the_answers_that_are_shown_have_the_fields_of_real_ones():
     assert [list(answer) for answer in shown[:-1]] == [list(answer().fields) for answer in ANSWERS]
     for hit in shown[3]["results"]:
         assert list(hit) == list(responses.HitSerializer().fields)
-    (endpoint,) = shown[4]["endpoints"]
+    (endpoint,) = shown[6]["endpoints"]
     assert list(endpoint) == list(responses.EndpointSerializer().fields)
     assert (endpoint["method"], endpoint["url"].split("/v1/")[1], endpoint["description"]) == ENDPOINTS[0]
     assert list(shown[-1]) == ["image_file"]
@@ -209,7 +211,7 @@ def test_the_answers_that_are_shown_have_the_fields_of_real_ones():
 
 def test_every_parameter_and_status_is_described():
     named = set(re.findall(r"``(\w+)``", HTTP))
-    assert {*ProductWithImageSerializer().fields, *SearchSerializer().fields, "min_score"} <= named
+    assert {*ProductWithImageSerializer().fields, *SearchSerializer().fields, "min_score", "max_age"} <= named
     statuses = {int(status) for status in re.findall(r"^(\d{3})  ", HTTP, re.M)}
     assert statuses == set(schema.DESCRIPTIONS) - {413}
 
