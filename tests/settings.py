@@ -134,7 +134,7 @@ if qdrant_path := os.environ.get("CLIP_SEARCH_TEST_QDRANT_PATH"):
     CLIP_SEARCH["QDRANT"] = {"path": qdrant_path}
 if stub := os.environ.get("CLIP_SEARCH_TEST_QDRANT_STUB"):
     CLIP_SEARCH["QDRANT"] = {
-        "url": stub,
+        "url": stub.split() if " " in stub else stub,
         "timeout": int(os.environ.get("CLIP_SEARCH_TEST_QDRANT_TIMEOUT", "1")),
         "headers": {"X-Client": os.environ.get("CLIP_SEARCH_TEST_QDRANT_CLIENT", "")},
     }

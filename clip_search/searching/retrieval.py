@@ -88,7 +88,7 @@ def stored_vectors(live: LiveCollection, product: uuid.UUID | None) -> list[Retr
     """
     if product is None:
         return None
-    point = live.store.get(live.collection.name, [product], vectors=True).get(product)
+    point = live.store.get_for_search(live.collection.name, product)
     vectors = point.vectors if point else {}
     found = []
     for name in (IMAGE, TEXT):

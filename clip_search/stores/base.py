@@ -201,6 +201,10 @@ class Store(ABC):
         Tombstones are included, vectors are not. Raises CollectionMissing.
         """
 
+    def get_for_search(self, collection: str, point_id: uuid.UUID) -> Point | None:
+        """Return a point with its vectors, to search near them, or None. Raises CollectionMissing."""
+        return self.get(collection, [point_id], vectors=True).get(point_id)
+
     @abstractmethod
     def query(self, collection: str, query: Query) -> list[ScoredPoint]:
         """Return the points that a search finds, best first. Raises CollectionMissing."""
@@ -226,6 +230,10 @@ class Store(ABC):
 
         Raises CollectionMissing.
         """
+
+    def counts_exactly(self, collection: str) -> bool:
+        """Return whether the last `count()` or `facet()` was exact. A server may refuse exact ones."""
+        return True
 
     def remains(self, older_than: timedelta) -> list[str]:
         """Return the names of collections of which only some files are left, older than `older_than`.

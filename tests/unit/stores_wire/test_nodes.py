@@ -285,11 +285,12 @@ def test_what_a_shopper_waits_for_has_the_time_of_a_search(first, open_store, mo
     store.count("shop")
     store.facet("shop", "colour")
     store.query("shop", Query())
-    assert used == [True] * 3
     first.otherwise = result([])
+    store.get_for_search("shop", product(1).id)
+    assert used == [True] * 4
     store.put("shop", [product(1)])
     store.get("shop", [product(1).id])
-    assert set(used[3:]) == {False}
+    assert set(used[4:]) == {False}
 
 
 # Strict mode.
@@ -311,6 +312,7 @@ def test_counts_are_approximate_where_exact_ones_are_refused(caplog):
         for _ in range(2):
             assert (store.count("shop"), store.facet("shop", "category")) == exactly
         assert stub.requests == before + 5  # one was refused
+        assert [store.counts_exactly(name) for name in ("shop", "other")] == [False, True]
         assert store.count("other") == 3
     lines = [line for line in caplog.messages if "approximate" in line]
     assert [line.rpartition("=")[2] for line in lines] == ["shop", "other"]
