@@ -51,17 +51,23 @@ def make_user() -> None:
 
 
 @contextmanager
-def server(bench: Bench) -> Iterator[Any]:
-    """Have gunicorn serve the shop, one process of four threads, and return a client of it."""
+def server(
+    bench: Bench,
+    name: str = "main",
+    application: str = "django.core.wsgi:get_wsgi_application()",
+    threads: int = 4,
+    **options: Any,
+) -> Iterator[Any]:
+    """Have gunicorn serve the shop of this name, one process, and return a client of it."""
     import httpx
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    line = ["-m", "gunicorn", "django.core.wsgi:get_wsgi_application()", "--threads", "4"]
+    line = ["-m", "gunicorn", application, "--threads", str(threads)]
     line += ["--bind", f"127.0.0.1:{port}", "--log-level", "error"]
     with (
-        bench.running("main", *line),
+        bench.running(name, *line, **options),
         httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1/", auth=USER, timeout=120) as client,
     ):
         deadline = time.monotonic() + 60
