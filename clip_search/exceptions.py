@@ -55,6 +55,10 @@ class AccessDenied(SetupError):
     """Qdrant refused the key. Check CLIP_SEARCH["QDRANT"]["api_key"]."""
 
 
+class CollectionMismatch(ForeignCollection):
+    """The collection in Qdrant is not the one that clip_search created. Run `manage.py clip_rebuild`."""
+
+
 class InvalidDeclaration(SetupError):
     """A Document class declares something that is not possible. Run `manage.py check`."""
 

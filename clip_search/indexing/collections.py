@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from multiprocessing.util import Finalize
@@ -22,6 +22,7 @@ from ..exceptions import ClipSearchError, CollectionMissing, StoreUnavailable, i
 from ..models import Collection, Database, IndexEntry
 from ..stores import get_store
 from ..stores.base import Schema, Store
+from ..stores.identity import check_identity, has_foreign_data
 from .delays import backoff
 
 logger = logging.getLogger(__name__)
@@ -126,10 +127,15 @@ def _postpone(row: Collection, error: StoreUnavailable) -> None:
 def remove_collection(collection: Collection) -> None:
     """Delete a collection from the store, and then its row. If the store fails, the row stays.
 
-    If another installation created the collection, only the row is deleted.
+    If another installation created the collection, or somebody else has written to it, only the row is
+    deleted.
     """
+    store = get_store()
     if collection.is_ours:
-        get_store().destroy(collection.name)
+        if has_foreign_data(store, collection.name, collection.dimension):
+            logger.warning("Leaving a collection with data of others collection=%s", collection.name)
+        else:
+            store.destroy(collection.name)
     collection.delete()
     logger.info("Removed collection=%s installation=%s", collection.name, collection.installation)
 
@@ -186,7 +192,7 @@ def repair(document: BoundDocument) -> None:
     """Create the collections that are missing and the indexes of filters that are new. Remove retired ones.
 
     A creation that failed is tried again at once. Collections of another installation are left alone. Raises
-    StoreUnavailable, ModelUnavailable.
+    CollectionMismatch, StoreUnavailable, ModelUnavailable.
     """
     recreate_missing(document, at_once=True)
     rows, store = Collection.objects.of(document), get_store()
@@ -197,6 +203,7 @@ def repair(document: BoundDocument) -> None:
     rows.filter(multiple_images=None).update(multiple_images=document.multiple_images)
     for collection in rows.active():
         if collection.is_ours:
+            check_identity(store, collection.name, collection.dimension)
             store.create(collection.name, schema(document, collection.dimension))
 
 
@@ -206,17 +213,26 @@ def recreate_missing(document: BoundDocument, *, at_once: bool = False) -> int:
     Return how many collections were missing. If StoreUnavailable or ModelUnavailable is raised, the row of a
     live collection that was not replaced stays. With `at_once`, the delay after a failed try is not awaited.
     """
-    store, encoder = get_store(), get_encoder()
+    store = get_store()
     missing = [c for c in Collection.objects.of(document).active() if not store.exists(c.name)]
-    for collection in missing:
+    replace_collections(document, missing, at_once=at_once)
+    return len(missing)
+
+
+def replace_collections(document: BoundDocument, lost: Sequence[Collection], *, at_once: bool) -> None:
+    """Create a new collection instead of a live one that is lost. All entries are due afterwards.
+
+    What the store has under the names of the lost ones is neither read nor deleted.
+    """
+    store, encoder = get_store(), get_encoder()
+    for collection in lost:
         logger.warning("The store has lost a collection, replacing it collection=%s", collection.name)
         if collection.state == Collection.State.LIVE:
             create_collection(document, store, encoder, instead_of=collection, at_once=at_once)
         else:
             collection.delete()
-    if missing:
+    if lost:
         entries = IndexEntry.objects.of(document)
         # Without this, a worker that has just written to a lost collection would mark its entries as indexed.
         entries.revoke_claims()
         entries.mark_all_due()
-    return len(missing)

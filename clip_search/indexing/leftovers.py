@@ -224,6 +224,8 @@ def _collections(homes: list[Home], named: set[str], other_databases: bool) -> I
             kept = "it was made for another database: `--other-databases` removes it"
         elif made is None or made > timezone.now() - YOUNG:
             kept = "it was made in the last hour"
+        elif store.has_foreign_points(name):
+            kept = "it has points that clip_search did not write"
         said = f" of {made:%Y-%m-%d %H:%M} UTC" if made else ""
         yield Leftover(description=f"collection {name}{said}, which no row names", kept=kept, collection=name)
 

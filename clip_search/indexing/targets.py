@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from ..conf import conf
 from ..documents.binding import BoundDocument
 from ..encoders import get_encoder
 from ..encoders.base import Encoder
-from ..exceptions import ModelChanged
+from ..exceptions import ModelChanged, StoreUnavailable
 from ..models import Collection
 from ..stores import get_store
 from ..stores.base import Store
+from ..stores.identity import check_identity_once
 from .collections import create_collection
 
 
@@ -41,7 +42,8 @@ def get_target(document: BoundDocument) -> Target:
     """Return the target that the document's entries are written to now.
 
     If the document has no live collection, it is created. Raises ModelChanged if another CLIP model built the
-    collections, ForeignCollection if another installation created them, StoreUnavailable, ModelUnavailable.
+    collections, ForeignCollection if another installation created them, CollectionMismatch if somebody else's
+    have their names, StoreUnavailable, ModelUnavailable.
     """
     store, encoder = get_store(), get_encoder()
     collections = Collection.objects.of(document).active()
@@ -50,7 +52,10 @@ def get_target(document: BoundDocument) -> Target:
     own = [collection for collection in collections if collection.is_ours]
     if not own:
         collections[0].check_installation()
-    writable = [c for c in own if c.fingerprint == encoder.fingerprint]
+    for collection in own:
+        with suppress(StoreUnavailable):  # writing will say so
+            check_identity_once(store, collection.name, collection.dimension)
+    writable = [c for c in own if (c.fingerprint, c.dimension) == (encoder.fingerprint, encoder.dimension)]
     if not writable:
         raise ModelChanged(
             f"The collection of {document.name!r} was built by another CLIP model than CLIP_SEARCH['MODEL'], "

@@ -38,7 +38,8 @@ class LiveCollection:
     def encoder(self) -> Encoder:
         """Return the configured encoder. Raises ModelChanged if another CLIP model built the collection."""
         encoder = get_encoder()
-        if self.collection.fingerprint != encoder.fingerprint:
+        built_by = self.collection.fingerprint, self.collection.dimension
+        if built_by != (encoder.fingerprint, encoder.dimension):
             raise ModelChanged
         return encoder
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 from ..documents.binding import BoundDocument
 from ..exceptions import (
     ClipSearchError,
+    CollectionMismatch,
     CollectionMissing,
     ForeignCollection,
     SetupError,
@@ -24,6 +25,7 @@ from ..indexing.rebuilding import next_step
 from ..models import Collection, IndexEntry, RelatedChange, Run
 from ..stores import get_store
 from ..stores.base import CLIP, Condition, Query
+from ..stores.identity import check_contents
 from ..types import IMAGE
 from .findings import MISSING, STORE
 from .values import CollectionStatus, DocumentStatus, ModelStatus, Reason, RunStatus
@@ -56,7 +58,11 @@ class StoreProbe:
         if self.error:
             return Fault(STORE, self.error)
         try:
+            if collection.is_active and collection.is_ours:
+                check_contents(get_store(), collection.name, collection.dimension)
             return count_points(document, collection)
+        except CollectionMismatch as error:
+            return Fault("foreign_collection", str(error))
         except CollectionMissing:
             name = collection.name
             return Fault(

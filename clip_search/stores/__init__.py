@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 from ..conf import Options, conf
 from ..exceptions import SetupError
 from .base import Store
+from .identity import check_identity_once
 
 SERVER = "clip_search.stores.server.ServerStore"
 EMBEDDED = "clip_search.stores.embedded.store.EmbeddedStore"
@@ -55,3 +56,4 @@ def _store(qdrant: str) -> Store:
 def reset_stores() -> None:
     """Forget the stores of this process; for tests."""
     _store.cache_clear()
+    check_identity_once.cache_clear()

@@ -29,6 +29,9 @@ products. With k = 2, Qdrant's default, their recall@10 is 1.0, and the other pr
 Ranks start at 0, as in Qdrant. A retriever of weight w adds 1 / (k - 1 + (rank + 1) / w).
 """
 
+REMEDY = "Run `manage.py clip_rebuild`: it builds a new collection and leaves this one."
+"""What to do about a collection that somebody else has created or written to."""
+
 Kind = Literal["keyword", "number", "bool", "date"]
 Operator = Literal["eq", "in", "gt", "gte", "lt", "lte", "isnull", "has_vector", "range", "all", "any"]
 
@@ -180,7 +183,7 @@ class Store(ABC):
     def put(self, collection: str, points: Sequence[Point]) -> None:
         """Write complete points. A stored point is replaced only if its revision is lower.
 
-        Raises CollectionMissing, or ModelChanged if the vectors have another dimension than the collection.
+        Raises CollectionMissing, or CollectionMismatch if the collection has other vectors.
         """
 
     @abstractmethod
@@ -234,6 +237,17 @@ class Store(ABC):
     def counts_exactly(self, collection: str) -> bool:
         """Return whether the last `count()` or `facet()` was exact. A server may refuse exact ones."""
         return True
+
+    def vectors(self, collection: str) -> dict[str, int] | None:
+        """Return {name of the vector: dimension} of a collection, or None if this store cannot tell.
+
+        Raises CollectionMissing.
+        """
+        return None
+
+    def has_foreign_points(self, collection: str) -> bool:
+        """Return whether some points were not written by clip_search. Raises CollectionMissing."""
+        return False
 
     def remains(self, older_than: timedelta) -> list[str]:
         """Return the names of collections of which only some files are left, older than `older_than`.

@@ -85,6 +85,12 @@ def tombstones(dialect: Dialect, ids: Sequence[uuid.UUID]) -> Any:
     return dialect.models.Filter(must=[dialect.has_id(ids), _equals(dialect, f"{CLIP}.removed", True)])
 
 
+def without_stamp(dialect: Dialect) -> Any:
+    """Return a filter for points that were not written by clip_search."""
+    missing = dialect.models.FieldCondition(key=f"{CLIP}.revision", is_empty=True)
+    return dialect.models.Filter(must=[missing])
+
+
 def _keys(condition: Condition) -> Iterator[str]:
     """Yield the keys of the document's payload that a condition uses, nested conditions included."""
     if condition.operator in ("all", "any"):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..exceptions import ModelChanged, RequestRefused, SetupError, StoreUnavailable
+from ..exceptions import CollectionMismatch, RequestRefused, SetupError
 from ..types import Point, Stamp
-from .base import CLIP, INDEXED, Condition, Query, Schema, ScoredPoint, Store, tombstone
+from .base import CLIP, INDEXED, REMEDY, Condition, Query, Schema, ScoredPoint, Store, tombstone
 from .filters import Dialect, matching, older, tombstones
 
+OTHER_VECTORS = re.compile(r"dimension|vector name|vector \w+ is not found", re.IGNORECASE)
+"""In the message of a request that is refused because the collection has other vectors."""
 INDEX_TYPES = {"keyword": "keyword", "number": "float", "bool": "bool", "date": "datetime"}
 
 TIES = 16
@@ -31,9 +34,9 @@ def payload_indexes(schema: Schema) -> dict[str, str]:
 
 def refused(message: str) -> SetupError:
     """Return the exception for a request that Qdrant refused with this message."""
-    if "dimension" in message.lower():
-        return ModelChanged(
-            f"{message.strip()}. Run `manage.py clip_rebuild`, or restore the previous MODEL."
+    if OTHER_VECTORS.search(message):  # the model is the same, or the request would not have been sent
+        return CollectionMismatch(
+            f"The collection in Qdrant is not the one that clip_search created: {message.strip()}. {REMEDY}"
         )
     if "index" in message.lower():  # of a filter that was added or changed later
         remedy = "Run `manage.py clip_reindex`, and `clip_rebuild` if a filter changed its type."
@@ -159,14 +162,16 @@ def _read(payload: dict[str, Any] | None) -> tuple[Stamp, dict[str, Any]]:
     try:
         return Stamp.from_payload(rest.pop(CLIP)), rest
     except (KeyError, TypeError, AttributeError) as error:
-        raise StoreUnavailable(
-            "A point in the collection was not written by clip_search. Write other data elsewhere."
-        ) from error
+        raise CollectionMismatch(f"A point in Qdrant was not written by clip_search. {REMEDY}") from error
 
 
 def by_id(records: Iterable[Any]) -> dict[uuid.UUID, Point]:
-    """Return the points of these records by their ids."""
-    return {point.id: point for point in map(_point, records)}
+    """Return the points of these records by their ids.
+
+    A record whose payload somebody else has overwritten counts as missing, so that a rebuild replaces it.
+    """
+    points = (_point(record) for record in records if CLIP in (record.payload or {}))
+    return {point.id: point for point in points}
 
 
 def _point(record: Any) -> Point:

@@ -14,7 +14,7 @@ from ..conf import Options
 from ..exceptions import AccessDenied, CollectionMissing, SetupError, StoreUnavailable
 from ..types import IMAGE, TEXT, Point
 from .base import RRF_K, Query, Retriever, Schema
-from .filters import Dialect
+from .filters import Dialect, without_stamp
 from .nodes import Answer, Nodes
 from .qdrant import QdrantStore, by_id, payload_indexes
 
@@ -143,6 +143,20 @@ class ServerStore(QdrantStore):
         answer = self._ask(lambda client: client.get_collection(collection), collection)
         mark = (answer.config.metadata or {}).get(MARK)
         return {str(key): str(value) for key, value in mark.items()} if isinstance(mark, dict) else {}
+
+    def vectors(self, collection: str) -> dict[str, int] | None:
+        answer = self._ask(lambda client: client.get_collection(collection), collection)
+        found = answer.config.params.vectors
+        named = found if isinstance(found, dict) else {"": found}
+        return {name: vector.size for name, vector in named.items() if vector}
+
+    def has_foreign_points(self, collection: str) -> bool:
+        where = without_stamp(self.dialect)
+        if not self._page(collection, None, 1):  # it may not have the index yet that strict mode demands
+            return False
+        return bool(
+            self._ask(lambda client: client.scroll(collection, scroll_filter=where, limit=1)[0], collection)
+        )
 
     def destroy(self, collection: str) -> None:
         self._many_images.pop(collection, None)

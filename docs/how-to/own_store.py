@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from clip_search.exceptions import CollectionMissing, ModelChanged
+from clip_search.exceptions import CollectionMismatch, CollectionMissing
 from clip_search.stores.base import CLIP, RRF_K, Condition, Query, Schema, ScoredPoint, Store, tombstone
 from clip_search.types import Point
 
@@ -58,7 +58,7 @@ class DictStore(Store):
         dimension = self.collections[collection][0].dimension
         for point in points:
             if any(vector.shape[-1] != dimension for vector in point.vectors.values()):
-                raise ModelChanged(f"The collection has vectors of dimension {dimension}.")
+                raise CollectionMismatch(f"The collection has vectors of dimension {dimension}.")
             if point.id not in there or there[point.id].stamp.revision < point.stamp.revision:  # the fence
                 there[point.id] = point
 
@@ -86,7 +86,7 @@ class DictStore(Store):
         lists = []
         for retriever in query.retrievers:
             if len(retriever.vector) != dimension:
-                raise ModelChanged(f"The collection has vectors of dimension {dimension}.")
+                raise CollectionMismatch(f"The collection has vectors of dimension {dimension}.")
             cosines = {
                 point.id: cosine(point.vectors[retriever.using], retriever.vector)
                 for point in found.values()

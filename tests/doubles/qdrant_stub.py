@@ -176,7 +176,9 @@ class StubQdrant(ThreadingHTTPServer):
             try:
                 return 200, plain(work(self.client, name, body))
             except (ValueError, AssertionError) as error:
-                return 400, f"Wrong input: {error}"
+                # the in-memory mode multiplies without a look at the dimension
+                other = "Vector dimension error: " * ("not aligned" in str(error))
+                return 400, f"Wrong input: {other}{error}"
 
     def handle_error(self, *args: Any) -> None:
         """Print errors, unless a client did not wait for its answer."""

@@ -119,6 +119,16 @@ class EmbeddedStore(QdrantStore):
             return {}
         return {str(key): str(value) for key, value in mark.items()} if isinstance(mark, dict) else {}
 
+    def vectors(self, collection: str) -> dict[str, int] | None:
+        folder = self._folder(collection)
+        if not folder.is_dir():
+            raise CollectionMissing
+        try:
+            vectors = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["vectors"]
+            return {str(name): int(vector["size"]) for name, vector in vectors.items()}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # another version of the engine
+            return None
+
     def destroy(self, collection: str) -> None:
         folder, handle = self._folder(collection), self._handle(collection)
         gone, unfinished = (self._path / f".{collection}.{ending}" for ending in ("gone", "making"))

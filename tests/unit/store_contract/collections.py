@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from clip_search.exceptions import CollectionMissing
+from clip_search.exceptions import CollectionMismatch, CollectionMissing
 from clip_search.stores.base import Query, Retriever, Store
+from clip_search.stores.identity import check_contents
 from clip_search.types import TEXT, Point
 
 from .points import SCHEMA, product, shop, vector
@@ -74,6 +75,13 @@ class Collections:
         store.destroy(name)
         store.destroy(f"{name}-b")
         assert not {name, f"{name}-b"} & set(store.names())
+
+    @pytest.mark.usefixtures("filled")
+    def test_a_collection_of_ours_is_recognized(self, store: Store, collection: str) -> None:
+        check_contents(store, collection, SCHEMA.dimension)
+        if store.vectors(collection) is not None:
+            with pytest.raises(CollectionMismatch):
+                check_contents(store, collection, SCHEMA.dimension + 1)
 
     def test_two_collections_are_apart(self, store: Store, collection: str) -> None:
         store.create(collection + "-b", SCHEMA)

@@ -10,7 +10,7 @@ import pytest
 from django.test import RequestFactory
 from django.views.debug import ExceptionReporter
 
-from clip_search.exceptions import ModelChanged, NoAnswer, SetupError, StoreRefused, StoreUnavailable
+from clip_search.exceptions import CollectionMismatch, NoAnswer, SetupError, StoreRefused, StoreUnavailable
 from clip_search.stores import get_store
 from clip_search.stores.server import ServerStore
 from tests.unit.store_contract.points import product
@@ -80,9 +80,12 @@ def test_no_error_page_shows_the_key(
     assert ask_with_key(settings, url=stub.url) is SetupError
 
 
-def test_another_dimension_is_another_model(stub: Stub, store: ServerStore) -> None:
-    stub.otherwise = failure(400, "Wrong input: Vector dimension error: expected dim: 512, got 768")
-    with pytest.raises(ModelChanged, match=r"got 768.*clip_rebuild"):
+@pytest.mark.parametrize(
+    "reason", ["Vector dimension error: expected dim: 512, got 768", "Not existing vector name error: text"]
+)
+def test_other_vectors_are_another_collection(stub: Stub, store: ServerStore, reason: str) -> None:
+    stub.otherwise = failure(400, f"Wrong input: {reason}")
+    with pytest.raises(CollectionMismatch, match=rf"{reason}.*clip_rebuild"):
         store.put("shop", [product(1)])
 
 
@@ -157,5 +160,5 @@ def addressed(**options: Any) -> list[str]:
 
 def test_points_that_somebody_else_wrote(stub: Stub, store: ServerStore) -> None:
     stub.otherwise = result({"points": [{"id": 1, "payload": {"a": 1}}], "next_page_offset": None})
-    with pytest.raises(StoreUnavailable, match="not written by clip_search"):
+    with pytest.raises(CollectionMismatch, match=r"not written by clip_search.*clip_rebuild"):
         store.scroll("shop")

@@ -15,8 +15,8 @@ import pytest
 from clip_search.conf import Options
 from clip_search.exceptions import (
     AccessDenied,
+    CollectionMismatch,
     CollectionMissing,
-    ModelChanged,
     NoAnswer,
     RequestRefused,
     StoreRefused,
@@ -72,7 +72,7 @@ def over_grpc(port: int, *hosts: str, **options: Any) -> Iterator[ServerStore]:
         ("NOT_FOUND", 404, "Not found: Collection `shop` doesn't exist!", CollectionMissing),
         ("UNAUTHENTICATED", 401, "Must provide an API key", AccessDenied),
         ("PERMISSION_DENIED", 403, "Forbidden: Global manage access is required", AccessDenied),
-        ("INVALID_ARGUMENT", 400, "Vector dimension error: expected dim: 512, got 768", ModelChanged),
+        ("INVALID_ARGUMENT", 400, "Vector dimension error: expected dim: 512, got 768", CollectionMismatch),
         ("ALREADY_EXISTS", 409, "Collection `shop` already exists!", RequestRefused),
         ("RESOURCE_EXHAUSTED", 429, "slow down", StoreUnavailable),
         ("INTERNAL", 500, "Service internal error: No space left on device (os error 28)", StoreRefused),

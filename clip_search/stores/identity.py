@@ -1,0 +1,50 @@
+"""Tells whether a collection in the store is the one that clip_search created, or somebody else's."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ..exceptions import CollectionMismatch, CollectionMissing
+from ..types import IMAGE, TEXT
+from .base import REMEDY, Store
+
+
+def check_identity(store: Store, collection: str, dimension: int) -> None:
+    """Raise CollectionMismatch if the collection is not one that clip_search created with this dimension.
+
+    Raises CollectionMissing if there is none of this name, StoreUnavailable.
+    """
+    expected, found = dict.fromkeys((TEXT, IMAGE), dimension), store.vectors(collection)
+    if found is not None and not expected.items() <= found.items():
+        raise CollectionMismatch(
+            f"The collection {collection} in Qdrant is not the one that clip_search created: its vectors are "
+            f"{found}, not {expected}. {REMEDY}"
+        )
+    if not store.mark(collection):  # the mark may be lost, as in a restored snapshot, so the points decide
+        store.scroll(collection, limit=1)  # raises CollectionMismatch
+
+
+@lru_cache(maxsize=16)
+def check_identity_once(store: Store, collection: str, dimension: int) -> None:
+    """Like `check_identity()`, but ask the store only once in each process."""
+    check_identity(store, collection, dimension)
+
+
+def check_contents(store: Store, collection: str, dimension: int) -> None:
+    """Like `check_identity()`, but raise CollectionMismatch also if some points were written by others."""
+    check_identity(store, collection, dimension)
+    if store.has_foreign_points(collection):
+        raise CollectionMismatch(
+            f"Some points in the collection {collection} were not written by clip_search. {REMEDY}"
+        )
+
+
+def has_foreign_data(store: Store, collection: str, dimension: int) -> bool:
+    """Return True if somebody else has created a collection or written to it, so it must not be deleted."""
+    try:
+        check_contents(store, collection, dimension)
+    except CollectionMismatch:
+        return True
+    except CollectionMissing:
+        return False
+    return False
