@@ -127,7 +127,11 @@ def stub(shared) -> Iterator[StubQdrant]:
 @pytest.mark.parametrize("requests", [80, long(500)])
 def test_half_of_the_requests_to_qdrant_go_wrong(requests, stub, start_worker):
     stub.share = 0.5
-    soon = [*QUICK, "clip_search.indexing.delays.LONGEST_DELAY=1"]
+    soon = [
+        *QUICK,
+        "clip_search.indexing.delays.LONGEST_DELAY=1",
+        "clip_search.stores.nodes.PAUSE_AFTER_TIMEOUT=0",
+    ]
     workers = [start_worker(constants=soon) for _ in range(2)]
     saved = 0
     while stub.requests < requests:
