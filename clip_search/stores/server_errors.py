@@ -11,6 +11,7 @@ from ..exceptions import (
     ClipSearchError,
     CollectionMissing,
     NoAnswer,
+    RequestRefused,
     StoreRefused,
     StoreUnavailable,
     in_one_line,
@@ -122,6 +123,11 @@ class Failure:
             return CollectionMissing()
         if self.status in (400, 409, 422) and self.reason:  # without a reason, it was a proxy that answered
             return refused(self.reason)
+        if self.status == 413:  # of a proxy: a smaller request may be accepted
+            return RequestRefused(
+                "A request to Qdrant is too large for a proxy in front of it (status 413). "
+                "Let the proxy accept 32 MiB, as Qdrant does."
+            )
         said = f"{self.kind}: {self.reason}" if self.reason else self.kind
         where = 'Check that it runs where CLIP_SEARCH["QDRANT"] says.'
         if self.is_unanswered:

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from clip_search.exceptions import CollectionMissing, StoreUnavailable
+from clip_search.exceptions import CollectionMissing, RequestRefused, StoreUnavailable
 from clip_search.stores.base import Query, Schema
 from clip_search.stores.server import ServerStore
 from tests.unit.store_contract.points import product
@@ -111,3 +111,11 @@ def test_a_missing_collection(stub: Stub, store: ServerStore) -> None:
 def test_destroying_a_missing_collection_is_no_error(stub: Stub, store: ServerStore) -> None:
     stub.otherwise = MISSING
     store.destroy("shop")
+
+
+def test_a_proxy_that_finds_a_request_too_large_may_accept_a_smaller_one(
+    stub: Stub, store: ServerStore
+) -> None:
+    stub.answers["POST", "/collections/shop/points/batch"] = 413, b"<html>Request Entity Too Large</html>"
+    with pytest.raises(RequestRefused, match=r"proxy.*32 MiB"):
+        store.put("shop", [product(1)])
