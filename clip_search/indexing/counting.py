@@ -21,7 +21,7 @@ class PointCount:
     points: int
     entries: Mapping[str, int]
     is_settled: bool
-    """True if no entry is pending, and none has changed while the points were counted."""
+    """True if the count is exact, no entry is pending, and none has changed while the points were counted."""
 
     @property
     def expected(self) -> range:
@@ -39,7 +39,8 @@ def count_points(document: BoundDocument, collection: Collection) -> PointCount:
     """Count the points of a collection of this document. Raises StoreUnavailable."""
     before = count_entries(document)
     points = get_store().count(collection.name)
-    is_settled = not before[State.PENDING] and before == count_entries(document)
+    is_exact = get_store().counts_exactly(collection.name)
+    is_settled = is_exact and not before[State.PENDING] and before == count_entries(document)
     return PointCount(points=points, entries=before, is_settled=is_settled)
 
 

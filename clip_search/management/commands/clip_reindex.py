@@ -18,10 +18,12 @@ from clip_search.conf import conf
 from clip_search.documents.binding import BoundDocument
 from clip_search.indexing.collections import repair
 from clip_search.indexing.comparing import compare, mark_changed
+from clip_search.indexing.counting import count_points
 from clip_search.indexing.housekeeping import purge_tombstones
 from clip_search.indexing.related import expand_related
+from clip_search.indexing.targets import get_target
 from clip_search.management.base import IMAGES, DocumentCommand, Progress, products, summary
-from clip_search.models import IndexEntry, Run
+from clip_search.models import Collection, IndexEntry, Run
 from clip_search.models.entries import IndexEntryQuerySet
 from clip_search.models.paging import ROWS_PER_STATEMENT
 from clip_search.types import Report
@@ -87,7 +89,23 @@ class Command(DocumentCommand):
             purge_tombstones(document)
         self.stdout.write(f"{document.name}: {summary(report, time.monotonic() - started)}")
         self.show_truncated(document)
-        return report, self.show_failures(document) or self.show_waiting(document, report)
+        wrong = [self.show_failures(document), self.show_waiting(document, report)]
+        if not ids:
+            wrong.append(self.compare_counts(document))
+        return report, "; ".join(filter(None, wrong))
+
+    def compare_counts(self, document: BoundDocument) -> str:
+        """Return what to do if the number of points is not that of the indexed products, or ""."""
+        live = Collection.State.LIVE
+        for collection in (c for c in get_target(document).writable if c.state == live):
+            count = count_points(document, collection)
+            if count.differs:
+                points = ngettext("%d point", "%d points", count.points) % count.points
+                return (
+                    f"the collection of {document.name} has {points}, but {count.entries['indexed']} of its "
+                    f"products are indexed: run `manage.py clip_verify {document.name}`"
+                )
+        return ""
 
     def check_ids(self, document: BoundDocument, ids: list[str] | None) -> None:
         """Raise CommandError if an id has neither an index entry nor a row to index."""

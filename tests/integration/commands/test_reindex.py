@@ -21,6 +21,7 @@ from clip_search.indexing import targets
 from clip_search.management.commands import clip_reindex
 from clip_search.models import IndexEntry, PostedProduct
 from clip_search.stores import get_store
+from clip_search.types import Point, Stamp
 from tests.doubles.stores import FaultyStore, down
 from tests.shops.shop.models import Product, ProductImage
 
@@ -318,3 +319,58 @@ def test_posted_products_are_compared_too():
     PostedProduct.objects.filter(product_id=alone).update(name="Renamed")
     assert "2 products: 1 embedded, 1 unchanged" in run("clip_reindex")
     assert "1 product: 1 unchanged" in run("clip_reindex", "product", "--ids", alone)
+
+
+# Points that the database does not know.
+
+
+def bring_back() -> None:
+    """Put the point of a product that was deleted long ago into the store, as a restored snapshot does."""
+    stamp = Stamp(product_id="gone", revision=7, fingerprint=get_encoder().fingerprint)
+    vectors = {"text": get_encoder().embed_texts(["old"])[0]}
+    get_store().put(collection(), [Point(id=DOCUMENT.point_id("gone"), stamp=stamp, vectors=vectors)])
+
+
+def test_a_point_of_no_product_is_said_with_what_removes_it():
+    made = make(2)
+    run("clip_reindex")
+    bring_back()
+    assert complain("clip_reindex").endswith(
+        "the collection of product has 3 points, but 2 of its products are indexed: "
+        "run `manage.py clip_verify product`"
+    )
+    assert "points" not in run("clip_reindex", "product", "--ids", str(made[0].pk))
+
+
+def test_nothing_is_said_of_points_while_something_is_pending():
+    make(2)
+    run("clip_reindex")
+    bring_back()
+    IndexEntry.objects.mark_changed(DOCUMENT, ["1"])
+    later = timezone.now() + timedelta(minutes=1)
+    IndexEntry.objects.filter(product_id="1").update(not_before=later, attempts=1)
+    assert "points" not in run("clip_reindex")
+
+
+def test_nothing_is_said_of_points_that_are_counted_approximately(monkeypatch):
+    make(2)
+    run("clip_reindex")
+    bring_back()
+    monkeypatch.setattr(get_store(), "counts_exactly", lambda name: False)
+    assert "points" not in run("clip_reindex")
+
+
+def test_a_product_that_failed_may_have_a_point_or_none(monkeypatch):
+    made = make(3)
+    monkeypatch.setattr(type(DOCUMENT.declaration), "get_text", staticmethod(text_of))
+    Product.objects.filter(pk=made[0].pk).update(name="Broken")
+    assert complain("clip_reindex").endswith("\n1 of product failed")  # it has no point
+    Product.objects.filter(pk=made[1].pk).update(name="Broken")
+    assert complain("clip_reindex").endswith("\n2 of product failed")  # one of them has its old point
+    assert get_store().count(collection()) == 2
+
+
+def text_of(product: Product) -> str:
+    if product.name == "Broken":
+        raise ValueError("broken")
+    return product.name

@@ -147,6 +147,11 @@ def test_verify_removes_what_a_restored_snapshot_brought_back(client):
     store.destroy(name)
     store.create(name, schema(DOCUMENT, get_encoder().dimension))
     store.put(name, list(snapshot.values()))
+    said = complain("clip_reindex")
+    assert said.endswith(
+        "the collection of product has 5 points, but 2 of its products are indexed: "
+        "run `manage.py clip_verify product`"
+    )
     assert posted.product_id in everything_found(client)
     run("clip_verify")
     left = sorted(str(product.pk) for product in made[2:])
