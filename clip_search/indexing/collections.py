@@ -18,7 +18,7 @@ from ..conf import conf
 from ..documents.binding import BoundDocument
 from ..encoders import get_encoder
 from ..encoders.base import Encoder
-from ..exceptions import ClipSearchError, CollectionMissing, StoreUnavailable, in_one_line
+from ..exceptions import ClipSearchError, CollectionMissing, SetupError, StoreUnavailable, in_one_line
 from ..models import Collection, Database, IndexEntry
 from ..stores import get_store
 from ..stores.base import Schema, Store
@@ -51,8 +51,8 @@ def create_collection(
     row = _row_to_create(document, encoder, generation, at_once=at_once)
     try:
         store.create(row.name, schema(document, row.dimension, mark=new_mark(document)))
-    except StoreUnavailable as error:
-        _postpone(row, error)
+    except (StoreUnavailable, SetupError) as error:
+        _record_failure(row, error)
         raise
     rows = Collection.objects.of(document)
     mine = rows.filter(pk=row.pk, state=Collection.State.CREATING)
@@ -112,13 +112,16 @@ def _row_to_create(
     return row
 
 
-def _postpone(row: Collection, error: StoreUnavailable) -> None:
-    """Save why a collection could not be created, and when that is tried again."""
-    now = timezone.now()
+def _record_failure(row: Collection, error: StoreUnavailable | SetupError) -> None:
+    """Save why a collection could not be created, and when that is tried again.
+
+    After wrong settings it is tried at once, because somebody corrects them and looks whether it works.
+    """
+    now, delay = timezone.now(), timedelta(seconds=backoff(row.attempts + 1))
     rows = Collection.objects.using(row._state.db).filter(pk=row.pk, state=Collection.State.CREATING)
     rows.update(
         attempts=row.attempts + 1,
-        not_before=now + timedelta(seconds=backoff(row.attempts + 1)),
+        not_before=None if isinstance(error, SetupError) else now + delay,
         refusal=in_one_line(error),
         refused_at=now,
     )

@@ -116,6 +116,18 @@ def test_settings_that_cannot_work_are_tried_at_once_when_they_are_right(server,
     assert collection() == name
 
 
+def test_a_key_that_may_not_write_is_said_by_the_status(server, settings):
+    qdrant = {"url": server.url, "api_key": "reader"}
+    settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QDRANT": qdrant}
+    server.keys = {"reader": False}
+    Product.objects.create(name="Chair", sku="C")
+    assert "Forbidden" in complain("clip_reindex")
+    assert "its creation failed (Qdrant refused access (403): Forbidden" in complain("clip_status")
+    server.keys = {"reader": True}
+    assert "1 product: 1 embedded" in run("clip_reindex")
+    run("clip_status")
+
+
 def begin() -> Collection:
     """Return the row of a process that was killed when it had created the collection."""
     row = collections._row_to_create(DOCUMENT, get_encoder(), 1, at_once=False)
