@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from django.db import DatabaseError, connection
 from django.utils import timezone
+from qdrant_client.models import StrictModeConfig
 
 from clip_search import outbox
 from clip_search.indexing import rebuilding
@@ -182,6 +183,15 @@ def test_another_snapshot_of_the_store(shop):
     assert as_json()["ok"]  # while something is pending, the numbers may differ
     run("clip_verify")
     assert as_json()["ok"]
+
+
+def test_points_are_not_compared_if_qdrant_refuses_to_count_exactly(stub):
+    IndexEntry.objects.first().delete()
+    assert_wrong("points_differ", "has 3 points, but 2 of its products are indexed")
+    stub.client.strict[collection()] = StrictModeConfig(enabled=True, search_allow_exact=False)
+    found = as_json()
+    assert the(found)["points"] == 3
+    assert found["problems"] == []
 
 
 # Writes.
