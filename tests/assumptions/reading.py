@@ -6,7 +6,7 @@ import uuid
 
 from qdrant_client import models
 
-from .trial import DIMENSION, POINTS, Trial, assumption, expect, point, stored, write
+from .trial import DIMENSION, POINTS, REVISION, Trial, assumption, expect, point, stored, write
 
 
 @assumption
@@ -97,18 +97,17 @@ def read_consistency_all_returns_what_replicas_agree_on(trial: Trial) -> None:
 
 
 @assumption
-def each_request_may_have_its_own_time_limit(trial: Trial) -> None:
-    """`timeout` is accepted with each request, in whole seconds: a search's is shorter than a write's.
+def points_without_a_key_are_found(trial: Trial) -> None:
+    """A filter by an empty key finds the points that do not have it: what somebody else has written.
 
-    Relied on by clip_search.stores.server.
+    Relied on by clip_search.stores.server and clip_search.stores.identity.
     """
-    name = trial.collection(indexes={"colour": "keyword"})
-    write(trial.first, name, [point(1, colour="red")])
-    limit = 30
-    trial.first.query_points(name, query=[1.0] * DIMENSION, using="text", timeout=limit)
-    trial.first.retrieve(name, [point(1).id], timeout=limit)
-    trial.first.scroll(name, timeout=limit)
-    trial.first.count(name, timeout=limit)
-    trial.first.facet(name, "colour", timeout=limit)
-    delete = models.DeleteOperation(delete=models.PointIdsList(points=[point(1).id]))
-    trial.first.batch_update_points(name, [delete], timeout=limit)
+    name = trial.collection()
+    strange = point(2)
+    strange.payload = {"word": "strange"}
+    write(trial.first, name, [point(1)])
+    upsert = models.UpsertOperation(upsert=models.PointsList(points=[strange]))
+    trial.first.batch_update_points(name, [upsert], wait=True)
+    where = models.Filter(must=[models.FieldCondition(key=REVISION, is_empty=True)])
+    records, _ = trial.first.scroll(name, scroll_filter=where)
+    expect([record.id for record in records] == [strange.id], records)

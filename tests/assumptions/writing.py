@@ -179,14 +179,17 @@ def a_delete_by_filter_takes_only_what_meets_it(trial: Trial) -> None:
 
 @assumption
 def a_collection_keeps_its_metadata(trial: Trial) -> None:
-    """What is given as metadata when a collection is made is told with the collection.
+    """The server tells of a collection the metadata with which it was created, and its vectors by name.
 
-    Relied on by clip_search.stores.server and clip_search.indexing.leftovers.
+    Relied on by clip_search.stores.identity and clip_search.indexing.leftovers.
     """
     mark = {"clip_search": {"installation": "shop", "database": "1"}}
     name = trial.collection(metadata=mark)
-    got = trial.first.get_collection(name).config.metadata
-    expect(got == mark, got)
+    config = trial.first.get_collection(name).config
+    expect(config.metadata == mark, config.metadata)
+    vectors = config.params.vectors
+    sizes = {key: vector.size for key, vector in vectors.items()} if isinstance(vectors, dict) else vectors
+    expect(sizes == {"text": DIMENSION, "image": DIMENSION}, sizes)
 
 
 @assumption
