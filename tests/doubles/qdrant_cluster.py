@@ -132,7 +132,8 @@ class ClusterStub(StubQdrant):
         return super().do(method, path, body)
 
     def _write(self, method: str, path: str, body: dict[str, Any], name: str) -> tuple[int, Any]:
-        if self.invalid & {point["payload"]["_clip"]["product_id"] for point in points_to_write(body)}:
+        stamps = [point["payload"].get("_clip", {}) for point in points_to_write(body)]
+        if self.invalid & {stamp.get("product_id") for stamp in stamps}:
             return 400, INVALID
         lost = self._without_lost_shards(body, name)
         able = [node for node in range(len(self.replicas)) if node not in self.down | self.full]
