@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.db.models import Count
+from django.utils.translation import ngettext
 
 from ..documents.binding import BoundDocument
 from ..models import Collection, IndexEntry
@@ -20,8 +21,10 @@ class PointCount:
 
     points: int
     entries: Mapping[str, int]
+    is_exact: bool
+    """False if the server counts approximately only."""
     is_settled: bool
-    """True if the count is exact, no entry is pending, and none has changed while the points were counted."""
+    """True if no entry is pending, and none has changed while the points were counted."""
 
     @property
     def expected(self) -> range:
@@ -32,16 +35,28 @@ class PointCount:
     @property
     def differs(self) -> bool:
         """Whether there are more or fewer points than the entries say, as after a restored backup."""
-        return self.is_settled and self.points not in self.expected
+        return self.is_exact and self.is_settled and self.points not in self.expected
 
 
 def count_points(document: BoundDocument, collection: Collection) -> PointCount:
     """Count the points of a collection of this document. Raises StoreUnavailable."""
     before = count_entries(document)
     points = get_store().count(collection.name)
-    is_exact = get_store().counts_exactly(collection.name)
-    is_settled = is_exact and not before[State.PENDING] and before == count_entries(document)
-    return PointCount(points=points, entries=before, is_settled=is_settled)
+    return PointCount(
+        points=points,
+        entries=before,
+        is_exact=get_store().counts_exactly(collection.name),
+        is_settled=not before[State.PENDING] and before == count_entries(document),
+    )
+
+
+def difference(document: str, points: int, indexed: int) -> str:
+    """Return a sentence for a collection with other points than its document's entries say."""
+    said = ngettext("%d point", "%d points", points) % points
+    return (
+        f"the collection of {document} has {said}, but {indexed} of its products are indexed: "
+        f"run `manage.py clip_verify {document}`"
+    )
 
 
 def count_entries(document: BoundDocument) -> dict[str, int]:

@@ -125,6 +125,7 @@ def _collection_status(
         is_leased=row.lease is not None and row.lease > timezone.now(),
         next_step=next_step(row),
         points=counted.points if isinstance(counted, PointCount) else None,
+        is_exact=not isinstance(counted, PointCount) or counted.is_exact,
         error_code=fault.code,
         error=fault.message,
         refusal=row.refusal,

@@ -8,6 +8,7 @@ from typing import Final
 
 from django.utils.translation import ngettext
 
+from ..indexing.counting import difference
 from ..models import Collection, IndexEntry
 from ..version import __version__
 from .values import CollectionStatus, DocumentStatus, Finding, ModelStatus, QueueStatus
@@ -110,12 +111,7 @@ def _workers(document: DocumentStatus, queue: QueueStatus | None) -> str:
 def _counts(document: DocumentStatus) -> Iterator[tuple[str, str]]:
     name = document.name
     if document.points_differ and document.points is not None:
-        points = ngettext("%d point", "%d points", document.points) % document.points
-        yield (
-            "points_differ",
-            f"the collection of {name} has {points}, but {document.entries[State.INDEXED]} of its "
-            f"products are indexed: run `manage.py clip_verify {name}`",
-        )
+        yield "points_differ", difference(name, document.points, document.entries[State.INDEXED])
     if failed := document.entries[State.FAILED]:
         yield "failed", f"{failed} of {name} failed"
 

@@ -49,6 +49,8 @@ class CollectionStatus:
     next_step: str
     """What continues or removes it, or "" if it is live."""
     points: int | None
+    is_exact: bool
+    """False if the points were counted approximately, because the server refuses exact counts."""
     error_code: str
     error: str
     """Why it cannot be used or counted, or ""."""

@@ -18,7 +18,7 @@ from clip_search.conf import conf
 from clip_search.documents.binding import BoundDocument
 from clip_search.indexing.collections import repair
 from clip_search.indexing.comparing import compare, mark_changed
-from clip_search.indexing.counting import count_points
+from clip_search.indexing.counting import count_points, difference
 from clip_search.indexing.housekeeping import purge_tombstones
 from clip_search.indexing.related import expand_related
 from clip_search.indexing.targets import get_target
@@ -100,11 +100,7 @@ class Command(DocumentCommand):
         for collection in (c for c in get_target(document).writable if c.state == live):
             count = count_points(document, collection)
             if count.differs:
-                points = ngettext("%d point", "%d points", count.points) % count.points
-                return (
-                    f"the collection of {document.name} has {points}, but {count.entries['indexed']} of its "
-                    f"products are indexed: run `manage.py clip_verify {document.name}`"
-                )
+                return difference(document.name, count.points, count.entries[IndexEntry.State.INDEXED])
         return ""
 
     def check_ids(self, document: BoundDocument, ids: list[str] | None) -> None:

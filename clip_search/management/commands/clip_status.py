@@ -90,7 +90,8 @@ class Command(DocumentCommand):
     def show_collection(self, collection: CollectionStatus) -> None:
         size = "not in the store" if collection.error_code == MISSING else "points not counted"
         if collection.points is not None:
-            size = ngettext("%d point", "%d points", collection.points) % collection.points
+            about = "" if collection.is_exact else "about "
+            size = about + ngettext("%d point", "%d points", collection.points) % collection.points
         self.stdout.write(
             f"  collection {collection.name} ({collection.state}): {size}, "
             f"{collection.dimension} dimensions, model {collection.fingerprint[:12]}"
