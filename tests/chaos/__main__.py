@@ -60,7 +60,8 @@ class Chaos:
             self.round(end)
             calm = self.wait_for_calm()
             if self.surroundings.needs_verifying:
-                self.surroundings.verify()
+                self.surroundings.needs_verifying = False
+                self.surroundings.run_command("clip_verify")
                 calm += self.wait_for_calm()
             self.look()
             say(f"round {number}: {self.what_is_there()}; calm after {calm:.1f} s, index as the rows")
@@ -117,22 +118,25 @@ class Chaos:
         wrong += oracle.wrong_states(
             should, self.rows("SELECT product_id, state, error FROM clip_search_indexentry")
         )
-        confirmed = "state IN ('indexed', 'removed')"
-        if count := self.count(f"clip_search_indexentry WHERE unconfirmed AND {confirmed}"):
-            wrong.append(f"{count} entries are done although their last write is unconfirmed")
+        for fault in ("unconfirmed", "claim IS NOT NULL"):  # nothing is pending now
+            if count := self.count(f"clip_search_indexentry WHERE {fault}"):
+                wrong.append(f"{count} entries are done although: {fault}")
+        rows = {row[0] for row in self.rows("SELECT name FROM clip_search_collection")}
+        wrong += [f"collection {name} of no row" for name in sorted(self.surroundings.collections - rows)]
         wrong += self.wrong_files()
         if wrong:
             raise Failed("\n".join(wrong))
 
     def rest(self) -> None:
-        """Raise Failed if `clip_verify` writes to an index that it has verified before."""
-        self.surroundings.verify()  # it may replace tombstones that were lost
+        """Raise Failed if a command writes to an index that `clip_verify` has just verified."""
+        self.surroundings.run_command("clip_verify")  # it may replace tombstones that were lost
         self.look()
         before = self.surroundings.writes
-        self.surroundings.verify()
-        if wrote := self.surroundings.writes - before:
-            raise Failed(f"clip_verify wrote {wrote} times to an index that it had just verified")
-        say("at rest: clip_verify has nothing to write")
+        for command in ("clip_verify", "clip_reindex"):
+            self.surroundings.run_command(command)
+            if wrote := self.surroundings.writes - before:
+                raise Failed(f"{command} wrote {wrote} times to an index that was verified")
+        say("at rest: clip_verify and clip_reindex have nothing to write")
 
     def wrong_files(self) -> list[str]:
         """Return what is wrong with the files: temporary ones, images without a row, and missing images."""

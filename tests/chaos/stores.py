@@ -35,6 +35,10 @@ class OnEmbeddedStore(Surroundings):
 
         return [embedded_points(self.folder, collection)]
 
+    @property
+    def collections(self) -> set[str]:
+        return {folder.name for folder in self.folder.glob("product-*") if folder.is_dir()}
+
     def fault_store_is_locked(self) -> None:
         """Lock the store, as another process would."""
         import fcntl
@@ -76,6 +80,11 @@ class OnCluster(Surroundings):
             {key: seen(dict(p.payload), p.vector) for key, p in self.cluster.points(n, collection).items()}
             for n in range(NODES)
         ]
+
+    @property
+    def collections(self) -> set[str]:
+        replicas = self.cluster.replicas
+        return {found.name for replica in replicas for found in replica.get_collections().collections}
 
     @property
     def writes(self) -> int:

@@ -66,6 +66,11 @@ class Surroundings(ABC):
         """Return all points of a collection by id, as each replica has them."""
 
     @property
+    @abstractmethod
+    def collections(self) -> set[str]:
+        """The names of the collections in the store."""
+
+    @property
     def writes(self) -> int:
         """How many requests to write the store was sent, if it counts them."""
         return 0
@@ -117,13 +122,12 @@ class Surroundings(ABC):
         while len(self.workers) < WORKERS:
             self.start_worker()
 
-    def verify(self) -> None:
-        """Run `clip_verify`, as the docs say to do after a snapshot was restored."""
-        self.needs_verifying = False
+    def run_command(self, command: str) -> None:
+        """Run a command of `manage.py` to its end, such as `clip_verify` after a snapshot was restored."""
         try:
-            self.manage("clip_verify", "product").wait(PATIENCE)
+            self.manage(command, "product").wait(PATIENCE)
         except subprocess.TimeoutExpired as error:
-            raise Failed(f"clip_verify did not end within {PATIENCE:.0f} s") from error
+            raise Failed(f"{command} did not end within {PATIENCE:.0f} s") from error
 
     # Workers.
 
