@@ -8,13 +8,13 @@ import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from ..conf import Options, is_port, is_seconds
-from ..exceptions import NoAnswer, SetupError, without_password
+from ..exceptions import NoAnswer, SetupError, StoreUnavailable, without_password
 from .server_errors import Failure, client_errors, without_frames
 
 if TYPE_CHECKING:
@@ -62,6 +62,14 @@ class Nodes:
                 self.nodes = [*nodes[number:], *nodes[:number]]
             return answer
         raise silent or SetupError('CLIP_SEARCH["QDRANT"]["url"] is empty. Run `manage.py check`.')
+
+    def another_says(self, request: Callable[[QdrantClient], bool], collection: str, *, search: bool) -> bool:
+        """Return True if any node but the first answers True. A node that does not answer counts as False."""
+        for node in self.nodes[1:]:
+            with suppress(StoreUnavailable):
+                if node.ask(request, collection, search=search):
+                    return True
+        return False
 
     def close(self) -> None:
         for node in self.nodes:

@@ -132,8 +132,14 @@ class ServerStore(QdrantStore):
         self._version_is_fine = True
 
     def exists(self, collection: str) -> bool:
+        def ask(client: QdrantClient) -> bool:
+            return client.collection_exists(collection)
+
         # a load balancer waits for this
-        return self._ask(lambda client: client.collection_exists(collection), collection, search=True)
+        if self._ask(ask, collection, search=True):
+            return True
+        # A node that was just started may not know yet what was created while it was down.
+        return self._nodes.another_says(ask, collection, search=True)
 
     def names(self) -> list[str]:
         answer = self._ask(lambda client: client.get_collections())

@@ -233,6 +233,16 @@ def test_an_error_is_an_answer_and_no_other_node_is_asked(first, second, open_st
     assert second.asked == []
 
 
+def test_a_collection_is_missing_only_if_no_node_has_it(first, second, open_store):
+    """A node that was just started may not know yet what was created while it was down."""
+    first.otherwise = result({"exists": False})
+    second.otherwise = result({"exists": True})
+    store = open_store(first.url, NOBODY, second.url)
+    assert store.exists("shop")
+    second.otherwise = result({"exists": False})
+    assert not store.exists("shop")
+
+
 def test_no_node_answers(first, second, open_store, clock):
     first.otherwise = second.otherwise = TIMED_OUT
     store = open_store(first.url, NOBODY, second.url)
