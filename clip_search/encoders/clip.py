@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +22,7 @@ from ..conf import conf
 from ..exceptions import ModelUnavailable
 from ..images import picture
 from .base import SMALLEST_BATCH, TEXT_LIMIT
+from .gpu_memory import BatchLimit, is_out_of_memory
 from .inter_op import InterOpPool
 from .model_files import REMEDY, Source, unavailable
 from .placement import cpu_has_bfloat16, place
@@ -83,12 +84,15 @@ class ClipEncoder:
         """The number of images for one call: `CLIP_SEARCH["BATCH_SIZE"]` times the batches computed at once.
 
         If the setting is "auto", a batch has 32 images on a CPU, where larger batches are not faster, and 128
-        on CUDA, which is enough for a GPU (6,400 rows in each matrix product).
+        on CUDA, which is enough for a GPU (6,400 rows in each matrix product). It is lower once a
+        batch did not fit into the memory of the GPU.
         """
-        return self._step * (self._inter_op.count if self._on_cpu else 1)
+        return self._limit.size * (self._inter_op.count if self._on_cpu else 1)
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return one unit vector for each text: a float32 array (n, dimension). Raises ModelUnavailable.
+        """Return one unit vector for each text: a float32 array (n, dimension).
+
+        Raises ModelUnavailable, and BackendUnavailable if the memory of the GPU does not suffice.
 
         Each text is passed as {"text": …}. If a plain string is the path or URL of an image,
         sentence-transformers would open or download this image.
@@ -98,11 +102,13 @@ class ClipEncoder:
         if not len(texts):
             return self._nothing
         with self._lock:
-            tower, step = self._text_tower, self._step
+            tower = self._text_tower
 
             def embed(numbers: NDArray[np.int64]) -> NDArray[np.float32]:
                 inputs = [{"text": _readable(texts[number])} for number in numbers]
-                found: NDArray[np.float32] = tower.encode(inputs, batch_size=step, show_progress_bar=False)
+                found: NDArray[np.float32] = tower.encode(
+                    inputs, batch_size=len(inputs), show_progress_bar=False
+                )
                 return found
 
             # Texts of similar length are in one batch, because a batch is padded to its longest text. The
@@ -135,7 +141,9 @@ class ClipEncoder:
         return [found[text] for text in texts]
 
     def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Return one unit vector for each image: a float32 array (n, dimension). Raises ModelUnavailable.
+        """Return one unit vector for each image: a float32 array (n, dimension).
+
+        Raises ModelUnavailable, and BackendUnavailable if the memory of the GPU does not suffice.
 
         Each image is a uint8 array of shape (image_size, image_size, 3).
         """
@@ -164,8 +172,8 @@ class ClipEncoder:
         return bool(self._placement[0].type == "cpu")
 
     @cached_property
-    def _step(self) -> int:
-        return self._batch_size or (128 if self._placement[0].type == "cuda" else 32)
+    def _limit(self) -> BatchLimit:
+        return BatchLimit(self._batch_size or (128 if self._placement[0].type == "cuda" else 32))
 
     def _in_batches(self, embed: Callable[[Any], NDArray[np.float32]], inputs: Any) -> NDArray[np.float32]:
         """Embed inputs in batches. On a CPU, several batches are computed at once.
@@ -176,8 +184,9 @@ class ClipEncoder:
 
         count, at_once = len(inputs), self._inter_op.count if self._on_cpu else 1
         wanted = min(2 * at_once, count // SMALLEST_BATCH) if at_once > 1 else 1
-        size = ceil(count / max(wanted, ceil(count / self._step)))
+        size = ceil(count / max(wanted, ceil(count / self._limit.size)))
         batches = [inputs[start : start + size] for start in range(0, count, size)]
+        embed = partial(self._limit.embed, embed)
         return np.concatenate(self._inter_op.map(embed, batches) if at_once > 1 else [*map(embed, batches)])
 
     @property
@@ -219,6 +228,8 @@ class ClipEncoder:
                 try:
                     tower = _accelerated(tower, kind, self.image_size, device, dtype)
                 except Exception as error:  # other versions of torch or transformers may raise any exception
+                    if is_out_of_memory(error):
+                        raise
                     self._accelerates = False
                     logger.warning(
                         "Cannot accelerate, using the plain model=%s error=%s: %s",

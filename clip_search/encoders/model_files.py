@@ -11,7 +11,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from ..exceptions import ClipSearchError, ModelUnavailable
+from ..exceptions import BackendUnavailable, ClipSearchError, ModelUnavailable
+from . import gpu_memory
 
 MODEL_FILES: Final = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
 """Name patterns of the files that define a model: configuration, vocabulary and weights."""
@@ -164,11 +165,17 @@ def _snapshot(name: str) -> Path:
 
 @contextmanager
 def unavailable(source: Source) -> Iterator[None]:
-    """Turn any exception in the block into ModelUnavailable, with a message that names the setting."""
+    """Turn any exception in the block into ModelUnavailable, with a message that names the setting.
+
+    If the model does not fit into the memory of the GPU, raise BackendUnavailable.
+    """
     try:
         yield
     except ClipSearchError:
         raise
     except Exception as error:  # four libraries have their own exceptions for files that they cannot read
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise ModelUnavailable(f"{source} cannot be loaded: {reason.rstrip('.')}. {REMEDY}") from error
+        reason = reason.rstrip(".")
+        if gpu_memory.is_out_of_memory(error):
+            raise BackendUnavailable(f"{source} cannot be loaded: {reason}. {gpu_memory.REMEDY}") from error
+        raise ModelUnavailable(f"{source} cannot be loaded: {reason}. {REMEDY}") from error
