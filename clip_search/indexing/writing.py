@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from ..documents.binding import BoundDocument
-from ..exceptions import SetupError, StoreRefused, in_one_line
+from ..exceptions import SetupError, StoreFull, StoreRefused, in_one_line
 from ..models import Collection, IndexEntry
 from ..signals import index_failed, indexed
 from ..types import IMAGE, TEXT, Point, Report
@@ -74,7 +74,7 @@ def send(
         return
     try:
         in_halves(items, write_some)
-    except (StoreRefused, SetupError) as error:
+    except (StoreRefused, StoreFull, SetupError) as error:
         target.refusals[collection.name] = str(error)
         raise
     reasons = (item.error or item.postponed for item in items)

@@ -24,6 +24,11 @@ BROKEN_OFF: Final = {"unconfirmed": True, "revision": F("revision") + 1}
 
 The whole point is written again. With a higher revision, every replica accepts it, whatever each one has.
 """
+REVISIONS_AHEAD: Final = 1000
+"""How far the revision rises if replicas differ: above that of each one, although only one of them is read.
+
+In a database that was restored from a backup, an entry has a lower revision than its point.
+"""
 
 
 class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
@@ -48,14 +53,19 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         Missing entries are created. `source` says what is indexed: the shop's row or the posted product; the
         last call decides. With `take_over=False`, entries with another source are not changed, unless their
         product is removed. With `images`, the image files are read again, even if they seem unchanged. With
-        `unconfirmed`, the whole points are written again, even if they seem unchanged.
+        `unconfirmed`, the whole points are written again, even if they seem unchanged, and the revision rises
+        by REVISIONS_AHEAD.
         """
         ids = sorted({document.point_id(product_id): product_id for product_id in product_ids}.items())
         entries = [
             IndexEntry(uuid=key, document=document.name, product_id=product_id, source=source)
             for key, product_id in ids
         ]
-        values = ({"generation": 0} if images else {}) | ({"unconfirmed": True} if unconfirmed else {})
+        values: dict[str, Any] = {"revision": F("revision") + 1}
+        if unconfirmed:
+            values = {"revision": F("revision") + REVISIONS_AHEAD, "unconfirmed": True}
+        if images:
+            values["generation"] = 0
         self.of(document)._mark(entries, source, take_over, values)
         return len(entries)
 
@@ -72,7 +82,6 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
                 rows.update(
                     pending_since=_kept_if_pending(now),
                     **values,
-                    revision=F("revision") + 1,
                     state=IndexEntry.State.PENDING,
                     source=source,
                     not_before=now,

@@ -6,7 +6,14 @@ import pytest
 from django.utils import timezone
 
 from clip_search.encoders import get_encoder
-from clip_search.exceptions import ModelChanged, RequestRefused, SetupError, StoreRefused, StoreUnavailable
+from clip_search.exceptions import (
+    AccessDenied,
+    ModelChanged,
+    RequestRefused,
+    StoreFull,
+    StoreRefused,
+    StoreUnavailable,
+)
 from clip_search.indexing import comparing
 from clip_search.indexing.halving import MAX_REFUSALS, in_halves
 from clip_search.indexing.items import Item
@@ -205,18 +212,19 @@ def test_a_refused_part_of_a_batch_is_remembered_too(cluster):
     assert "Validation error" in refusal()[0]
 
 
-def test_a_read_only_key_is_remembered(mug, monkeypatch):
+@pytest.mark.parametrize("error", [AccessDenied("read-only key"), StoreFull("disk full")])
+def test_a_read_only_key_and_a_full_disk_are_remembered(mug, monkeypatch, error):
+    def put(*args: object) -> None:
+        raise error
+
     mug.name = "Blue mug"
     mug.save()
-    with monkeypatch.context() as patched, pytest.raises(SetupError):
-        patched.setattr(get_store(), "put", refuse_access)
+    with monkeypatch.context() as patched, pytest.raises(type(error)):
+        patched.setattr(get_store(), "put", put)
         index()
-    assert refusal() == ("Forbidden: read-only", True)
+    assert refusal() == (str(error), True)
+    due_now()
     assert get_encoder().take() == (1, 0)
     index()
     assert refusal() == ("", False)
     assert point(mug) is not None
-
-
-def refuse_access(*args: object) -> None:
-    raise SetupError("Forbidden: read-only")
