@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
+from time import monotonic
 
 from ..exceptions import RequestRefused, StoreRefused
 from .items import Item
 
 MAX_REFUSALS = 5
 """If so many single items are refused and none is accepted, the store is taken to refuse everything."""
+SECONDS = 20.0
+"""How long smaller parts are tried. Claims are not renewed meanwhile, so it must be shorter than a claim.
+
+A server that waits for a node which hangs may take seconds to refuse a request.
+"""
 
 
 def in_halves(items: Sequence[Item], request: Callable[[Sequence[Item]], None]) -> None:
@@ -16,16 +23,21 @@ def in_halves(items: Sequence[Item], request: Callable[[Sequence[Item]], None]) 
 
     So one bad point, or a shard that is down, does not keep the other products of a batch from being indexed.
     An item that is refused alone is postponed; it fails if the store says that the request itself is invalid.
-    If the store refuses everything, as with a full disk, its error is raised. Other errors, such as a
-    time-out, are raised at once: smaller requests would not help.
+    After SECONDS, what is left is postponed too. If the store refuses everything, as with a full disk, its
+    error is raised. Other errors, such as a time-out, are raised at once: smaller requests would not help.
     """
     parts, refusals, accepted = [items] if items else [], 0, False
+    deadline = monotonic() + SECONDS
     while parts:
         part = parts.pop()
         try:
             request(part)
             accepted = True
         except (StoreRefused, RequestRefused) as error:
+            if accepted and monotonic() > deadline:
+                for item in chain(part, *parts):
+                    item.postponed = str(error)
+                return
             if len(part) > 1:
                 middle = len(part) // 2
                 parts += [part[middle:], part[:middle]]

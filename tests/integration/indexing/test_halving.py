@@ -15,8 +15,9 @@ from clip_search.exceptions import (
     StoreUnavailable,
 )
 from clip_search.indexing import comparing
-from clip_search.indexing.halving import MAX_REFUSALS, in_halves
+from clip_search.indexing.halving import MAX_REFUSALS, SECONDS, in_halves
 from clip_search.indexing.items import Item
+from clip_search.indexing.pipeline import LEASE
 from clip_search.models import Collection, IndexEntry
 from clip_search.stores import get_store
 from clip_search.types import Report
@@ -80,6 +81,17 @@ def test_a_store_that_refuses_everything_is_not_asked_about_each_item(error):
         in_halves(items(500), request)
     assert request.sizes.count(1) == MAX_REFUSALS
     assert len(request.sizes) < 20
+
+
+def test_a_store_that_is_slow_to_refuse_is_not_asked_for_longer_than_a_claim_lasts(monkeypatch):
+    seconds = 3.0
+    request = Request(set(range(64)), StoreRefused("timed out"))
+    monkeypatch.setattr("clip_search.indexing.halving.monotonic", lambda: seconds * len(request.sizes))
+    batch = items(128)
+    in_halves(batch[::-1], request)  # those that are accepted come first
+    assert SECONDS < seconds * len(request.sizes) < LEASE.total_seconds() - seconds
+    assert sorted(map(int, request.accepted)) == list(range(64, 128))
+    assert {int(item.entry.product_id) for item in batch if item.postponed == "timed out"} == set(range(64))
 
 
 def test_few_items_that_are_all_refused_raise():
