@@ -8,9 +8,17 @@ from typing import Final
 from django.utils import timezone
 
 from ..documents.binding import BoundDocument
-from ..exceptions import ClipSearchError, SetupError, StoreFull, StoreRefused, in_one_line
+from ..exceptions import (
+    ClipSearchError,
+    CollectionMismatch,
+    SetupError,
+    StoreFull,
+    StoreRefused,
+    in_one_line,
+)
 from ..models import Collection
 from ..stores import get_store
+from ..stores.identity import check_identity
 from ..types import Point, Stamp
 
 NOBODY: Final = uuid.UUID("e3c5a1d2-0f4b-5c6d-8e7f-1a2b3c4d5e6f")
@@ -28,8 +36,11 @@ def try_writes(document: BoundDocument) -> None:
             continue
         collection.refusal, collection.refused_at = "", None
         try:
+            check_identity(get_store(), collection.name, collection.dimension)
             get_store().drop(collection.name, [probe])
             get_store().purge(collection.name, [NOBODY])
+        except CollectionMismatch:  # the status says so anyway
+            continue
         except (StoreRefused, StoreFull, SetupError) as error:
             collection.refusal, collection.refused_at = in_one_line(error), timezone.now()
         except ClipSearchError:

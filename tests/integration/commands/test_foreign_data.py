@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -43,6 +42,19 @@ def name(server) -> str:
     return collection()
 
 
+@pytest.fixture
+def asked(server, monkeypatch) -> list[str]:
+    """The requests since the test began, such as "GET /collections"."""
+    asked, do = [], server.do
+
+    def note(method: str, path: str, *rest: Any) -> Any:
+        asked.append(f"{method} {path}")
+        return do(method, path, *rest)
+
+    monkeypatch.setattr(server, "do", note)
+    return asked
+
+
 def made_anew(client: Any, name: str, vectors: Any, vector: Any) -> None:
     client.delete_collection(name)
     client.create_collection(name, vectors_config=vectors)
@@ -69,11 +81,12 @@ def content(stub: Any, name: str) -> Any:
 
 
 @pytest.mark.parametrize("make_it", [of_another_dimension, with_an_unnamed_vector, with_other_points])
-def test_a_collection_that_somebody_else_made_is_said_and_the_remedy_works(server, name, make_it):
+def test_a_collection_that_somebody_else_made_is_said_and_the_remedy_works(server, name, asked, make_it):
     make_it(server.client, name)
+    asked.clear()
     reset()  # as in a process that was started since
     before = content(server, name)
-    assert REMEDY in complain("clip_status").splitlines()[-1]
+    assert REMEDY in complain("clip_status", "product", "--check-writes").splitlines()[-1]
     with pytest.raises(SearchUnavailable, match="clip_rebuild"):
         list(ProductDocument.search("chair"))
     IndexEntry.objects.mark_all_due()
@@ -81,10 +94,11 @@ def test_a_collection_that_somebody_else_made_is_said_and_the_remedy_works(serve
         list(indexing.index_due(DOCUMENT))
     for command in ("clip_reindex", "clip_verify"):
         assert REMEDY in complain(command)
-    assert content(server, name) == before
     assert "3 products: 3 embedded" in run("clip_rebuild")
     assert collection() != name
     assert content(server, name) == before
+    changes = {f"PUT /collections/{name}/index", f"POST /collections/{name}/points/batch"}
+    assert not changes & {*asked}
     assert names_in(collection()) == {"c0", "c1", "c2"}
     assert ProductDocument.search("chair").count() == 3
     assert set(get_store().names()) == {name, collection()}
@@ -183,15 +197,8 @@ def test_the_embedded_store_has_another_collection_of_that_name(settings, tmp_pa
     assert ProductDocument.search("chair").count() == 3
 
 
-def test_the_store_is_asked_once_in_each_process(server, name):
-    asked: list[str] = []
-    do: Callable[..., Any] = server.do
-
-    def note(method: str, path: str, body: Any, query: str = "") -> Any:
-        asked.append(f"{method} {path}")
-        return do(method, path, body, query)
-
-    server.do = note
+def test_the_store_is_asked_once_in_each_process(name, asked):
+    asked.clear()
     reset()
     for _ in range(3):
         Product.objects.first().save()
