@@ -128,8 +128,10 @@ class Node:
             return self._clients[timeout]
 
     def _timeout(self, search: bool) -> float:
-        timeout = self._options.get("timeout") or TIMEOUT
-        return self._options.get("search_timeout") or min(SEARCH_TIMEOUT, timeout) if search else timeout
+        timeout: float = self._options.get("timeout") or TIMEOUT
+        if search:
+            return self._options.get("search_timeout") or min(SEARCH_TIMEOUT, timeout)
+        return timeout
 
     def _client_options(self, timeout: float) -> Options:
         options = Options({"check_compatibility": False, **self._options, "timeout": timeout})

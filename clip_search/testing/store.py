@@ -20,7 +20,8 @@ class MemoryStore(ServerStore):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(location=":memory:", timeout=1, search_timeout=1)  # two timeouts, two clients
+        # with two different timeouts, there would be two clients, each with a memory of its own
+        super().__init__(location=":memory:", timeout=1, search_timeout=1)
 
     def _ask(
         self, request: Callable[[QdrantClient], Answer], collection: str = "", *, search: bool = False
