@@ -10,8 +10,11 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import DatabaseError
 from django.test import Client
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
 
 from clip_search import checks
+from clip_search.api.monitoring import Status
 from clip_search.models import Collection, IndexEntry
 from clip_search.stores import get_store
 from tests.doubles.qdrant_stub import serving
@@ -121,6 +124,21 @@ def test_the_token(clip_search, indexed):
     assert bearer(TOKEN).post(SYNC, FIELDS).status_code == 401
 
 
+class OtherTokens(BaseAuthentication):
+    """Refuses tokens that it does not know, as a host's own class for JSON Web Tokens does."""
+
+    def authenticate(self, request):
+        if request.headers.get("authorization", "").startswith("Bearer"):
+            raise AuthenticationFailed("The token is not valid.")
+
+
+def test_a_host_s_own_tokens_do_not_get_in_the_way(clip_search, indexed, monkeypatch):
+    monkeypatch.setattr(Status, "authentication_classes", [OtherTokens])
+    clip_search(STATUS_TOKEN=TOKEN)
+    assert bearer(TOKEN).get(STATUS).status_code == 200
+    assert bearer(f"{TOKEN}x").get(STATUS).status_code == 403
+
+
 @pytest.mark.parametrize("wrong", ["", "x", TOKEN[:-1], f"{TOKEN}x", TOKEN.upper(), "é" * 30, "None"])
 @pytest.mark.parametrize("token", [TOKEN, None, ""])
 def test_a_wrong_token_is_told_nothing(clip_search, wrong, token):
@@ -128,6 +146,19 @@ def test_a_wrong_token_is_told_nothing(clip_search, wrong, token):
     answer, missing = bearer(wrong).get(STATUS), Client().get(STATUS)
     assert (answer.status_code, answer.json()) == (missing.status_code, missing.json())
     assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_no_error_page_shows_the_token(clip_search, settings, monkeypatch, mailoutbox, debug):
+    clip_search(STATUS_TOKEN=TOKEN)
+    settings.DEBUG, settings.ADMINS = debug, [("admin", "admin@example.com")]
+    monkeypatch.setattr("clip_search.api.monitoring.get_status", broken(ZeroDivisionError()))
+    client = Client(raise_request_exception=False, headers={"authorization": f"Bearer {TOKEN}"})
+    page = client.get(STATUS)
+    assert page.status_code == 500
+    shown = page.content.decode() if debug else mailoutbox[0].body
+    assert "STATUS_TOKEN" in shown
+    assert TOKEN not in shown
 
 
 def test_only_staff_may_read_it_otherwise(client):

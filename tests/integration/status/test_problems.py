@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.db import DatabaseError, connection
 from django.utils import timezone
-from qdrant_client.models import StrictModeConfig
+from qdrant_client.models import Distance, StrictModeConfig, VectorParams
 
 from clip_search import outbox
 from clip_search.indexing import rebuilding
@@ -44,10 +44,15 @@ def test_all_documents_and_what_is_left_over(shop):
     assert found["leftovers"] is None
     name = collection()
     Collection.objects.all().delete()
-    get_store()
     run("clip_reindex")
-    found = run("clip_status", "--verbosity", "1")
-    assert f"left over, see `manage.py clip_cleanup --dry-run`:\n  collection {name} of " in found
+    every_document = ("--max-age", "900")
+    said = run("clip_status", *every_document)
+    assert f"left over, see `manage.py clip_cleanup --dry-run`:\n  collection {name} of " in said
+    found = as_json(*every_document)
+    assert found["ok"]
+    (leftover,) = found["leftovers"]
+    assert leftover["description"].startswith(f"collection {name} of ")
+    assert leftover["kept"] == "it was made in the last hour"
 
 
 # Nothing is indexed.
@@ -166,6 +171,17 @@ def test_a_store_that_has_lost_the_collection(shop):
     assert found["store"]["error"] == ""
     run("clip_reindex")
     assert as_json()["ok"]
+
+
+def test_a_collection_that_somebody_else_made(stub):
+    name = collection()
+    stub.client.delete_collection(name)
+    stub.client.create_collection(name, VectorParams(size=4, distance=Distance.COSINE))
+    found = assert_wrong("foreign_collection", f"{name}.*`manage.py clip_rebuild`")
+    assert the(found)["collections"][0]["error_code"] == "foreign_collection"
+    run("clip_rebuild")
+    assert as_json()["ok"]
+    assert stub.client.collection_exists(name)
 
 
 def test_another_snapshot_of_the_store(shop):
