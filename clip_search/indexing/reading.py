@@ -162,6 +162,8 @@ def read_consistent_points(target: Target, items: Sequence[Item]) -> str:
     If the store cannot compare the replicas, because a node is down, read one replica of each point, and
     return the reason; otherwise return "".
     """
+    if not items:
+        return ""
     try:
         _read_points(target, items, target.store.get_consistent)
     except StoreRefused as error:

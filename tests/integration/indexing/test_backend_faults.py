@@ -13,7 +13,7 @@ from django.utils import timezone
 from clip_search import indexing
 from clip_search.documents.binding import BoundDocument
 from clip_search.encoders import get_encoder
-from clip_search.exceptions import ModelChanged, SetupError, StoreUnavailable
+from clip_search.exceptions import ModelChanged, NoAnswer, SetupError, StoreUnavailable
 from clip_search.indexing.delays import LONGEST_DELAY, backoff
 from clip_search.models import IndexEntry
 from clip_search.models.entries import IndexEntryQuerySet
@@ -64,6 +64,7 @@ def test_a_store_that_does_not_answer_backs_off_and_never_fails():
             index()
         waiting = entry(product)
         assert (waiting.state, waiting.attempts, waiting.claim) == (State.PENDING, attempt, None)
+        assert not waiting.unconfirmed  # nothing was written
         assert waiting.not_before > timezone.now()
         assert index() == Report()
         due_now()
@@ -74,7 +75,7 @@ def test_a_store_that_does_not_answer_backs_off_and_never_fails():
 @pytest.mark.parametrize("change", [{"price": 3}, {"name": "Blue mug"}])
 def test_a_store_that_fails_at_the_write_loses_nothing(mug, monkeypatch, change):
     def put(name, points):
-        raise StoreUnavailable
+        raise NoAnswer
 
     Product.objects.filter(pk=mug.pk).update(**change)
     DOCUMENT.declaration.reindex([mug])
@@ -82,9 +83,10 @@ def test_a_store_that_fails_at_the_write_loses_nothing(mug, monkeypatch, change)
         patched.setattr(get_store(), "put", put)
         index()
     assert (entry(mug).state, entry(mug).claim) == (State.PENDING, None)
+    assert entry(mug).unconfirmed  # a write that was not answered in time may have been carried out
     due_now()
     assert index().products == 1
-    assert entry(mug).state == State.INDEXED
+    assert (entry(mug).state, entry(mug).unconfirmed) == (State.INDEXED, False)
 
 
 def test_the_backoff_grows_has_jitter_and_an_end():

@@ -33,6 +33,16 @@ class Reading(Collections):
         store.put(collection, [product(1, payload={"a": 1})])
         assert store.scroll(collection) == [product(1, payload={"a": 1}, vectors={})]
 
+    def test_consistent_points_are_read_with_their_tombstones_and_without_vectors(
+        self, store: Store, collection: str
+    ) -> None:
+        store.put(collection, [product(1, payload={"a": 1}), product(2)])
+        store.drop(collection, [product(2)])
+        found = store.get_consistent(collection, [product(number).id for number in (1, 2, 3)])
+        assert found[product(1).id] == product(1, payload={"a": 1}, vectors={})
+        assert found.keys() == {product(1).id, product(2).id}
+        assert found[product(2).id].stamp.removed
+
     def test_a_session_keeps_everything_working(self, store: Store, collection: str) -> None:
         with store.session(collection), store.session(collection):
             store.put(collection, [product(1)])
