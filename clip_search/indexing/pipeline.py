@@ -225,8 +225,10 @@ def released_on_error(document: BoundDocument, entries: Sequence[IndexEntry]) ->
     try:
         yield
     except Exception as error:
-        if isinstance(error, CollectionMissing | SetupError | Stopped):
+        if isinstance(error, CollectionMissing | Stopped):
             queryset.release(entries)
+        elif isinstance(error, SetupError):
+            queryset.release(entries, error=str(error))
         elif isinstance(error, BackendUnavailable | DatabaseError):
             queryset.release(entries, backoff(max(entry.attempts for entry in entries)), str(error))
         else:
