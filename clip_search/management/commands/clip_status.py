@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
+from dataclasses import fields
 from typing import Any
 
 from django.core.management.base import CommandError
 from django.utils.translation import ngettext
 
 from clip_search.exceptions import ClipSearchError
-from clip_search.management.base import DocumentCommand, truncated
+from clip_search.management.base import DocumentCommand, summary, truncated
 from clip_search.models import IndexEntry
 from clip_search.status import MAX_AGE, DocumentStatus, QueueStatus, Status, get_status
 from clip_search.status.findings import MISSING, UNFINISHED
 from clip_search.status.values import CollectionStatus, Reason, RunStatus
+from clip_search.types import Report
 
 TIME = "%Y-%m-%d %H:%M:%S %Z"
 
@@ -116,9 +118,9 @@ def _products(reason: Reason) -> str:
 
 
 def _run(run: RunStatus) -> str:
-    """Return when a run started, how long it took, and its counts or its error."""
+    """Return when a run started, and its error or its counts and how long it took."""
     if run.ended_at is None:
         return f"{run.started_at:{TIME}}, not ended"
-    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in run.counts.items() if count)
-    seconds = (run.ended_at - run.started_at).total_seconds()
-    return f"{run.started_at:{TIME}}, {seconds:.1f} s: {run.error or counts or 'nothing to do'}"
+    report = Report(**{field.name: run.counts.get(field.name, 0) for field in fields(Report)})
+    did = run.error or summary(report, (run.ended_at - run.started_at).total_seconds())
+    return f"{run.started_at:{TIME}}, {did}"

@@ -57,6 +57,17 @@ def test_health_asks_the_store_one_question(client, clip_search):
         assert stub.requests == before + 1
 
 
+def test_health_waits_for_a_store_that_hangs_as_long_as_a_search_does_and_once(client, clip_search):
+    with serving() as stub:
+        clip_search(QDRANT={"url": stub.url, "timeout": 3600, "search_timeout": 0.2})
+        client.post(SYNC, FIELDS)
+        stub.hang()
+        before = stub.requests
+        answers = [Client().get(HEALTH) for _ in range(3)]
+        assert {answer.status_code for answer in answers} == {503}
+        assert stub.requests == before + 1
+
+
 def test_health_without_the_store(client, clip_search, caplog):
     client.post(SYNC, FIELDS)
     clip_search(QDRANT={"url": "http://127.0.0.1:1"})

@@ -23,7 +23,7 @@ def test_a_run_is_recorded_with_its_counts(shop):
     assert last["error"] == ""
     counts = {name: count for name, count in last["counts"].items() if count}
     assert counts == {"embedded": 1, "unchanged": 1, "removed": 1, "without_image": 1}
-    assert " s: 1 embedded, 1 unchanged, 1 removed, 1 without image\n" in run("clip_status")
+    assert " UTC, 3 products: 1 embedded, 1 unchanged, 1 without image, 1 removed in " in run("clip_status")
     assert Run.objects.count() == 2
 
 
