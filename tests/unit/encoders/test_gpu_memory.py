@@ -161,8 +161,12 @@ def test_the_tensors_of_a_failed_batch_are_freed_before_the_next_try(make, one_t
 
 @pytest.mark.parametrize("method", ["embed_texts", "embed_images"])
 def test_a_model_that_does_not_fit_names_what_to_free(method, make, monkeypatch):
-    def full(*args, **kwargs):
-        raise torch.OutOfMemoryError(MESSAGE)
+    move = torch.nn.Module.to
+
+    def full(module, *args, **kwargs):
+        if "dtype" in kwargs:  # the move to the GPU, when the files are read
+            raise torch.OutOfMemoryError(MESSAGE)
+        return move(module, *args, **kwargs)
 
     encoder = make()
     with monkeypatch.context() as patched:
