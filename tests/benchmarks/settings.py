@@ -8,7 +8,7 @@ from tests.settings import CLIP_SEARCH, DATABASES
 DEBUG = False
 DATABASES["default"]["CONN_MAX_AGE"] = 60  # as in production
 CLIP_SEARCH = CLIP_SEARCH | {
-    "ENCODER": "clip_search.encoders.clip.ClipEncoder",
+    "ENCODER": os.environ.get("CLIP_SEARCH_BENCH_ENCODER", "clip_search.encoders.clip.ClipEncoder"),
     "MODEL": os.environ["CLIP_SEARCH_BENCH_MODEL"],
     "DEVICE": os.environ["CLIP_SEARCH_BENCH_DEVICE"],
     "API_THROTTLE_RATE": None,

@@ -104,6 +104,7 @@ class Sizes:
     """Smallest, for memory, middle, largest."""
     saves: int
     vectors: int
+    stages: int
 
 
 FULL = Sizes(
@@ -117,6 +118,7 @@ FULL = Sizes(
     catalogue=(1000, 2000, 5000, 20000),
     saves=160,
     vectors=128,
+    stages=512,
 )
 QUICK = Sizes(
     rounds=1,
@@ -129,6 +131,7 @@ QUICK = Sizes(
     catalogue=(500, 1000, 1500, 3000),
     saves=50,
     vectors=32,
+    stages=256,
 )
 
 
