@@ -11,7 +11,10 @@ from tests.shops.shop.models import Product
 from ..commands.actions import complain, make, run
 from .actions import as_json, the
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
+    pytest.mark.sql,
+]
 
 
 def test_a_run_is_recorded_with_its_counts(shop):
