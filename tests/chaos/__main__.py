@@ -59,6 +59,7 @@ class Chaos:
             end = min(until, time.monotonic() + ROUND)
             self.round(end)
             calm = self.wait_for_calm()
+            self.compare_replicas()  # before clip_verify makes them equal
             if self.surroundings.needs_verifying:
                 self.surroundings.needs_verifying = False
                 self.surroundings.run_command("clip_verify")
@@ -126,6 +127,13 @@ class Chaos:
         wrong += self.wrong_files()
         if wrong:
             raise Failed("\n".join(wrong))
+
+    def compare_replicas(self) -> None:
+        """Raise Failed if the replicas of a point differ."""
+        from tests.chaos import oracle
+
+        if keys := self.surroundings.disagreeing(oracle.live_collection()):
+            raise Failed(f"replicas of {len(keys)} points differ: {', '.join(keys[:5])}")
 
     def rest(self) -> None:
         """Raise Failed if a command writes to an index that `clip_verify` has just verified."""

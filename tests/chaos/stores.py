@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.chaos.surroundings import Surroundings
 from tests.doubles.qdrant_cluster import ClusterStub, Node, Snapshot, serving_cluster
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tests.chaos.oracle import Seen
 
 NODES = 2
+ROUNDING = 1e-4
+"""A vector that is read and written again is normalized again."""
 
 
 class OnEmbeddedStore(Surroundings):
@@ -81,6 +83,11 @@ class OnCluster(Surroundings):
             for n in range(NODES)
         ]
 
+    def disagreeing(self, collection: str) -> list[str]:
+        first, *others = (self.cluster.points(n, collection) for n in range(NODES))
+        keys = set(first).union(*others)
+        return sorted(key for key in keys if any(differ(first.get(key), found.get(key)) for found in others))
+
     @property
     def collections(self) -> set[str]:
         replicas = self.cluster.replicas
@@ -127,6 +134,16 @@ class OnCluster(Surroundings):
             self.needs_verifying = True
         else:
             self.snapshot = self.cluster.snapshot()
+
+
+def differ(one: Any, other: Any) -> bool:
+    """Return whether two replicas of a point differ in more than the rounding of their vectors."""
+    if one is None or other is None or one.payload != other.payload:
+        return one is not other
+    vectors, others = one.vector or {}, other.vector or {}
+    return vectors.keys() != others.keys() or any(
+        abs(a - b) > ROUNDING for name in vectors for a, b in zip(vectors[name], others[name], strict=True)
+    )
 
 
 @contextmanager

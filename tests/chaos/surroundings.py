@@ -65,6 +65,10 @@ class Surroundings(ABC):
     def replicas(self, collection: str) -> list[dict[str, Seen]]:
         """Return all points of a collection by id, as each replica has them."""
 
+    def disagreeing(self, collection: str) -> list[str]:
+        """Return the ids of the points that are not the same in all replicas, revisions included."""
+        return []
+
     @property
     @abstractmethod
     def collections(self) -> set[str]:
