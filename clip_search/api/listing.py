@@ -20,7 +20,7 @@ ENDPOINTS: Final = (
     ("GET", "products/{product_id}/similar", "Find products that are similar to this one."),
     ("GET", "search", "Search products by words."),
     ("POST", "search", "Search products by an image."),
-    ("GET", "health", "Say whether this server can answer searches."),
+    ("GET", "health", "Report if this server can answer searches."),
     ("GET", "status", "Return what is indexed, what waits and what is wrong."),
 )
 """The HTTP method, the URL and a description of each endpoint."""

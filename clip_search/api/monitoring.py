@@ -24,7 +24,7 @@ NOT_STORED: Final = {"Cache-Control": "no-store"}
 
 
 class Health(ApiView):
-    """`GET health`: say whether this server can answer searches. For load balancers.
+    """`GET health`: report if this server can answer searches. For load balancers.
 
     It needs no permission, and requests are not counted: an answer costs a query for each document and one
     request to the store, and says nothing about the shop.
@@ -38,7 +38,7 @@ class Health(ApiView):
 
     @operation("health", responses={200: responses.HealthSerializer, 503: responses.HealthSerializer})
     def get(self, request: Request) -> Response:
-        """Say whether this server can answer searches."""
+        """Report if this server can answer searches."""
         outage = find_outage()
         answer = {"status": "unavailable" if outage else "ok", "problem": outage}
         return Response(answer, status=503 if outage else 200, headers=NOT_STORED)

@@ -115,7 +115,7 @@ def _row_to_create(
 def _record_failure(row: Collection, error: StoreUnavailable | SetupError) -> None:
     """Save why a collection could not be created, and when that is tried again.
 
-    After wrong settings it is tried at once, because somebody corrects them and looks whether it works.
+    If the settings were wrong, there is no delay: whether the corrected ones work should be seen at once.
     """
     now, delay = timezone.now(), timedelta(seconds=backoff(row.attempts + 1))
     rows = Collection.objects.using(row._state.db).filter(pk=row.pk, state=Collection.State.CREATING)
@@ -130,7 +130,7 @@ def _record_failure(row: Collection, error: StoreUnavailable | SetupError) -> No
 def remove_collection(collection: Collection) -> None:
     """Delete a collection from the store, and then its row. If the store fails, the row stays.
 
-    If another installation created the collection, or somebody else has written to it, only the row is
+    If another installation created the collection, or another program has written to it, only the row is
     deleted.
     """
     store = get_store()

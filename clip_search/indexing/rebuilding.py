@@ -97,7 +97,7 @@ def start(document: BoundDocument) -> Collection:
 
 
 def _is_mismatch(store: Store, collection: Collection) -> bool:
-    """Return True if the store has somebody else's collection under the name of one of ours."""
+    """Return True if the store has another program's collection under the name of one of ours."""
     try:
         check_identity(store, collection.name, collection.dimension)
     except CollectionMismatch:

@@ -42,8 +42,8 @@ def get_target(document: BoundDocument) -> Target:
     """Return the target that the document's entries are written to now.
 
     If the document has no live collection, it is created. Raises ModelChanged if another CLIP model built the
-    collections, ForeignCollection if another installation created them, CollectionMismatch if somebody else's
-    have their names, StoreUnavailable, ModelUnavailable.
+    collections, ForeignCollection if another installation created them, CollectionMismatch if
+    another program's have their names, StoreUnavailable, ModelUnavailable.
     """
     store, encoder = get_store(), get_encoder()
     collections = Collection.objects.of(document).active()

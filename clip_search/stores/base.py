@@ -30,7 +30,7 @@ Ranks start at 0, as in Qdrant. A retriever of weight w adds 1 / (k - 1 + (rank 
 """
 
 REMEDY = "Run `manage.py clip_rebuild`: it builds a new collection and leaves this one."
-"""What to do about a collection that somebody else has created or written to."""
+"""What to do about a collection that another program has created or written to."""
 
 Kind = Literal["keyword", "number", "bool", "date"]
 Operator = Literal["eq", "in", "gt", "gte", "lt", "lte", "isnull", "has_vector", "range", "all", "any"]

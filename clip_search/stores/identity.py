@@ -1,4 +1,4 @@
-"""Tells whether a collection in the store is the one that clip_search created, or somebody else's."""
+"""Tells whether a collection in the store is the one that clip_search created, or that of another program."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_contents(store: Store, collection: str, dimension: int) -> None:
 
 
 def has_foreign_data(store: Store, collection: str, dimension: int) -> bool:
-    """Return True if somebody else has created a collection or written to it, so it must not be deleted."""
+    """Return True if another program has created a collection or written to it, so it must not be deleted."""
     try:
         check_contents(store, collection, dimension)
     except CollectionMismatch:

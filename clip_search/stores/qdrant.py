@@ -168,7 +168,7 @@ def _read(payload: dict[str, Any] | None) -> tuple[Stamp, dict[str, Any]]:
 def by_id(records: Iterable[Any]) -> dict[uuid.UUID, Point]:
     """Return the points of these records by their ids.
 
-    A record whose payload somebody else has overwritten counts as missing, so that a rebuild replaces it.
+    A record whose payload another program has overwritten counts as missing, so that a rebuild replaces it.
     """
     points = (_point(record) for record in records if CLIP in (record.payload or {}))
     return {point.id: point for point in points}

@@ -98,7 +98,7 @@ class ServerStore(QdrantStore):
         except AccessDenied:
             raise
         except (TypeError, SetupError) as error:
-            if self.exists(collection):  # another process has created it meanwhile
+            if self.exists(collection):  # another process has just created it
                 return
             raise SetupError(
                 f'Qdrant cannot create the collection. Check CLIP_SEARCH["COLLECTION_OPTIONS"]. {error}'

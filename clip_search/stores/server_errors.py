@@ -107,7 +107,7 @@ class Failure:
 
     @property
     def is_unanswered(self) -> bool:
-        """Return whether no Qdrant has answered: nobody, or only a proxy in front of it."""
+        """Return whether no Qdrant has answered: there was no answer, or only that of a proxy."""
         return self.timed_out or (self.status in (502, 503) and not self.reason)
 
     def explained(self, collection: str) -> ClipSearchError:

@@ -138,7 +138,7 @@ class EmbeddedStore(QdrantStore):
             for left in (gone, unfinished):  # left by processes that were killed
                 shutil.rmtree(left, ignore_errors=True)
             if folder.is_dir():
-                folder.rename(gone)  # a rename is atomic: nobody opens a half-deleted collection
+                folder.rename(gone)  # a rename is atomic: no process opens a half-deleted collection
                 shutil.rmtree(gone)
             for path in handle.lock_paths:  # a process that waits for one then raises CollectionMissing
                 with suppress(OSError):  # Windows cannot delete an open file
