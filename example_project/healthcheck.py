@@ -28,7 +28,8 @@ def main(kind: str, name: str = "") -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", int(name), timeout=SECONDS)
         connection.request("GET", "/", headers={"Host": "localhost"})
         return connection.getresponse().status == 200
-    # RQ forgets a worker that does not report after 8 minutes, or 11 in a job, and rqcron after two.
+    # Redis forgets an EmbeddingWorker that does not report after one minute, or five in a job; RQ's own
+    # worker, which runs the nightly job, after 8 or 11; and rqcron after two.
     redis = Redis.from_url(os.environ["CLIP_SEARCH_DEMO_REDIS_URL"], socket_timeout=SECONDS)
     if kind == "cron":
         hosts = [scheduler.hostname for scheduler in CronScheduler.all(redis)]

@@ -58,7 +58,7 @@ class BatchLimit:
                 continue
             # After the `except` clause, because the error's traceback refers to the tensors of the batch.
             self._halve(len(part), reason)
-        self._log_once()
+        self._log_if_lower()
         return np.concatenate(found)
 
     def _halve(self, count: int, reason: str) -> None:
@@ -76,13 +76,13 @@ class BatchLimit:
         with self._lock:
             self.size = min(self.size, count // 2)
 
-    def _log_once(self) -> None:
+    def _log_if_lower(self) -> None:
         """Log a warning if the limit is lower than in the last one."""
         with self._lock:
             if self.size < self._logged:
                 logger.warning(
-                    "Out of GPU memory, using smaller batches until this process ends, consider a lower "
-                    "BATCH_SIZE size=%d before=%d",
+                    "A batch did not fit into the memory of the GPU, so batches are smaller until this "
+                    "process ends. To avoid this, set BATCH_SIZE to the new size size=%d before=%d",
                     self.size,
                     self._logged,
                 )

@@ -42,7 +42,7 @@ def create_collection(
 
     The row is saved before the store is asked, in the state "creating". So every collection has a row that
     names it, even if its creation fails or the process is killed. The next try takes up the same row and
-    name. It is made only after a delay, unless `at_once`: until then, StoreUnavailable is raised.
+    name. The next try is made only after a delay, unless `at_once`: until then, StoreUnavailable is raised.
 
     The row `instead_of` is deleted only after the store has created the new collection: if `QDRANT` names a
     wrong store, creating fails and the old row stays. If another process has created a collection at the same
@@ -223,13 +223,13 @@ def recreate_missing(document: BoundDocument, *, at_once: bool = False) -> int:
 
 
 def replace_collections(document: BoundDocument, lost: Sequence[Collection], *, at_once: bool) -> None:
-    """Create a new collection instead of a live one that is lost. All entries are due afterwards.
+    """Replace a lost live collection by a new one, and forget other lost ones. All entries are due then.
 
     What the store has under the names of the lost ones is neither read nor deleted.
     """
     store, encoder = get_store(), get_encoder()
     for collection in lost:
-        logger.warning("The store has lost a collection, replacing it collection=%s", collection.name)
+        logger.warning("Replacing a collection that is lost or not ours collection=%s", collection.name)
         if collection.state == Collection.State.LIVE:
             create_collection(document, store, encoder, instead_of=collection, at_once=at_once)
         else:

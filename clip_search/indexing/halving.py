@@ -12,7 +12,7 @@ from .items import Item
 MAX_REFUSALS = 5
 """If so many single items are refused and none is accepted, the store is taken to refuse everything."""
 SECONDS = 20.0
-"""How long smaller parts are tried. Claims are not renewed meanwhile, so it must be shorter than a claim.
+"""How long smaller parts are sent once one was accepted. It is less than a claim lasts.
 
 A server that waits for a node which hangs may take seconds to refuse a request.
 """
@@ -23,7 +23,7 @@ def in_halves(items: Sequence[Item], request: Callable[[Sequence[Item]], None]) 
 
     So one bad point, or a shard that is down, does not keep the other products of a batch from being indexed.
     An item that is refused alone is postponed; it fails if the store says that the request itself is invalid.
-    After SECONDS, what is left is postponed too. If the store refuses everything, as with a full disk, its
+    After SECONDS, the rest is postponed too. If the store refuses everything, as with a full disk, its
     error is raised. Other errors, such as a time-out, are raised at once: smaller requests would not help.
     """
     parts, refusals, accepted = [items] if items else [], 0, False

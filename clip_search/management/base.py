@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.db import Error as DatabaseError
 from django.utils.translation import ngettext
 from tqdm import tqdm
 
@@ -67,7 +67,9 @@ class DocumentCommand(BaseCommand):
         )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        self.is_quiet = options["verbosity"] == 0
+        # a question, and JSON for a program, are shown nevertheless
+        is_needed = options.get("json") or options.get("interactive")
+        self.is_quiet = options["verbosity"] == 0 and not is_needed
         if self.is_quiet:
             options["stdout"] = io.StringIO()
         return super().execute(*args, **options)

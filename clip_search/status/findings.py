@@ -90,8 +90,10 @@ def _remedy(document: DocumentStatus, queue: QueueStatus | None) -> str:
     """Return what is known of why entries wait, and what to do."""
     if any(collection.is_leased for collection in document.collections):
         return "a rebuild is at work, wait until it ends"
-    latest = document.pending_reasons[0].reason if document.pending_reasons else ""
-    return f"{_workers(document, queue)}{'. The last error was: ' * bool(latest)}{latest}"
+    remedy = _workers(document, queue)
+    if not document.pending_reasons:
+        return remedy
+    return f"{remedy}. The most frequent error is: {document.pending_reasons[0].reason}"
 
 
 def _workers(document: DocumentStatus, queue: QueueStatus | None) -> str:
@@ -99,7 +101,7 @@ def _workers(document: DocumentStatus, queue: QueueStatus | None) -> str:
     if queue is None:
         return f"run `manage.py clip_reindex {document.name}`"
     if queue.error:
-        return "Redis does not answer"
+        return f"the queue cannot be used: {queue.error}"
     if queue.is_suspended:
         return "the workers are suspended, run `manage.py rqresume`"
     if not queue.workers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from django.db import DatabaseError
+from django.db import Error as DatabaseError
 
 from ..documents.registry import registry
 from ..exceptions import ClipSearchError, in_one_line

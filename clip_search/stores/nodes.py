@@ -63,11 +63,11 @@ class Nodes:
             return answer
         raise silent or SetupError('CLIP_SEARCH["QDRANT"]["url"] is empty. Run `manage.py check`.')
 
-    def another_says(self, request: Callable[[QdrantClient], bool], collection: str, *, search: bool) -> bool:
+    def another_says(self, request: Callable[[QdrantClient], bool], collection: str) -> bool:
         """Return True if any node but the first answers True. A node that does not answer counts as False."""
         for node in self.nodes[1:]:
             with suppress(StoreUnavailable):
-                if node.ask(request, collection, search=search):
+                if node.ask(request, collection, search=True):
                     return True
         return False
 
@@ -117,7 +117,7 @@ class Node:
             self._check_options()
             timeout = self._timeout(search)
             if timeout not in self._clients:
-                # check W012 says it, once and not at the start of each process
+                # qdrant-client warns of this in each process; our check W012 warns once
                 warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
                 try:
                     self._clients[timeout] = QdrantClient(**self._client_options(timeout))
@@ -172,7 +172,7 @@ class Node:
 
 
 class CircuitBreaker:
-    """Stops requests to a node that did not answer in time, so that not all who ask wait for it.
+    """Stops requests to a node that did not answer in time, so that not every request waits for the timeout.
 
     For PAUSE_AFTER_TIMEOUT seconds, nothing is sent. Then one request at a time tries again, until one is
     answered. Each process has breakers of its own.
@@ -190,7 +190,7 @@ class CircuitBreaker:
             until = self._paused_until
             if until is not None and (self._is_trying or monotonic() < until):
                 raise NoAnswer(
-                    f"Qdrant did not answer in time, and is asked again {_when(until - monotonic())}. "
+                    f"Qdrant did not answer in time. {_when(until - monotonic())}. "
                     'Check that it runs where CLIP_SEARCH["QDRANT"] says.'
                 )
             is_trial = until is not None
@@ -211,7 +211,9 @@ class CircuitBreaker:
 
 
 def _when(seconds: float) -> str:
-    return f"in {math.ceil(seconds)} s" if seconds > 0 else "by one other request now"
+    return (
+        f"It is asked again in {math.ceil(seconds)} s" if seconds > 0 else "Another request is trying it now"
+    )
 
 
 def _is_https_without_port(url: str) -> bool:

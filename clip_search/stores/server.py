@@ -139,7 +139,7 @@ class ServerStore(QdrantStore):
         if self._ask(ask, collection, search=True):
             return True
         # A node that was just started may not know yet what was created while it was down.
-        return self._nodes.another_says(ask, collection, search=True)
+        return self._nodes.another_says(ask, collection)
 
     def names(self) -> list[str]:
         answer = self._ask(lambda client: client.get_collections())

@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import DatabaseError
+from django.db import Error as DatabaseError
 
 from clip_search.exceptions import ClipSearchError, in_one_line
 from clip_search.indexing.leftovers import find_leftovers, remove

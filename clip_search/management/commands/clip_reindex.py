@@ -162,7 +162,7 @@ class Command(DocumentCommand):
         """Wake the workers, which index the pending products, and wait until they are done."""
         left = self.due(document, ids)
         if left and not queue.wake(document):
-            raise CommandError(f"Redis does not answer for queue {conf.queue!r}. The products stay pending.")
+            raise CommandError(f"The queue {conf.queue!r} cannot be used: see the log. The products wait.")
         with self.progress(left, f"Workers indexing {document.name}") as progress:
             self.wait(document, ids, progress, left)
         self.stdout.write(f"{document.name}: workers indexed {products(left)}")
@@ -179,8 +179,8 @@ class Command(DocumentCommand):
             if time.monotonic() - moved > SECONDS_WITHOUT_PROGRESS:
                 waiting = ngettext("%d product waits", "%d products wait", left) % left
                 raise CommandError(
-                    f"No worker has done anything for {SECONDS_WITHOUT_PROGRESS} s, {waiting}. "
-                    f"Start one: manage.py rqworker {conf.queue}"
+                    f"Nothing was indexed for {SECONDS_WITHOUT_PROGRESS} s, {waiting}. Run "
+                    "`manage.py clip_status`: it says whether a worker is alive, and why products wait."
                 )
 
     def due(self, document: BoundDocument, ids: list[str] | None) -> int:

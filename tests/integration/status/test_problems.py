@@ -103,7 +103,7 @@ def test_a_related_change_that_nobody_follows(shop):
 def test_the_last_error_of_what_waits_is_said(shop):
     wait_for(1000)
     IndexEntry.objects.update(error="Qdrant did not answer.", attempts=7)
-    found = assert_wrong("pending", r"The last error was: Qdrant did not answer\.$")
+    found = assert_wrong("pending", r"The most frequent error is: Qdrant did not answer\.$")
     (reason,) = the(found)["pending_reasons"]
     assert (reason["reason"], reason["count"], len(reason["product_ids"])) == ("Qdrant did not answer.", 3, 3)
 

@@ -41,6 +41,7 @@ WRONG = {
     "MAX_IMAGE_BYTES": True,
     "MAX_IMAGE_PIXELS": 1e6,
     "IMAGE_FORMATS": [],
+    "STATUS_TOKEN": 5,
 }
 
 
@@ -157,6 +158,13 @@ def test_e021_a_family_that_is_not_proven(said, tmp_path):
         (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
         assert said(MODEL=tmp_path) == said(TEXT_MODEL=str(tmp_path)) == numbers
         assert said(MODEL=tmp_path, ENCODER="clip_search.testing.HashingEncoder") == []
+
+
+def test_e023_a_token_that_is_short_or_has_spaces(said):
+    for wrong in ("short", "a b" * 10):
+        assert said(STATUS_TOKEN=wrong) == ["E023"]
+    for right in (None, "a" * 20):
+        assert said(STATUS_TOKEN=right) == []
 
 
 def test_w001_embedded_store_in_production(said, settings, monkeypatch):

@@ -73,7 +73,8 @@ def test_a_batch_that_does_not_fit_is_halved(method, inputs, tower, error, make,
     assert encoder.batch_size == 6  # `BATCH_SIZE` of the smaller batches
     (message,) = warnings(caplog)
     assert message == (
-        "Out of GPU memory, using smaller batches until this process ends, consider a lower BATCH_SIZE "
+        "A batch did not fit into the memory of the GPU, so batches are smaller until this process ends. "
+        "To avoid this, set BATCH_SIZE to the new size "
         "size=6 before=32"
     )
     assert caplog.records[0].levelno == logging.WARNING
