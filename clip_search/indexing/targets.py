@@ -55,7 +55,8 @@ def get_target(document: BoundDocument) -> Target:
     for collection in own:
         with suppress(StoreUnavailable):  # writing will say so
             check_identity_once(store, collection.name, collection.dimension)
-    writable = [c for c in own if (c.fingerprint, c.dimension) == (encoder.fingerprint, encoder.dimension)]
+    # `encoder.dimension` would load the CLIP model, which a run that changes nothing does not need
+    writable = [c for c in own if c.fingerprint == encoder.fingerprint]
     if not writable:
         raise ModelChanged(
             f"The collection of {document.name!r} was built by another CLIP model than CLIP_SEARCH['MODEL'], "

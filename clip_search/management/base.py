@@ -68,7 +68,7 @@ class DocumentCommand(BaseCommand):
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         # a question, and JSON for a program, are shown nevertheless
-        is_needed = options.get("json") or options.get("interactive")
+        is_needed = options.get("json") or (options.get("interactive") and not options.get("dry_run"))
         self.is_quiet = options["verbosity"] == 0 and not is_needed
         if self.is_quiet:
             options["stdout"] = io.StringIO()

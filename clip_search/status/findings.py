@@ -101,7 +101,7 @@ def _workers(document: DocumentStatus, queue: QueueStatus | None) -> str:
     if queue is None:
         return f"run `manage.py clip_reindex {document.name}`"
     if queue.error:
-        return f"the queue cannot be used: {queue.error}"
+        return "the queue cannot be used"  # and why is a problem of its own
     if queue.is_suspended:
         return "the workers are suspended, run `manage.py rqresume`"
     if not queue.workers:

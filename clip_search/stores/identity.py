@@ -12,7 +12,7 @@ from .base import REMEDY, Store
 def check_identity(store: Store, collection: str, dimension: int) -> None:
     """Raise CollectionMismatch if the collection is not one that clip_search created with this dimension.
 
-    Raises CollectionMissing if there is none of this name, StoreUnavailable.
+    Raises CollectionMissing if no collection has this name, StoreUnavailable.
     """
     expected, found = dict.fromkeys((TEXT, IMAGE), dimension), store.vectors(collection)
     if found is not None and not expected.items() <= found.items():

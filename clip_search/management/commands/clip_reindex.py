@@ -162,7 +162,10 @@ class Command(DocumentCommand):
         """Wake the workers, which index the pending products, and wait until they are done."""
         left = self.due(document, ids)
         if left and not queue.wake(document):
-            raise CommandError(f"The queue {conf.queue!r} cannot be used: see the log. The products wait.")
+            raise CommandError(
+                f"The queue {conf.queue!r} cannot be used: Redis does not answer, or the settings are wrong: "
+                "see the log. The products stay pending."
+            )
         with self.progress(left, f"Workers indexing {document.name}") as progress:
             self.wait(document, ids, progress, left)
         self.stdout.write(f"{document.name}: workers indexed {products(left)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import sys
 
@@ -120,3 +121,15 @@ def test_cleaning_up_is_quiet_too():
     assert output.getvalue() == ""
     call_command("clip_cleanup", dry_run=True, stdout=output, stderr=output)
     assert "0 to remove (dry run)" in output.getvalue()
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_a_question_and_json_are_printed_nevertheless(monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda question: "no")
+    output = io.StringIO()
+    call_command("clip_cleanup", verbosity=0, stdout=output, stderr=output)  # would ask
+    assert "0 to remove" in output.getvalue()
+    run("clip_reindex")
+    output = io.StringIO()
+    call_command("clip_status", verbosity=0, json=True, stdout=output, stderr=output)
+    assert json.loads(output.getvalue())["ok"]

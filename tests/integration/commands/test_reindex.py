@@ -21,6 +21,7 @@ from clip_search.indexing import targets
 from clip_search.management.commands import clip_reindex
 from clip_search.models import IndexEntry, PostedProduct
 from clip_search.stores import get_store
+from clip_search.testing import HashingEncoder
 from clip_search.types import Point, Stamp
 from tests.doubles.stores import FaultyStore, down
 from tests.shops.shop.models import Product, ProductImage
@@ -374,3 +375,18 @@ def text_of(product: Product) -> str:
     if product.name == "Broken":
         raise ValueError("broken")
     return product.name
+
+
+def test_a_run_in_which_nothing_changed_does_not_load_the_model(monkeypatch):
+    make(2)
+    run("clip_reindex")
+
+    def load(encoder):
+        raise AssertionError("The CLIP model was loaded.")
+
+    monkeypatch.setattr(HashingEncoder, "dimension", property(load))
+    for name in ("embed_texts", "embed_images", "warm_up"):
+        monkeypatch.setattr(HashingEncoder, name, load)
+    assert "2 unchanged" in run("clip_reindex")
+    run("clip_verify")
+    run("clip_status")

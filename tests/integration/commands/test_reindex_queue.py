@@ -36,7 +36,7 @@ def test_queue_gives_up_where_no_worker_works(queue, monkeypatch):
     make(2)
     said = complain("clip_reindex", "product", "--queue")
     assert "2 products wait" in said
-    assert said.endswith("Start one: manage.py rqworker default")
+    assert "Run `manage.py clip_status`" in said
     assert queue.count == 1
 
 

@@ -136,7 +136,7 @@ def test_redis_does_not_answer(shop, settings):
     found = assert_wrong("queue", sentence)
     assert (found["queue"]["length"], found["queue"]["workers"]) == (None, [])
     wait_for(1000)
-    assert_wrong("pending", "Redis does not answer$")
+    assert_wrong("pending", "the queue cannot be used$")
     settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QUEUE": None}
     assert [problem["code"] for problem in as_json()["problems"]] == ["pending"]
 
