@@ -137,6 +137,7 @@ def test_another_model(shop, settings):
     assert as_json()["ok"]
 
 
+@pytest.mark.model
 def test_a_model_that_is_not_there_is_not_downloaded(shop, settings, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *args, **options: pytest.fail("download"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
