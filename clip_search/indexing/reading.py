@@ -152,7 +152,6 @@ def read_points(target: Target, items: Sequence[Item], *, vectors: bool = False)
 
     Without `vectors`, only stamps and payloads are read. Items whose points cannot be read are postponed.
     """
-
     in_halves(items, lambda some: _read_points(target, some, partial(target.store.get, vectors=vectors)))
 
 

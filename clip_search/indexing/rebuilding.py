@@ -16,11 +16,10 @@ from django.utils import timezone
 from ..conf import conf
 from ..documents.binding import BoundDocument
 from ..encoders import get_encoder
-from ..exceptions import ClipSearchError, CollectionMismatch, CollectionMissing
+from ..exceptions import ClipSearchError
 from ..models import Collection, IndexEntry
 from ..stores import get_store
-from ..stores.base import Store
-from ..stores.identity import check_identity
+from ..stores.identity import is_foreign
 from ..types import Report
 from .collections import create_collection, is_compatible, remove_collection, replace_collections
 from .pipeline import BATCH, index_due
@@ -76,8 +75,8 @@ def start(document: BoundDocument) -> Collection:
     """
     store, encoder = get_store(), get_encoder()
     rows = Collection.objects.of(document)
-    mismatched = [c for c in rows.active() if c.is_ours and _is_mismatch(store, c)]
-    replace_collections(document, mismatched, at_once=True)
+    foreign = [c for c in rows.active() if c.is_ours and is_foreign(store, c.name, c.dimension)]
+    replace_collections(document, foreign, at_once=True)
     begun = rows.filter(state=Collection.State.BUILDING).first()
     if begun:
         same_model = begun.fingerprint == encoder.fingerprint
@@ -94,17 +93,6 @@ def start(document: BoundDocument) -> Collection:
         generation=_next_generation(document),
         at_once=True,
     )
-
-
-def _is_mismatch(store: Store, collection: Collection) -> bool:
-    """Return True if the store has another program's collection under the name of one of ours."""
-    try:
-        check_identity(store, collection.name, collection.dimension)
-    except CollectionMismatch:
-        return True
-    except CollectionMissing:
-        return False
-    return False
 
 
 def _next_generation(document: BoundDocument) -> int:

@@ -39,13 +39,13 @@ def write(target: Target, items: Sequence[Item]) -> None:
     with opened(target):
         read_points(target, [item for item in items if item.points is None and not item.is_settled])
         ready = [item for item in items if not (item.is_settled or newer_revision(item))]
+        removed = [item for item in ready if item.content is None]
+        stored = [item for item in ready if item.content is not None]
         for collection in target.collections:
-            removed = [i for i in ready if i.content is None and not i.is_settled]
             send(target, collection, removed, tombstone_of, store.drop)
         for collection in target.writable:
             multiple = has_multiple_images(collection, target.document)
-            changed = [i for i in ready if not (i.is_settled or i.content is None)]
-            changed = [i for i in changed if not is_up_to_date(i, collection.name)]
+            changed = [item for item in stored if not is_up_to_date(item, collection.name)]
             send(target, collection, changed, partial(point_of, multiple_images=multiple), store.put)
         for item in ready:
             item.entry.unconfirmed = item.is_settled
@@ -60,8 +60,9 @@ def send(
 ) -> None:
     """Write the items' points to a collection by `request`. Items whose point is refused alone are settled.
 
-    Until all collections have accepted its point, the entry of an item is unconfirmed: a server that answers
-    with an error may have written to some of the replicas.
+    Items that are settled already, because another collection refused their point, are left out. Until all
+    collections have accepted its point, the entry of an item is unconfirmed: a server that answers with an
+    error may have written to some of the replicas.
     """
 
     def write_some(some: Sequence[Item]) -> None:
@@ -70,6 +71,7 @@ def send(
             item.entry.unconfirmed = True
         request(collection.name, points)
 
+    items = [item for item in items if not item.is_settled]
     if not items:
         return
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from ..exceptions import CollectionMismatch, CollectionMissing
@@ -39,10 +40,22 @@ def check_contents(store: Store, collection: str, dimension: int) -> None:
         )
 
 
+def is_foreign(store: Store, collection: str, dimension: int) -> bool:
+    """Return True if another program has created the collection."""
+    return _is_mismatch(check_identity, store, collection, dimension)
+
+
 def has_foreign_data(store: Store, collection: str, dimension: int) -> bool:
     """Return True if another program has created a collection or written to it, so it must not be deleted."""
+    return _is_mismatch(check_contents, store, collection, dimension)
+
+
+def _is_mismatch(
+    check: Callable[[Store, str, int], None], store: Store, collection: str, dimension: int
+) -> bool:
+    """Return True if the check raises CollectionMismatch, and False if the collection does not exist."""
     try:
-        check_contents(store, collection, dimension)
+        check(store, collection, dimension)
     except CollectionMismatch:
         return True
     except CollectionMissing:

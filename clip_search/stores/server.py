@@ -20,6 +20,7 @@ from .qdrant import QdrantStore, by_id, payload_indexes
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
+    from qdrant_client.models import CollectionConfig
 
 logger = logging.getLogger("clip_search")
 
@@ -146,15 +147,16 @@ class ServerStore(QdrantStore):
         return [collection.name for collection in answer.collections]
 
     def mark(self, collection: str) -> dict[str, str]:
-        answer = self._ask(lambda client: client.get_collection(collection), collection)
-        mark = (answer.config.metadata or {}).get(MARK)
+        mark = (self._config(collection).metadata or {}).get(MARK)
         return {str(key): str(value) for key, value in mark.items()} if isinstance(mark, dict) else {}
 
     def vectors(self, collection: str) -> dict[str, int] | None:
-        answer = self._ask(lambda client: client.get_collection(collection), collection)
-        found = answer.config.params.vectors
+        found = self._config(collection).params.vectors
         named = found if isinstance(found, dict) else {"": found}
         return {name: vector.size for name, vector in named.items() if vector}
+
+    def _config(self, collection: str) -> CollectionConfig:
+        return self._ask(lambda client: client.get_collection(collection), collection).config
 
     def has_foreign_points(self, collection: str) -> bool:
         where = without_stamp(self.dialect)

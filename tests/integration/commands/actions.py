@@ -12,12 +12,31 @@ from clip_search.documents.registry import registry
 from clip_search.encoders import get_encoder
 from clip_search.models import Collection, IndexEntry
 from clip_search.stores import get_store
-from clip_search.testing import pause_indexing
+from clip_search.testing import pause_indexing, reset
 from tests.conftest import picture_bytes
 from tests.shops.shop.models import Product, ProductImage
 
 DOCUMENT = registry.get("product")
 State = IndexEntry.State
+DYING = """
+import itertools, os, signal, django
+django.setup()
+from django.core.management import call_command
+from clip_search.documents.registry import registry
+from clip_search.indexing import collections, rebuilding
+from clip_search.stores.embedded import store
+def die(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+class Dying:
+    atomic = staticmethod(die)
+    @staticmethod
+    def rmtree(path, **options):
+        if path.exists():
+            die()
+{patch}
+{work}
+"""
+"""A program whose `patch` lets it be killed at some point of its `work`."""
 
 
 def run(command: str, *arguments: str) -> str:
@@ -33,6 +52,14 @@ def complain(command: str, *arguments: str) -> str:
     with pytest.raises(CommandError) as error:
         call_command(command, *(arguments or ("product",)), stdout=output, stderr=output)
     return f"{output.getvalue()}{error.value}"
+
+
+def run_and_die(start_process, settings, work: str, patch: str, *, timeout: float = 120) -> None:
+    """Start work in a process that is killed at some point of it, and wait for its end."""
+    process = start_process("-c", DYING.format(patch=patch, work=work), **settings)
+    output, _ = process.communicate(timeout=timeout)
+    assert process.returncode == -9, output
+    reset()
 
 
 def make(count: int, *, images: int = 0) -> list[Product]:

@@ -22,12 +22,11 @@ from clip_search.indexing.collections import schema
 from clip_search.models import Collection, Database, IndexEntry, PostedProduct, RelatedChange
 from clip_search.stores import get_store
 from clip_search.stores.embedded.locks import acquire, release
-from clip_search.testing import reset
 from tests.conftest import ROOT, picture_bytes
 from tests.doubles.qdrant_stub import serving
 from tests.shops.shop.clip_documents import ProductDocument
 
-from .actions import DOCUMENT, collection, complain, make, run
+from .actions import DOCUMENT, collection, complain, make, run, run_and_die
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 LONG_AGO = timedelta(hours=2)
@@ -322,33 +321,18 @@ KILLED: dict[str, tuple[str, Callable[[str], str]]] = {
         lambda name: f"collection {name}, whose creation was interrupted",
     ),
     "when it had made the collection": (
-        "from clip_search.indexing import collections; collections.transaction = Dying()",
+        "collections.transaction = Dying()",
         lambda name: f"collection {name}, whose creation was interrupted",
     ),
     "before the replaced collection was removed": (
-        "from clip_search.indexing import rebuilding; rebuilding.remove_collection = die",
+        "rebuilding.remove_collection = die",
         lambda name: f"collection {name}, which a rebuild replaced",
     ),
     "while it removed the replaced collection": (
-        "from clip_search.stores.embedded import store; store.shutil = Dying()",
+        "store.shutil = Dying()",
         lambda name: f"collection {name}, which a rebuild replaced",
     ),
 }
-DYING = """
-import os, signal, django
-django.setup()
-def die(*args, **kwargs):
-    os.kill(os.getpid(), signal.SIGKILL)
-class Dying:
-    atomic = staticmethod(die)
-    @staticmethod
-    def rmtree(path, **options):
-        if path.exists():
-            die()
-from django.core.management import call_command
-{patch}
-call_command("clip_rebuild", "product")
-"""
 
 
 @pytest.mark.parametrize("when", KILLED)
@@ -357,10 +341,7 @@ def test_what_a_killed_rebuild_leaves(shared, start_process, monkeypatch, tmp_pa
     make(3)
     run("clip_reindex")
     before = collection()
-    process = start_process("-c", DYING.format(patch=patch), **shared)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == -9, output
-    reset()
+    run_and_die(start_process, shared, 'call_command("clip_rebuild", "product")', patch, timeout=60)
     folder = tmp_path / "qdrant"
     replaced = "replaced" in when
     names = {path.name.strip(".").split(".")[0] for path in folder.iterdir()}

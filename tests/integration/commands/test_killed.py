@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.utils import timezone
@@ -11,30 +12,11 @@ from django.utils import timezone
 from clip_search.indexing import rebuilding
 from clip_search.models import Collection
 from clip_search.stores import get_store
-from clip_search.testing import reset
 from tests.shops.shop.clip_documents import ProductDocument
 
-from .actions import DOCUMENT, collection, complain, make, names_in, run
+from .actions import DOCUMENT, DYING, collection, complain, make, names_in, run, run_and_die
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
-PROGRAM = """
-import itertools, os, signal, sys, django
-django.setup()
-from django.core.management import call_command
-from clip_search.documents.registry import registry
-from clip_search.indexing import collections, rebuilding
-from clip_search.stores.embedded import store
-def die(*args, **kwargs):
-    os.kill(os.getpid(), signal.SIGKILL)
-class Dying:
-    atomic = staticmethod(die)
-    @staticmethod
-    def rmtree(path, **options):
-        if path.exists():
-            die()
-{patch}
-{work}
-"""
 REINDEX = 'call_command("clip_reindex", "product")'
 REBUILD = 'for _ in rebuilding.rebuild(registry.get("product"), batch_size=1): pass'
 BEFORE_CREATING = "store.EmbeddedStore.create = die"
@@ -49,13 +31,7 @@ rebuilding._renew_lease = lambda *args: die() if next(calls) == 2 else renew(*ar
 def kill(shared, start_process):
     """Return a function that starts work in a process which is killed at some point of it."""
 
-    def kill(work: str, patch: str) -> None:
-        process = start_process("-c", PROGRAM.format(patch=patch, work=work), **shared)
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == -9, output
-        reset()
-
-    return kill
+    return partial(run_and_die, start_process, shared)
 
 
 def only_collection() -> str:
@@ -141,7 +117,7 @@ def test_two_processes_that_start_at_once_create_one_collection(shared, start_pr
     make(3)
     met = tmp_path / "met"
     met.mkdir()
-    program = PROGRAM.format(patch=AT_ONCE.format(folder=str(met)), work=REINDEX)
+    program = DYING.format(patch=AT_ONCE.format(folder=str(met)), work=REINDEX)
     both = [start_process("-c", program, **shared) for _ in range(2)]
     for process in both:
         output, _ = process.communicate(timeout=120)
