@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 TEXT = "text"
 IMAGE = "image"
+WORDS = "words"
 MODEL_SOURCE = "model"
 POSTED_SOURCE = "posted"
+
+Basis = Literal["exact", "words", "meaning"]
 
 _NAMESPACE = uuid.UUID("6f0c3f3e-5d1b-5f0e-9a61-0d3c2f6c7a11")
 
@@ -47,17 +50,33 @@ class ImageSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """The words of one product's texts."""
+
+    terms: Sequence[str] = ()
+    """The stems and joined words that filters can test, without duplicates. See `documents.words`."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """How much each stem says about the product: BM25 without the inverse document frequency."""
+    vocabulary: frozenset[str] = frozenset()
+    """The words as they are written, folded; for suggestions and corrections."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """The content of one product that is to be indexed: its text, images and payload."""
 
     product_id: str
     text: str
+    searched: tuple[tuple[str, float], ...] = ()
+    """The texts whose words find the product, each with its weight."""
     images: tuple[ImageSource, ...] = ()
     payload: Mapping[str, Any] = field(default_factory=dict)
     invalid: Mapping[str, str] = field(default_factory=dict)
     """Error messages by filter, for values that do not fit. The payload does not contain these values."""
     exact: tuple[str, ...] = ()
     """The values of the exact fields, such as the SKU, in the form in which they are compared."""
+    codes: tuple[str, ...] = ()
+    """The values of the exact fields as they are written. Those with a digit are found by their parts too."""
     without_row: bool = False
     """True if the product was posted, and the shop has no row with its product id."""
 
@@ -86,6 +105,8 @@ class Stamp:
     source: str = MODEL_SOURCE
     fingerprint: str = ""
     text_hash: str = ""
+    words_hash: str = ""
+    """The hash of the searched texts, the codes, and the way in which they were split into words."""
     payload_hash: str = ""
     images: tuple[ImageStamp, ...] = ()
     exact: tuple[str, ...] = ()
@@ -127,6 +148,8 @@ class Point:
     stamp: Stamp
     vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     payload: Mapping[str, Any] = field(default_factory=dict)
+    words: Words = Words()  # noqa: RUF009 -- frozen
+    """The words to write. They are not read back: a stored point has none here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +161,11 @@ class Hit:
 
     product_id: str
     score: float
+    """The cosine similarity, if the search compared one vector; otherwise the sum of the fused ranks."""
+    basis: Basis = "meaning"
+    """Why the product was found: an exact field equals the query, its words do, or it is near in meaning."""
+    relevance: float = 0.0
+    """From 0 to 1, never higher than that of an earlier hit. Comparable within one search only."""
     payload: Mapping[str, Any] = field(default_factory=dict)
     source: str = MODEL_SOURCE
     instance: Any = None

@@ -16,10 +16,10 @@ from django.utils import translation
 
 from ..documents import paths, querysets
 from ..documents.binding import BoundDocument, is_local
+from ..documents.declaration import WEIGHTS
 from ..documents.fields import RESERVED_KEYS, FilterField
 from ..documents.registry import registry
 from ..documents.watching import declared_paths
-from ..types import IMAGE, TEXT
 from .messages import error, label_of, warning
 from .relations import check_noticed, check_related
 
@@ -146,12 +146,12 @@ def _weights(document: BoundDocument) -> Iterator[CheckMessage]:
     weights: Any = document.declaration.weights
     fits = (
         isinstance(weights, Mapping)
-        and set(weights) == {TEXT, IMAGE}
+        and set(weights) <= set(WEIGHTS)
         and all(isinstance(weight, int | float) and weight >= 0 for weight in weights.values())
-        and any(weights.values())
+        and any({**WEIGHTS, **weights}.values())
     )
     if not fits:
-        hint = 'Write two numbers, not both zero: {"text": 1.0, "image": 1.0}.'
+        hint = 'Write numbers, not all zero: {"text": 1.0, "image": 1.0, "words": 1.0}.'
         yield error("clip_search.E112", f"{label_of(document, 'weights')} are not valid.", hint, document)
 
 

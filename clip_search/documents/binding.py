@@ -22,6 +22,7 @@ from .fields import InvalidValue
 from .ids import as_id, keys_of, product_id_field
 from .text import normalise
 from .watching import declared_fields, declared_paths, is_read_by_paths, watched_fields
+from .words import Analyser, analyser
 
 if TYPE_CHECKING:
     from django.db.models.fields.files import FieldFile
@@ -40,6 +41,11 @@ class BoundDocument:
         return repr(self.declaration)
 
     # Reading rows.
+
+    @cached_property
+    def analyser(self) -> Analyser:
+        """The analyser that finds words in the document's language."""
+        return analyser(self.declaration.language or settings.LANGUAGE_CODE)
 
     def in_its_language(self) -> AbstractContextManager[None]:
         """Return a context manager that activates the document's language, for reading content."""
@@ -144,13 +150,16 @@ class BoundDocument:
         if not isinstance(payload, Mapping):
             raise ProductError(f"get_payload() returned {payload!r:.99}. It must return a dict.")
         invalid = {key: value for key, value in payload.items() if isinstance(value, InvalidValue)}
+        exact = list(declared.get_exact(row))
         return Content(
             product_id=declared.product_id(row),
             text=declared.get_text(row),
+            searched=tuple((text, float(weight)) for text, weight in declared.get_search_texts(row) if text),
             images=tuple(self.image_source(image) for image in images),
             payload={key: value for key, value in payload.items() if key not in invalid},
             invalid={key: value.message for key, value in invalid.items()},
-            exact=tuple(dict.fromkeys(filter(None, map(normalise, declared.get_exact(row))))),
+            exact=tuple(dict.fromkeys(filter(None, map(normalise, exact)))),
+            codes=tuple(dict.fromkeys(exact)),
         )
 
     def image_source(self, image: FieldFile | ImageSource) -> ImageSource:

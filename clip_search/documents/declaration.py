@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from django.core.exceptions import SuspiciousFileOperation
 from django.db import DEFAULT_DB_ALIAS, models
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ..types import ImageSource
 
 Row = TypeVar("Row", bound=models.Model)
+WEIGHTS: Final[Mapping[str, float]] = {"text": 1.0, "image": 1.0, "words": 1.0}
+"""The default of `Declaration.weights`."""
 
 
 class Declaration(Generic[Row]):
@@ -32,13 +34,26 @@ class Declaration(Generic[Row]):
     using: str = DEFAULT_DB_ALIAS
     """The alias of the database that holds both the model's rows and the index entries."""
     language: str = ""
-    """The language that is active while rows are read: a Django language code; by default, `LANGUAGE_CODE`.
+    """The language of the texts: a Django language code; by default, `LANGUAGE_CODE`.
 
-    So translated texts do not depend on the language of the request or worker that reads them."""
+    It is active while rows are read, so translated texts do not depend on the language of the request or
+    worker that reads them. It also chooses how words are reduced to stems, and which words do not count."""
     id_field: str = "pk"
     """The unique field that `product_id()` reads. If you override `product_id()`, set this too."""
     text_fields: Sequence[str] = ()
     """Paths to the product's texts, such as `["name", "description"]`. They are joined in this order."""
+    search_fields: Mapping[str, float] = {}
+    """Paths to the texts whose words find the product, with their weights: `{"name": 3, "description": 1}`.
+
+    By default, these are the words of `get_text()`, all with the same weight."""
+    synonyms: Mapping[str, Sequence[str]] = {}
+    """Words that mean the same, such as `{"sofa": ["couch", "settee"]}`. They find each other."""
+    stop_words: Sequence[str] = ()
+    """Words that say nothing in this shop, in addition to those of the language: `["shop", "online"]`."""
+    everything: bool = False
+    """Whether a search by words ranks the whole shop, as for texts that say little.
+
+    Otherwise it finds only products with these words, and products as near in meaning as they are."""
     image_field: str | None = None
     """Path to the product's image or images, such as `"images.original"`."""
     max_images: int = 1
@@ -47,8 +62,10 @@ class Declaration(Generic[Row]):
     """Paths to texts such as `["sku", "name"]`. A product whose text equals the query comes first."""
     filter_fields: Mapping[str, FilterField] = {}
     """The filters of a search by their names, such as `{"price": Number("price")}`."""
-    weights: Mapping[str, float] = {"text": 1.0, "image": 1.0}
-    """The weights of the text ranking and the image ranking in a text search. Only their ratio matters."""
+    weights: Mapping[str, float] = WEIGHTS
+    """How much the meaning of the text, the image and the words count in the order of a search by words.
+
+    Only the ratio of the three matters. What is not named has the weight 1."""
     query_prompt: str = "a photo of {query}"
     """The sentence that is embedded for a search; `{query}` stands for the shopper's words.
 
@@ -87,6 +104,16 @@ class Declaration(Generic[Row]):
         """Return the product's text: the values of `text_fields` without HTML, joined by `". "`."""
         texts = (clean(value) for path in self.text_fields for value in paths.values(obj, path))
         return ". ".join(text for text in texts if text)
+
+    def get_search_texts(self, obj: Row) -> Iterable[tuple[str, float]]:
+        """Return the texts whose words find the product, each with its weight: those of `search_fields`."""
+        if not self.search_fields:
+            return [(self.get_text(obj), 1.0)]
+        return [
+            (clean(value), weight)
+            for path, weight in self.search_fields.items()
+            for value in paths.values(obj, path)
+        ]
 
     def get_images(self, obj: Row) -> Iterable[FieldFile | ImageSource]:
         """Return the product's images, the most important first. Only the first `max_images` are indexed."""

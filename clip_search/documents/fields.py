@@ -14,7 +14,7 @@ from . import paths
 RESERVED_KEYS = frozenset(
     {"_clip", "metadata", "name", "description"}
     | {"q", "image_file", "facets", "page", "page_size", "min_score"}
-    | {"text", "product", "document", "limit"}
+    | {"text", "product", "document", "limit", "everything", "order_by", "relevance", "_terms"}
 )
 """Names that no filter may have: payloads, endpoints or template tags use them for something else."""
 

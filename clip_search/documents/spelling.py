@@ -12,7 +12,6 @@ from .declaration import Declaration
 OTHER_NAMES: Final[Mapping[str, str]] = {
     "Meta": "text_fields",
     "fields": "text_fields",
-    "search_fields": "text_fields",
     "filters": "filter_fields",
     "images": "image_field",
     "qs": "get_queryset",

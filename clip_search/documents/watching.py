@@ -14,6 +14,7 @@ from .declaration import Declaration, overridden
 def declared_paths(declaration: Declaration[Any]) -> Iterator[tuple[str, str]]:
     """Yield (attribute, path) for each declared path, such as ("text_fields", "name")."""
     yield from (("text_fields", path) for path in declaration.text_fields)
+    yield from (("search_fields", path) for path in declaration.search_fields)
     if declaration.image_field:
         yield "image_field", declaration.image_field
     yield from (("exact_fields", path) for path in declaration.exact_fields)

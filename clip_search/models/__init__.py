@@ -6,5 +6,15 @@ from .entries import IndexEntry
 from .posted import PostedProduct
 from .related import RelatedChange
 from .runs import Run
+from .vocabulary import Vocabulary, Word
 
-__all__ = ["Collection", "Database", "IndexEntry", "PostedProduct", "RelatedChange", "Run"]
+__all__ = [
+    "Collection",
+    "Database",
+    "IndexEntry",
+    "PostedProduct",
+    "RelatedChange",
+    "Run",
+    "Vocabulary",
+    "Word",
+]

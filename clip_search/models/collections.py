@@ -58,6 +58,9 @@ class Collection(models.Model):
     multiple_images = models.BooleanField(
         null=True, help_text=_("whether a point has a vector for each of several images")
     )
+    has_words = models.BooleanField(
+        default=False, help_text=_("whether every point has its words, so that searches may compare words")
+    )
     holder = models.UUIDField(null=True, blank=True)
     lease = models.DateTimeField(null=True, blank=True)
     attempts = models.PositiveIntegerField(

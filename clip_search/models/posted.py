@@ -135,9 +135,12 @@ class PostedProduct(models.Model):
     def content(self, document: BoundDocument) -> Content:
         """Return the content to index. Raises ProductError if a metadata value does not fit its filter."""
         images: list[FieldFile] = [self.image] if self.image else []
+        weights = document.declaration.search_fields
+        texts = (("name", clean(self.name)), ("description", clean(self.description)))
         return Content(
             product_id=self.product_id,
-            text=". ".join(filter(None, (clean(self.name), clean(self.description)))),
+            text=". ".join(text for _, text in texts if text),
+            searched=tuple((text, float(weights.get(name, 1))) for name, text in texts if text),
             images=tuple(document.image_source(image) for image in images),
             payload={
                 **filter_values(document, self.metadata),
@@ -146,6 +149,7 @@ class PostedProduct(models.Model):
                 "metadata": self.metadata,
             },
             exact=tuple(dict.fromkeys(filter(None, (normalise(self.name), normalise(self.product_id))))),
+            codes=(self.product_id,),
         )
 
 

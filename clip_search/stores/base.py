@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -19,21 +20,14 @@ if TYPE_CHECKING:
 CLIP = "_clip"
 """The reserved payload key under which a point keeps its `Stamp`."""
 
-RRF_K = 2
-"""The constant k of reciprocal rank fusion: a point's score is the sum of 1 / (k + rank) over the lists.
-
-Cormack, Clarke & Buettcher, "Reciprocal rank fusion outperforms Condorcet and individual rank learning
-methods" (SIGIR 2009) use 60. But a product without an image is in one list only, and with k = 60 it is ranked
-after every product that is in both lists: tests/benchmarks/relevance.py measures a recall@10 of 0 for such
-products. With k = 2, Qdrant's default, their recall@10 is 1.0, and the other products are found as well.
-Ranks start at 0, as in Qdrant. A retriever of weight w adds 1 / (k - 1 + (rank + 1) / w).
-"""
+TERMS = "_terms"
+"""The reserved payload key under which a point keeps the terms of its words, for filters. It is never read."""
 
 REMEDY = "Run `manage.py clip_rebuild`: it builds a new collection and leaves this one."
 """What to do about a collection that another program has created or written to."""
 
 Kind = Literal["keyword", "number", "bool", "date"]
-Operator = Literal["eq", "in", "gt", "gte", "lt", "lte", "isnull", "has_vector", "range", "all", "any"]
+Operator = Literal["eq", "in", "gt", "gte", "lt", "lte", "isnull", "has_vector", "range", "all", "any", "id"]
 
 INDEXED: Mapping[str, Literal["keyword", "integer", "bool"]] = {
     f"{CLIP}.revision": "integer",
@@ -43,6 +37,7 @@ INDEXED: Mapping[str, Literal["keyword", "integer", "bool"]] = {
     f"{CLIP}.truncated": "bool",
     f"{CLIP}.without_row": "bool",
     f"{CLIP}.removed": "bool",
+    TERMS: "keyword",
 }
 """Payload indexes that every collection has, beside those of its filter fields."""
 
@@ -68,7 +63,7 @@ class Condition:
     because a string is compared as a keyword. `isnull` is met by a value that is missing, null or an empty
     list. A missing value meets no other operator, but meets each of them if `negated`. `has_vector` is met by
     a point that has the vector `key`. For `all` and `any`, `value` is a list of conditions; for `range`, it
-    is the lowest and the highest value.
+    is the lowest and the highest value; for `id`, it is a list of the ids of points.
     """
 
     key: str
@@ -77,37 +72,43 @@ class Condition:
     negated: bool = False
 
 
+def term_number(term: str) -> int:
+    """Return the dimension of a term in the sparse vectors: 32 bits of its hash."""
+    return int.from_bytes(hashlib.blake2b(term.encode(), digest_size=4).digest(), "big")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retriever:
-    """One vector to search near. `using` says with which vector of each point ("text" or "image")."""
+    """What to search near: a vector for "text" or "image", or weighted terms for "words"."""
 
     using: str
-    vector: NDArray[np.float32]
-    """A float32 array of shape (dimension,)."""
-    weight: float = 1.0
-    """From 0 to 1; used only with several retrievers. See `RRF_K`."""
+    vector: NDArray[np.float32] | Mapping[str, float]
+    """A float32 array of shape (dimension,); for "words", the weight of each term. The score is then the sum
+    over the common terms of both weights and of the inverse document frequency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A search in one collection.
+    """A ranking of the points that meet all conditions.
 
-    With one retriever, the results are ordered by cosine. With several, Qdrant merges the lists by rank
-    (weighted RRF). Without one, all points that meet the conditions are found, ordered by id, with score 1.0.
-    Points with equal scores are ordered by id.
-
-    `depth` is the number of candidates that each of several retrievers adds to the merged list. It must be
-    the same for every page; otherwise pages would repeat or skip products. Points with a lower cosine than
-    `min_score` are not found.
+    They are ordered by cosine or, for words, by score. Points with a score lower than `min_score` are not
+    found; nor are points without the vector. Without a retriever, the points are ordered by id, with score
+    1.0.
     """
 
-    retrievers: Sequence[Retriever] = ()
+    retriever: Retriever | None = None
     conditions: Sequence[Condition] = ()
-    exclude: Sequence[uuid.UUID] = ()
     offset: int = 0
     limit: int = 10
-    depth: int = 1000
     min_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """The id and the score of a point in a ranking."""
+
+    id: uuid.UUID
+    score: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +145,11 @@ class Store(ABC):
 
     @abstractmethod
     def create(self, collection: str, schema: Schema) -> None:
-        """Create a collection and its payload indexes. If it exists, create only the missing indexes."""
+        """Create a collection and its payload indexes.
+
+        If it exists, create only the missing indexes and, in a collection of an earlier version, the vector
+        "words". Points that are there keep their vectors, and have no words until they are written again.
+        """
 
     @abstractmethod
     def exists(self, collection: str) -> bool:
@@ -166,7 +171,7 @@ class Store(ABC):
     def get(
         self, collection: str, ids: Sequence[uuid.UUID], *, vectors: bool = False
     ) -> dict[uuid.UUID, Point]:
-        """Return {id: point} for those of the ids that are stored, tombstones included.
+        """Return {id: point} for those of the ids that are stored, tombstones included, without their words.
 
         Raises CollectionMissing.
         """
@@ -181,7 +186,7 @@ class Store(ABC):
 
     @abstractmethod
     def put(self, collection: str, points: Sequence[Point]) -> None:
-        """Write complete points. A stored point is replaced only if its revision is lower.
+        """Write complete points with their words. A stored point is replaced only if its revision is lower.
 
         Raises CollectionMissing, or CollectionMismatch if the collection has other vectors.
         """
@@ -209,8 +214,26 @@ class Store(ABC):
         return self.get(collection, [point_id], vectors=True).get(point_id)
 
     @abstractmethod
+    def rank(self, collection: str, queries: Sequence[Query]) -> list[list[Rank]]:
+        """Return the ranking of each query, best first, in one request. Raises CollectionMissing.
+
+        Points with equal scores are ordered by id. If a ranking is cut at its limit, which of the points with
+        the last score are in it is left to chance.
+        """
+
+    @abstractmethod
     def query(self, collection: str, query: Query) -> list[ScoredPoint]:
-        """Return the points that a search finds, best first. Raises CollectionMissing."""
+        """Return the points that a query ranks, with their payloads, best first. Raises CollectionMissing."""
+
+    @abstractmethod
+    def values(
+        self, collection: str, keys: Sequence[str], *, conditions: Sequence[Condition] = ()
+    ) -> list[tuple[uuid.UUID, Mapping[str, Any]]]:
+        """Return (id, {key: value}) for every point that meets all conditions, ordered by id.
+
+        Keys that a payload does not have are left out; values may be lists. Tombstones are left out. Raises
+        CollectionMissing.
+        """
 
     @abstractmethod
     def facet(
@@ -219,10 +242,9 @@ class Store(ABC):
         key: str,
         *,
         conditions: Sequence[Condition] = (),
-        exclude: Sequence[uuid.UUID] = (),
         limit: int = 100,
-    ) -> dict[str, int]:
-        """Return {value: number of points} for a payload key, the most frequent values first.
+    ) -> dict[Any, int]:
+        """Return {value: number of points} for a keyword or bool, the most frequent values first.
 
         Raises CollectionMissing.
         """
