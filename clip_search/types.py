@@ -148,7 +148,7 @@ class Point:
     stamp: Stamp
     vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     payload: Mapping[str, Any] = field(default_factory=dict)
-    words: Words = Words()  # noqa: RUF009 -- frozen
+    words: Words = Words()
     """The words to write. They are not read back: a stored point has none here."""
 
 

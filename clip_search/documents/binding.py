@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from django.utils import translation
 from ..exceptions import InvalidDeclaration, ProductError
 from ..types import Content, ImageSource, point_id
 from . import paths, querysets
-from .declaration import Declaration, overridden
+from .declaration import Declaration, is_weight, overridden
 from .fields import InvalidValue
 from .ids import as_id, keys_of, product_id_field
 from .text import normalise
@@ -150,11 +150,14 @@ class BoundDocument:
         if not isinstance(payload, Mapping):
             raise ProductError(f"get_payload() returned {payload!r:.99}. It must return a dict.")
         invalid = {key: value for key, value in payload.items() if isinstance(value, InvalidValue)}
-        exact = list(declared.get_exact(row))
+        exact, text = list(declared.get_exact(row)), declared.get_text(row)
+        # by default the same text, which a shop's method need not return twice
+        own_texts = declared.search_fields or "get_search_texts" in self.overridden
+        searched = declared.get_search_texts(row) if own_texts else [(text, 1.0)]
         return Content(
             product_id=declared.product_id(row),
-            text=declared.get_text(row),
-            searched=tuple((text, float(weight)) for text, weight in declared.get_search_texts(row) if text),
+            text=text,
+            searched=tuple(_searched(searched)),
             images=tuple(self.image_source(image) for image in images),
             payload={key: value for key, value in payload.items() if key not in invalid},
             invalid={key: value.message for key, value in invalid.items()},
@@ -251,6 +254,19 @@ class BoundDocument:
         """Return whether a change of this relation of the model may change the index."""
         first = {path.split(".")[0] for _, path in declared_paths(self.declaration)}
         return self.watched_fields is None or relation in first
+
+
+def _searched(texts: Iterable[tuple[str, float]]) -> Iterator[tuple[str, float]]:
+    """Yield the texts that have words, with their weights. Raises ProductError if they are something else."""
+    for pair in texts:
+        text, weight = pair if isinstance(pair, tuple | list) and len(pair) == 2 else (None, 0)
+        if not isinstance(text, str) or not is_weight(weight):
+            raise ProductError(
+                f"get_search_texts() returned {pair!r:.99}. It must return pairs of a text and a weight, "
+                "which is a number above 0, such as those of search_fields."
+            )
+        if text:
+            yield text, float(weight)
 
 
 @lru_cache(maxsize=64)

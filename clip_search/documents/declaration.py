@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -152,6 +153,11 @@ class Declaration(Generic[Row]):
         except (OSError, ValueError, SuspiciousFileOperation):  # the file is missing, or its name is invalid
             return f"{file.name}:missing"
         return f"{file.name}:{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def is_weight(value: Any) -> bool:
+    """Return whether a value can be the weight of a searched text: a finite number above 0."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 HOOKS = frozenset(

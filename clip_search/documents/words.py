@@ -46,7 +46,7 @@ _WITHOUT_SPACES = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\u
 
 @lru_cache(maxsize=1)
 def _part() -> re.Pattern[str]:
-    """Return the pattern of a part. Marks that `fold()` keeps, such as Hindi vowels, belong to their letter."""
+    """Return the pattern of a part. Marks that `fold()` keeps, as in Hindi, belong to their letter."""
     marks = "".join(char for char in map(chr, range(0x300, 0x10000)) if unicodedata.category(char)[0] == "M")
     letter = rf"[^\W\d_{_WITHOUT_SPACES}][{marks}]*"
     number = r"\d+\.\d{1,2}(?!\d)|\d{1,2}/\d{1,2}(?!\d)|\d+"
@@ -146,7 +146,7 @@ class Analyser:
             self._add(text, weight, terms, occurrences, vocabulary)
         for code in codes:
             terms.update(dict.fromkeys(code_terms(code)))
-        weights = {term: (K1 + 1) * count / (K1 + count) for term, count in occurrences.items()}
+        weights = {term: (K1 + 1) / (1 + K1 / count) for term, count in occurrences.items()}
         return Words(terms=tuple(terms), weights=weights, vocabulary=frozenset(vocabulary))
 
     def _add(
@@ -178,12 +178,17 @@ class Analyser:
                 previous, paired = part, paired + 1
 
 
+def has_code_terms(code: str) -> bool:
+    """Return whether an exact text is a code: it has a digit, no white space and at most 40 characters."""
+    return len(code) <= LONGEST_CODE and len(code.split()) == 1 and any(char.isdigit() for char in code)
+
+
 def code_terms(code: str) -> Iterator[str]:
     """Yield the terms that find a code such as "SKU-4711": as a whole, by its beginning and by its parts.
 
-    Names are no codes: a code has a digit, no white space and at most 40 characters.
+    Names are no codes: see `has_code_terms()`.
     """
-    if len(code) > LONGEST_CODE or len(code.split()) != 1 or not any(char.isdigit() for char in code):
+    if not has_code_terms(code):
         return
     for parts in chunks(code):
         whole = "".join(parts)

@@ -61,7 +61,7 @@ def create_collection(
         if mine.update(attempts=0, not_before=None, refusal="", refused_at=None):
             if instead_of:
                 instead_of.delete()
-            mine.update(state=state)
+            mine.update(state=state, has_words=True)
     if mine.exists() or not rows.filter(pk=row.pk).exists():  # another process has created one instead
         remove_collection(row)
     found = rows.filter(state=state).first()

@@ -180,7 +180,7 @@ def _compare(
     for entry in entries:
         found = contents[entry.uuid]
         content, error = (None, found) if isinstance(found, str) else (found, "")
-        items.append(Item(entry=entry, fingerprint=target.encoder.fingerprint, content=content, error=error))
+        items.append(target.item(entry, content, error))
     not_compared = ""
     if replicas:
         not_compared = read_consistent_points(target, items)
@@ -251,7 +251,7 @@ def removed(document: BoundDocument, *, size: int = ROWS_PER_PAGE) -> Iterator[P
     target = get_target(document)
     entries = IndexEntry.objects.of(document).filter(state=IndexEntry.State.REMOVED)
     for found in pages(entries.only("uuid", "product_id"), size):
-        items = [Item(entry=entry, fingerprint=target.encoder.fingerprint) for entry in found]
+        items = [target.item(entry) for entry in found]
         not_compared = read_consistent_points(target, items)
         missing = [item.entry.product_id for item in items if not _has_tombstones(item, len(target.writable))]
         yield Page(changed=missing, is_stale=True, not_compared=not_compared)

@@ -11,6 +11,7 @@ from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from ..documents.words import Analyser, has_code_terms
 from ..models import IndexEntry
 from ..types import IMAGE, Content, ImageStamp, Point, Stamp
 
@@ -30,6 +31,8 @@ class Item:
     entry: IndexEntry
     fingerprint: str
     """The fingerprint of the CLIP model that embeds the product."""
+    analyser: Analyser
+    """The analyser of the document, which finds the product's words."""
     content: Content | None = None
     """The product's text, images and payload; None if the product must be removed from the index."""
     error: str = ""
@@ -87,6 +90,7 @@ class Item:
             source=entry.source,
             fingerprint=self.fingerprint,
             text_hash=text_hash,
+            words_hash=self._words_hash,
             payload_hash=payload_hash,
             images=self.stamps,
             exact=content.exact,
@@ -105,6 +109,14 @@ class Item:
         """Return the hash of the text and the hash of the payload."""
         text, payload = (self.content.text, self.content.payload) if self.content else ("", {})
         return hash_text(text), hash_text(SORTED.encode(payload))
+
+    @cached_property
+    def _words_hash(self) -> str:
+        """Return the hash of what the product's words depend on. No text is split into words for it."""
+        if self.content is None:
+            return ""
+        codes = [code for code in self.content.codes if has_code_terms(code)]
+        return hash_text(SORTED.encode([self.analyser.fingerprint, self.content.searched, codes]))
 
 
 def hash_text(text: str) -> str:

@@ -73,7 +73,7 @@ def _read_items(target: Target, entries: Sequence[IndexEntry], renew: Callable[[
     for entry in entries:
         content = found.get(entry.uuid)  # None if the product must be removed
         error, content = (content, None) if isinstance(content, str) else ("", content)
-        items.append(Item(entry=entry, fingerprint=target.encoder.fingerprint, content=content, error=error))
+        items.append(target.item(entry, content, error))
     return items
 
 
@@ -119,7 +119,8 @@ def checked(content: Content) -> Content:
     if not isinstance(content.text, str):
         raise ProductError(f"The text is {content.text!r}. Make `get_text()` return a string.")
     try:
-        content.text.encode()
+        for text in (content.text, *(text for text, _ in content.searched), *content.codes):
+            text.encode()
         written = STRICT.encode(dict(content.payload))
         written.encode()
         payload = WHOLE.decode(written)

@@ -11,11 +11,13 @@ from ..documents.binding import BoundDocument
 from ..encoders import get_encoder
 from ..encoders.base import Encoder
 from ..exceptions import ModelChanged, StoreUnavailable
-from ..models import Collection
+from ..models import Collection, IndexEntry
 from ..stores import get_store
 from ..stores.base import Store
 from ..stores.identity import check_identity_once
+from ..types import Content
 from .collections import create_collection
+from .items import Item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,16 @@ class Target:
     """The highest generation among the writable collections."""
     refusals: dict[str, str] = field(default_factory=dict)
     """Why the last write was refused, by the name of the collection; "" after a write that succeeded."""
+
+    def item(self, entry: IndexEntry, content: Content | None = None, error: str = "") -> Item:
+        """Return an item for an entry of the document."""
+        return Item(
+            entry=entry,
+            fingerprint=self.encoder.fingerprint,
+            analyser=self.document.analyser,
+            content=content,
+            error=error,
+        )
 
 
 def get_target(document: BoundDocument) -> Target:

@@ -14,7 +14,7 @@ from ..documents.binding import BoundDocument
 from ..exceptions import SetupError, StoreFull, StoreRefused, in_one_line
 from ..models import Collection, IndexEntry
 from ..signals import index_failed, indexed
-from ..types import IMAGE, TEXT, Point, Report
+from ..types import IMAGE, TEXT, Point, Report, Words
 from .collections import has_multiple_images
 from .delays import backoff
 from .halving import in_halves
@@ -139,7 +139,7 @@ def tombstone_of(item: Item) -> Point:
 
 
 def point_of(item: Item, *, multiple_images: bool) -> Point:
-    """Return an item's point: its stamp, payload, and all vectors, embedded by this run or reused."""
+    """Return an item's point: its stamp, payload, words, and all vectors, embedded by this run or reused."""
     import numpy as np
 
     vectors: dict[str, NDArray[np.float32]] = {}
@@ -151,7 +151,8 @@ def point_of(item: Item, *, multiple_images: bool) -> Point:
     if shown:
         vectors[IMAGE] = np.stack(shown) if multiple_images else shown[0]
     payload = dict(content.payload) if content else {}
-    return Point(id=item.entry.uuid, stamp=item.stamp, vectors=vectors, payload=payload)
+    words = item.analyser.words_of(content.searched, content.codes) if content else Words()
+    return Point(id=item.entry.uuid, stamp=item.stamp, vectors=vectors, payload=payload, words=words)
 
 
 def finish(target: Target, items: Sequence[Item]) -> Report:

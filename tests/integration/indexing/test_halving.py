@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
+from clip_search.documents.words import analyser
 from clip_search.encoders import get_encoder
 from clip_search.exceptions import (
     AccessDenied,
@@ -32,7 +33,10 @@ pytestmark = pytest.mark.django_db
 
 
 def items(count: int) -> list[Item]:
-    return [Item(entry=IndexEntry(product_id=str(number)), fingerprint="") for number in range(count)]
+    return [
+        Item(entry=IndexEntry(product_id=str(number)), fingerprint="", analyser=analyser("en"))
+        for number in range(count)
+    ]
 
 
 class Request:
