@@ -15,6 +15,7 @@ from ..encoders import reset_encoders
 from ..jobs import worker_state
 from ..queue import reset_queue
 from ..receivers import pause as pause_indexing
+from ..searching.vocabulary import reset_vocabularies
 from ..stores import reset_stores
 from .encoder import HashingEncoder
 from .store import MemoryStore
@@ -23,11 +24,12 @@ __all__ = ["HashingEncoder", "MemoryStore", "pause_indexing", "reset"]
 
 
 def reset() -> None:
-    """Forget all that this process keeps between requests: stores, encoders, connections to Redis.
+    """Forget all that this process keeps between requests: stores, encoders, words, connections to Redis.
 
     If the worker was asked to stop, this is forgotten too. Call it between tests that change settings.
     """
     reset_stores()
     reset_encoders()
     reset_queue()
+    reset_vocabularies()
     worker_state.reset()
