@@ -21,7 +21,7 @@ CLIP = "_clip"
 """The reserved payload key under which a point keeps its `Stamp`."""
 
 TERMS = "_terms"
-"""The reserved payload key under which a point keeps the terms of its words, for filters. It is never read."""
+"""The reserved payload key of the terms of a point's words. Filters test them; they are never read."""
 
 REMEDY = "Run `manage.py clip_rebuild`: it builds a new collection and leaves this one."
 """What to do about a collection that another program has created or written to."""

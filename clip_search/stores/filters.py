@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from .base import CLIP, Condition
+from .base import CLIP, TERMS, Condition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """The classes and functions of one engine, under names that are the same for both engines.
 
-    `models` is a module with the classes whose names are the same in both: Filter, FieldCondition, MatchAny.
+    `models` is a module with the classes whose names are the same in both: Filter, FieldCondition, MatchAny,
+    SparseVector.
     """
 
     models: Any
@@ -29,6 +30,10 @@ class Dialect:
     dates: Callable[..., Any]
     has_id: Callable[[Sequence[uuid.UUID]], Any]
     has_vector: Callable[[str], Any]
+    only: Callable[[list[str]], Any]
+    """(payload keys) → a selector that reads these keys."""
+    without: Callable[[list[str]], Any]
+    """(payload keys) → a selector that reads all other keys."""
 
 
 def instant(value: str | date) -> datetime:
@@ -43,16 +48,10 @@ def instant(value: str | date) -> datetime:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def matching(
-    dialect: Dialect,
-    conditions: Sequence[Condition],
-    *,
-    exclude: Sequence[uuid.UUID] = (),
-    alive: bool = False,
-) -> Any:
+def matching(dialect: Dialect, conditions: Sequence[Condition], *, alive: bool = False) -> Any:
     """Return a filter for points that meet all conditions, or None if every point does.
 
-    `exclude` are ids of points to leave out. `alive` leaves tombstones out.
+    `alive` leaves tombstones out.
     """
     must: list[Any] = []
     must_not: list[Any] = []
@@ -65,8 +64,6 @@ def matching(
             for key in _keys(condition)
             if condition.negated or condition.operator == "isnull"
         ]
-    if exclude:
-        must_not.append(dialect.has_id(exclude))
     if alive:
         must_not.append(_equals(dialect, f"{CLIP}.removed", True))
     if not must and not must_not:
@@ -96,7 +93,7 @@ def _keys(condition: Condition) -> Iterator[str]:
     if condition.operator in ("all", "any"):
         for one in condition.value:
             yield from _keys(one)
-    elif condition.operator != "has_vector" and not condition.key.startswith(CLIP):
+    elif condition.operator not in ("has_vector", "id") and not condition.key.startswith((CLIP, TERMS)):
         yield condition.key
 
 
@@ -113,6 +110,8 @@ def _test(dialect: Dialect, condition: Condition) -> Any:
         return dialect.models.FieldCondition(key=key, is_empty=True)
     if operator == "has_vector":
         return dialect.has_vector(key)
+    if operator == "id":
+        return dialect.has_id(value)
     if operator == "eq":
         return _equals(dialect, key, value)
     if operator == "in":

@@ -5,26 +5,36 @@ from __future__ import annotations
 import re
 import uuid
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..exceptions import CollectionMismatch, RequestRefused, SetupError
-from ..types import Point, Stamp
-from .base import CLIP, INDEXED, REMEDY, Condition, Query, Schema, ScoredPoint, Store, tombstone
+from ..types import IMAGE, TEXT, WORDS, Point, Stamp
+from .base import (
+    CLIP,
+    INDEXED,
+    REMEDY,
+    TERMS,
+    Condition,
+    Query,
+    Rank,
+    Schema,
+    ScoredPoint,
+    Store,
+    term_number,
+    tombstone,
+)
 from .filters import Dialect, matching, older, tombstones
 
 OTHER_VECTORS = re.compile(r"dimension|vector name|vector \w+ is not found", re.IGNORECASE)
 """In the message of a request that is refused because the collection has other vectors."""
+WITHOUT_WORDS = re.compile(rf"vector (?:name\W.*)?{WORDS}\b", re.IGNORECASE)
+"""In the message of a request that is refused because an earlier version has created the collection."""
 INDEX_TYPES = {"keyword": "keyword", "number": "float", "bool": "bool", "date": "datetime"}
 
-TIES = 16
-"""How many points are read before and after a page, in case that their scores equal those on the page.
-
-Merged lists give many equal scores (first in one list and second in the other, or the reverse), and Qdrant
-returns such points in another order every time. So these points are read too, and all are ordered by score
-and id before the page is cut out. If even more scores are equal (a hundred products with one placeholder
-image), the whole `depth` is read.
-"""
+VECTORS_READ = [TEXT, IMAGE]
+VALUES_A_PAGE = 1000
+"""How many points `values()` reads at once."""
 
 
 def payload_indexes(schema: Schema) -> dict[str, str]:
@@ -34,6 +44,11 @@ def payload_indexes(schema: Schema) -> dict[str, str]:
 
 def refused(message: str) -> SetupError:
     """Return the exception for a request that Qdrant refused with this message."""
+    if WITHOUT_WORDS.search(message):
+        return SetupError(
+            "The collection in Qdrant has no words yet, because an earlier version created it. "
+            "Run `manage.py clip_reindex`."
+        )
     if OTHER_VECTORS.search(message):  # the model is the same, or the request would not have been sent
         return CollectionMismatch(
             f"The collection in Qdrant is not the one that clip_search created: {message.strip()}. {REMEDY}"
@@ -54,19 +69,30 @@ class QdrantStore(Store):
 
     @abstractmethod
     def _retrieve(self, collection: str, ids: list[uuid.UUID], vectors: bool) -> Iterable[Any]:
-        """Return the records of those ids that are stored."""
+        """Return the records of those ids that are stored, without their words."""
 
     @abstractmethod
     def _page(self, collection: str, start: uuid.UUID | None, limit: int) -> Iterable[Any]:
-        """Return up to `limit` records in the order of their ids, from the id `start` on."""
+        """Return up to `limit` records in the order of their ids, from the id `start` on, without words."""
+
+    @abstractmethod
+    def _values(
+        self, collection: str, keys: list[str], where: Any, start: uuid.UUID | None, limit: int
+    ) -> Iterable[Any]:
+        """Return such records for points that meet the filter `where`, with these payload keys only."""
 
     @abstractmethod
     def _update(self, collection: str, operations: list[Any]) -> None:
         """Apply these operations, which `dialect` created, one after the other."""
 
     @abstractmethod
-    def _find(self, collection: str, query: Query, where: Any, offset: int, limit: int) -> Iterable[Any]:
-        """Return up to `limit` scored points that the query finds, best first, without the first `offset`."""
+    def _rank(
+        self, collection: str, queries: Sequence[tuple[Query, Any]], payload: bool
+    ) -> list[Iterable[Any]]:
+        """Return the scored points of each query, best first. Each comes with the filter to apply.
+
+        With `payload`, they have their payloads, without their words.
+        """
 
     @abstractmethod
     def _facet(self, collection: str, key: str, where: Any, limit: int) -> Iterable[Any]:
@@ -100,33 +126,67 @@ class QdrantStore(Store):
             self._update(collection, operations)
 
     def _record(self, point: Point) -> Any:
+        payload = {key: value for key, value in point.payload.items() if key != TERMS}
+        if point.words.terms:
+            payload[TERMS] = list(point.words.terms)
+        vector: dict[str, Any] = {name: vector.tolist() for name, vector in point.vectors.items()}
+        if point.words.weights:
+            vector[WORDS] = self._sparse(point.words.weights)
         return self.dialect.point(
-            id=point.id,
-            vector={name: vector.tolist() for name, vector in point.vectors.items()},
-            payload={**point.payload, CLIP: point.stamp.as_payload()},
+            id=point.id, vector=vector, payload={**payload, CLIP: point.stamp.as_payload()}
         )
+
+    def _sparse(self, weights: Mapping[str, float]) -> Any:
+        """Return the sparse vector of weighted terms. The weights of terms with the same number are added."""
+        numbers: dict[int, float] = {}
+        for term, weight in weights.items():
+            number = term_number(term)
+            numbers[number] = numbers.get(number, 0.0) + float(weight)
+        return self.dialect.models.SparseVector(indices=list(numbers), values=list(numbers.values()))
 
     def purge(self, collection: str, ids: Sequence[uuid.UUID]) -> None:
         self._update(collection, [self.dialect.delete(tombstones(self.dialect, ids))])
 
     def scroll(self, collection: str, *, after: uuid.UUID | None = None, limit: int = 1000) -> list[Point]:
-        start = uuid.UUID(int=after.int + 1) if after else None
+        start = _next_id(after) if after else None
         return [_point(record) for record in self._page(collection, start, limit)]
 
-    def query(self, collection: str, query: Query) -> list[ScoredPoint]:
-        # tombstones have no vectors, so only a query without retrievers would find them
-        where = matching(self.dialect, query.conditions, exclude=query.exclude, alive=not query.retrievers)
-        first, end = max(0, query.offset - TIES), query.offset + query.limit
-        hits = self._ranked(collection, query, where, first, end + TIES)
-        if _tied(hits, query, first):
-            first = 0
-            hits = self._ranked(collection, query, where, first, max(end, query.depth))
-        return [_scored(hit, query) for hit in hits[query.offset - first :][: query.limit]]
+    def rank(self, collection: str, queries: Sequence[Query]) -> list[list[Rank]]:
+        found = self._ranked(collection, queries, payload=False)
+        return [[Rank(uuid.UUID(str(hit.id)), _score(hit, query)) for hit in hits] for query, hits in found]
 
-    def _ranked(self, collection: str, query: Query, where: Any, start: int, end: int) -> list[Any]:
-        """Return the scored points from rank `start` to `end`. Points with equal scores are ordered by id."""
-        hits = self._find(collection, query, where, start, end - start)
-        return sorted(hits, key=lambda hit: (-hit.score if query.retrievers else 0, str(hit.id)))
+    def query(self, collection: str, query: Query) -> list[ScoredPoint]:
+        [(_, hits)] = self._ranked(collection, [query], payload=True)
+        return [_scored(hit, query) for hit in hits]
+
+    def _ranked(
+        self, collection: str, queries: Sequence[Query], *, payload: bool
+    ) -> list[tuple[Query, list[Any]]]:
+        """Return each query with the points that it ranks. Points with equal scores are ordered by id."""
+        if not queries:
+            return []
+        # tombstones have no vectors, so only a query without a retriever would find them
+        asked = [
+            (query, matching(self.dialect, query.conditions, alive=not query.retriever)) for query in queries
+        ]
+        found = self._rank(collection, asked, payload)
+        return [
+            (query, sorted(hits, key=lambda hit: (-_score(hit, query), str(hit.id))))
+            for query, hits in zip(queries, found, strict=True)
+        ]
+
+    def values(
+        self, collection: str, keys: Sequence[str], *, conditions: Sequence[Condition] = ()
+    ) -> list[tuple[uuid.UUID, Mapping[str, Any]]]:
+        where = matching(self.dialect, conditions, alive=True)
+        found: list[tuple[uuid.UUID, Mapping[str, Any]]] = []
+        start: uuid.UUID | None = None
+        while True:
+            page = list(self._values(collection, list(keys), where, start, VALUES_A_PAGE))
+            found += [(uuid.UUID(str(record.id)), record.payload or {}) for record in page]
+            if len(page) < VALUES_A_PAGE:
+                return found
+            start = _next_id(found[-1][0])
 
     def facet(
         self,
@@ -134,27 +194,20 @@ class QdrantStore(Store):
         key: str,
         *,
         conditions: Sequence[Condition] = (),
-        exclude: Sequence[uuid.UUID] = (),
         limit: int = 100,
-    ) -> dict[str, int]:
+    ) -> dict[Any, int]:
         # tombstones have no payload values, so they are not counted
-        hits = self._facet(collection, key, matching(self.dialect, conditions, exclude=exclude), limit)
-        counts = {str(hit.value): int(hit.count) for hit in hits}
-        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        hits = self._facet(collection, key, matching(self.dialect, conditions), limit)
+        counts = {hit.value: int(hit.count) for hit in hits}
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], str(item[0]))))
 
     def count(self, collection: str, *, conditions: Sequence[Condition] = ()) -> int:
         return self._count(collection, matching(self.dialect, conditions, alive=True))
 
 
-def _tied(hits: Sequence[Any], query: Query, first: int) -> bool:
-    """Return whether points that were not read may have the same score as the first or last on the page."""
-    page = hits[query.offset - first :][: query.limit]
-    if not page or not query.retrievers:
-        return False
-    asked = query.offset - first + query.limit + TIES
-    at_the_start = first > 0 and hits[0].score == page[0].score
-    at_the_end = len(hits) == asked and hits[-1].score == page[-1].score
-    return at_the_start or at_the_end
+def _next_id(point_id: uuid.UUID) -> uuid.UUID:
+    """Return the id after this one."""
+    return uuid.UUID(int=point_id.int + 1)
 
 
 def _read(payload: dict[str, Any] | None) -> tuple[Stamp, dict[str, Any]]:
@@ -182,7 +235,10 @@ def _point(record: Any) -> Point:
     return Point(id=uuid.UUID(str(record.id)), stamp=stamp, payload=payload, vectors=vectors)
 
 
+def _score(hit: Any, query: Query) -> float:
+    return float(hit.score) if query.retriever else 1.0
+
+
 def _scored(hit: Any, query: Query) -> ScoredPoint:
     stamp, payload = _read(hit.payload)
-    score = float(hit.score) if query.retrievers else 1.0
-    return ScoredPoint(id=uuid.UUID(str(hit.id)), score=score, stamp=stamp, payload=payload)
+    return ScoredPoint(id=uuid.UUID(str(hit.id)), score=_score(hit, query), stamp=stamp, payload=payload)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..conf import Options
 from ..exceptions import AccessDenied, CollectionMissing, SetupError, StoreUnavailable
-from ..types import IMAGE, TEXT, Point
-from .base import RRF_K, Query, Retriever, Schema
+from ..types import IMAGE, TEXT, WORDS, Point
+from .base import TERMS, Query, Retriever, Schema
 from .filters import Dialect, without_stamp
 from .nodes import Answer, Nodes
-from .qdrant import QdrantStore, by_id, payload_indexes
+from .qdrant import VECTORS_READ, QdrantStore, by_id, payload_indexes
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -31,8 +31,8 @@ EXACT_REFUSED = "Exact search disabled"
 """What a server says if a collection's strict mode has `search_allow_exact: false`."""
 MARK = "clip_search"
 """The key in a collection's metadata under which its mark is stored."""
-NEEDED_VERSION = (1, 17)
-"""The oldest version that works: older servers ignore the condition of a conditional write."""
+NEEDED_VERSION = (1, 18)
+"""The oldest version that works: older servers cannot add the vector of words to a collection that exists."""
 
 
 class ServerStore(QdrantStore):
@@ -68,6 +68,8 @@ class ServerStore(QdrantStore):
             dates=models.DatetimeRange,
             has_id=lambda ids: models.HasIdCondition(has_id=list(ids)),
             has_vector=lambda name: models.HasVectorCondition(has_vector=name),
+            only=lambda keys: models.PayloadSelectorInclude(include=keys),
+            without=lambda keys: models.PayloadSelectorExclude(exclude=keys),
         )
 
     def _ask(
@@ -86,6 +88,7 @@ class ServerStore(QdrantStore):
         self._check_version()
         if not self.exists(collection):
             self._create(collection, schema)
+        self._add_words(collection)
         self._create_indexes(collection, schema)
 
     def _create(self, collection: str, schema: Schema) -> None:
@@ -93,9 +96,14 @@ class ServerStore(QdrantStore):
         on_disk = options.pop("on_disk", None)
         if schema.mark:
             options["metadata"] = {**options.get("metadata", {}), MARK: dict(schema.mark)}
-        vectors = _vectors(schema, on_disk)
+        vectors, words = _vectors(schema, on_disk)
         try:
-            self._ask(lambda client: client.create_collection(collection, vectors, **options), collection)
+            self._ask(
+                lambda client: client.create_collection(
+                    collection, vectors, sparse_vectors_config=words, **options
+                ),
+                collection,
+            )
         except AccessDenied:
             raise
         except (TypeError, SetupError) as error:
@@ -105,6 +113,24 @@ class ServerStore(QdrantStore):
                 f'Qdrant cannot create the collection. Check CLIP_SEARCH["COLLECTION_OPTIONS"]. {error}'
             ) from error
         logger.info("Created collection=%s dimension=%d", collection, schema.dimension)
+
+    def _add_words(self, collection: str) -> None:
+        """Add the vector "words" to a collection that an earlier version has created."""
+        from qdrant_client import models
+
+        if self._has_words(collection):
+            return
+        config = models.SparseVectorConfig(modifier=models.Modifier.IDF)
+        words = models.SparseVectorNameConfig(sparse=config)
+        try:
+            self._ask(lambda client: client.create_vector_name(collection, WORDS, words), collection)
+        except SetupError:
+            if not self._has_words(collection):  # otherwise another process has just added it
+                raise
+        logger.info("Added the vector of words collection=%s", collection)
+
+    def _has_words(self, collection: str) -> bool:
+        return WORDS in (self._config(collection).params.sparse_vectors or {})
 
     def _create_indexes(self, collection: str, schema: Schema) -> None:
         # Also for an existing collection: the process that created it may have died before the last index.
@@ -127,8 +153,8 @@ class ServerStore(QdrantStore):
             raise StoreUnavailable('The server at CLIP_SEARCH["QDRANT"] is not a Qdrant server.')
         if tuple(map(int, match.groups())) < NEEDED_VERSION:
             raise SetupError(
-                f"The Qdrant server is version {version} and ignores conditional writes. "
-                "Upgrade it to 1.17 or later."
+                f"The Qdrant server is version {version}, which cannot add words to a collection. "
+                "Upgrade it to 1.18 or later."
             )
         self._version_is_fine = True
 
@@ -177,13 +203,16 @@ class ServerStore(QdrantStore):
         every_replica = models.ReadConsistencyType.ALL
         return by_id(
             self._ask(
-                lambda client: client.retrieve(collection, list(ids), consistency=every_replica), collection
+                lambda client: client.retrieve(
+                    collection, list(ids), self._without_terms, consistency=every_replica
+                ),
+                collection,
             )
         )
 
     def get_for_search(self, collection: str, point_id: uuid.UUID) -> Point | None:
         def retrieve(client: QdrantClient) -> list[Any]:
-            return client.retrieve(collection, [point_id], with_payload=True, with_vectors=True)
+            return client.retrieve(collection, [point_id], self._without_terms, with_vectors=VECTORS_READ)
 
         return by_id(self._ask(retrieve, collection, search=True)).get(point_id)
 
@@ -197,19 +226,39 @@ class ServerStore(QdrantStore):
             lambda client: [
                 record
                 for batch in batches
-                for record in client.retrieve(collection, batch, with_payload=True, with_vectors=vectors)
+                for record in client.retrieve(
+                    collection, batch, self._without_terms, with_vectors=VECTORS_READ if vectors else False
+                )
             ],
             collection,
         )
 
     def _page(self, collection: str, start: uuid.UUID | None, limit: int) -> Iterable[Any]:
         return self._ask(
-            lambda client: client.scroll(collection, offset=start, limit=limit, with_payload=True)[0],
+            lambda client: client.scroll(
+                collection, offset=start, limit=limit, with_payload=self._without_terms
+            )[0],
             collection,
         )
 
+    def _values(
+        self, collection: str, keys: list[str], where: Any, start: uuid.UUID | None, limit: int
+    ) -> Iterable[Any]:
+        only = self.dialect.only(keys)
+        return self._ask(
+            lambda client: client.scroll(
+                collection, scroll_filter=where, offset=start, limit=limit, with_payload=only
+            )[0],
+            collection,
+            search=True,
+        )
+
+    @cached_property
+    def _without_terms(self) -> Any:
+        return self.dialect.without([TERMS])
+
     def _write(self, collection: str, points: Sequence[Point], *, or_equal: bool) -> None:
-        largest = max((sum(v.size for v in point.vectors.values()) for point in points), default=0)
+        largest = max((_numbers(point) for point in points), default=0)
         step = max(1, min(POINTS_A_REQUEST, NUMBERS_A_REQUEST // max(1, largest)))
         for start in range(0, len(points), step):
             super()._write(collection, points[start : start + step], or_equal=or_equal)
@@ -218,21 +267,32 @@ class ServerStore(QdrantStore):
         self._check_version()
         self._ask(lambda client: client.batch_update_points(collection, operations, wait=True), collection)
 
-    def _find(self, collection: str, query: Query, where: Any, offset: int, limit: int) -> Iterable[Any]:
-        def find(client: QdrantClient) -> Iterable[Any]:
-            retrievers = [self._nearest(client, collection, retriever) for retriever in query.retrievers]
-            return client.query_points(
-                collection,
-                query_filter=where,
-                offset=offset,
-                limit=limit,
-                with_payload=True,
-                **_search(query, retrievers, where),
-            ).points
+    def _rank(
+        self, collection: str, queries: Sequence[tuple[Query, Any]], payload: bool
+    ) -> list[Iterable[Any]]:
+        def rank(client: QdrantClient) -> list[Iterable[Any]]:
+            from qdrant_client import models
 
-        return self._ask(find, collection, search=True)
+            requests = [
+                models.QueryRequest(
+                    filter=where,
+                    score_threshold=query.min_score if query.retriever else None,
+                    offset=query.offset,
+                    limit=query.limit,
+                    with_payload=self._without_terms if payload else False,
+                    **self._nearest(client, collection, query.retriever),
+                )
+                for query, where in queries
+            ]
+            return [answer.points for answer in client.query_batch_points(collection, requests)]
 
-    def _nearest(self, client: QdrantClient, collection: str, retriever: Retriever) -> dict[str, Any]:
+        return self._ask(rank, collection, search=True)
+
+    def _nearest(self, client: QdrantClient, collection: str, retriever: Retriever | None) -> dict[str, Any]:
+        if retriever is None:
+            return {}
+        if isinstance(retriever.vector, Mapping):
+            return {"query": self._sparse(retriever.vector), "using": retriever.using}
         vector = retriever.vector.tolist()
         many = retriever.using == IMAGE and self._has_many_images(client, collection)
         return {"query": [vector] if many else vector, "using": retriever.using}
@@ -276,12 +336,19 @@ class ServerStore(QdrantStore):
         return self._ask(lambda client: request(client, False), collection, search=True)
 
 
-def _vectors(schema: Schema, on_disk: bool | None) -> dict[str, Any]:
+def _numbers(point: Point) -> int:
+    """Return how many numbers take as much of a request as the point does, roughly."""
+    words = point.words
+    return sum(v.size for v in point.vectors.values()) + len(words.terms) + 2 * len(words.weights)
+
+
+def _vectors(schema: Schema, on_disk: bool | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the configuration of the dense and of the sparse vectors."""
     from qdrant_client import models
 
     best_match = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
     size, cosine = schema.dimension, models.Distance.COSINE
-    return {
+    dense = {
         TEXT: models.VectorParams(size=size, distance=cosine, on_disk=on_disk),
         IMAGE: models.VectorParams(
             size=size,
@@ -290,18 +357,4 @@ def _vectors(schema: Schema, on_disk: bool | None) -> dict[str, Any]:
             multivector_config=best_match if schema.multiple_images else None,
         ),
     }
-
-
-def _search(query: Query, retrievers: list[dict[str, Any]], where: Any) -> Mapping[str, Any]:
-    from qdrant_client import models
-
-    if not retrievers:
-        return {}
-    if len(retrievers) == 1:
-        return {"score_threshold": query.min_score, **retrievers[0]}
-    prefetch = [
-        models.Prefetch(limit=query.depth, filter=where, score_threshold=query.min_score, **retriever)
-        for retriever in retrievers
-    ]
-    fusion = models.Rrf(k=RRF_K, weights=[float(retriever.weight) for retriever in query.retrievers])
-    return {"query": models.RrfQuery(rrf=fusion), "prefetch": prefetch}
+    return dense, {WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)}

@@ -28,7 +28,7 @@ from qdrant_client import models
 from .qdrant_memory import QdrantMemory
 from .qdrant_stub import COLLECTION, StubQdrant, running
 
-READS = {"points", "points/scroll", "points/query", "points/count", "facet"}
+READS = {"points", "points/scroll", "points/query/batch", "points/count", "facet"}
 WRITES = {"points/batch", "points/delete"}
 REFUSED = (
     "Service internal error: 1 out of 1 shards failed to apply operation. First error captured: "

@@ -42,11 +42,13 @@ class QdrantMemory(QdrantClient):
         schema = {k: models.PayloadIndexInfo(data_type=v, points=0) for k, v in self.indexes[name].items()}
         return info.model_copy(update={"payload_schema": schema})
 
-    def query_points(self, name: str, **options: Any) -> models.QueryResponse:
-        self._check_filter(name, options.get("query_filter"))
-        for search in [options, *(prefetch.model_dump() for prefetch in options.get("prefetch") or ())]:
-            self._check_dimension(name, search.get("using"), search.get("query"))
-        return super().query_points(name, **options)
+    def query_batch_points(
+        self, name: str, requests: list[models.QueryRequest], **options: Any
+    ) -> list[models.QueryResponse]:
+        for request in requests:
+            self._check_filter(name, request.filter)
+            self._check_vector(name, request.using, request.query)
+        return super().query_batch_points(name, requests, **options)
 
     def count(self, name: str, **options: Any) -> models.CountResult:
         self._check_filter(name, options.get("count_filter"))
@@ -74,8 +76,14 @@ class QdrantMemory(QdrantClient):
                 if key not in self.indexes[name]:
                     raise ValueError(f'Index required but not found for "{key}"')
 
-    def _check_dimension(self, name: str, using: str | None, query: Any) -> None:
-        vectors = super().get_collection(name).config.params.vectors
+    def _check_vector(self, name: str, using: str | None, query: Any) -> None:
+        params = super().get_collection(name).config.params
+        vectors = params.vectors
+        if using and using not in {
+            **(vectors if isinstance(vectors, dict) else {}),
+            **(params.sparse_vectors or {}),
+        }:
+            raise ValueError(f"Not existing vector name error: {using}")
         vector = query.get("nearest") if isinstance(query, dict) else getattr(query, "nearest", query)
         if not (isinstance(vectors, dict) and using in vectors and isinstance(vector, list) and vector):
             return

@@ -162,7 +162,7 @@ class StubQdrant(ThreadingHTTPServer):
         if operation == ("GET", "/readyz"):
             return 200, None
         if operation == ("GET", "/"):
-            return 200, {"title": "stub of a qdrant server", "version": "1.17.1"}
+            return 200, {"title": "stub of a qdrant server", "version": "1.18.3"}
         if operation == ("GET", "/collections"):
             with self.working:
                 return 200, plain(self.client.get_collections())
@@ -285,7 +285,12 @@ def plain(value: Any) -> Any:
 def create(client: QdrantClient, name: str, body: dict[str, Any]) -> bool:
     asked = models.CreateCollection(**body)
     options = {"metadata": asked.metadata, "strict_mode_config": asked.strict_mode_config}
-    return bool(client.create_collection(name, vectors_config=asked.vectors, **options))
+    vectors = {"vectors_config": asked.vectors, "sparse_vectors_config": asked.sparse_vectors}
+    return bool(client.create_collection(name, **vectors, **options))
+
+
+def add_words(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
+    return client.create_vector_name(name, "words", models.SparseVectorNameConfig(**body))
 
 
 def make_index(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
@@ -296,14 +301,14 @@ def make_index(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
 
 def retrieve(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
     asked = models.PointRequest(**body)
-    vectors = bool(asked.with_vector)
-    return client.retrieve(name, asked.ids, with_payload=True, with_vectors=vectors)
+    return client.retrieve(name, asked.ids, asked.with_payload, asked.with_vector or False)
 
 
 def scroll(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
     asked = models.ScrollRequest(**body)
-    options = {"offset": asked.offset, "limit": asked.limit or 10, "with_vectors": bool(asked.with_vector)}
-    points, after = client.scroll(name, scroll_filter=asked.filter, with_payload=True, **options)
+    options = {"offset": asked.offset, "limit": asked.limit or 10, "with_vectors": asked.with_vector or False}
+    payload = True if asked.with_payload is None else asked.with_payload
+    points, after = client.scroll(name, scroll_filter=asked.filter, with_payload=payload, **options)
     return {"points": plain(points), "next_page_offset": after}
 
 
@@ -317,18 +322,7 @@ def delete(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
 
 
 def query(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
-    asked = models.QueryRequest(**body)
-    return client.query_points(
-        name,
-        query=asked.query,
-        using=asked.using,
-        prefetch=asked.prefetch,
-        query_filter=asked.filter,
-        score_threshold=asked.score_threshold,
-        limit=asked.limit or 10,
-        offset=asked.offset,
-        with_payload=True,
-    )
+    return client.query_batch_points(name, models.QueryRequestBatch(**body).searches)
 
 
 def facet(client: QdrantClient, name: str, body: dict[str, Any]) -> Any:
@@ -348,15 +342,23 @@ WORK: dict[tuple[str, str], Callable[[QdrantClient, str, dict[str, Any]], Any]] 
     ("PUT", ""): create,
     ("DELETE", ""): lambda client, name, body: client.delete_collection(name),
     ("PUT", "index"): make_index,
+    ("PUT", "vectors/words"): add_words,
     ("POST", "points"): retrieve,
     ("POST", "points/scroll"): scroll,
     ("POST", "points/batch"): update,
     ("POST", "points/delete"): delete,
-    ("POST", "points/query"): query,
+    ("POST", "points/query/batch"): query,
     ("POST", "points/count"): count,
     ("POST", "facet"): facet,
 }
-WRITES = {("PUT", ""), ("DELETE", ""), ("PUT", "index"), ("POST", "points/batch"), ("POST", "points/delete")}
+WRITES = {
+    ("PUT", ""),
+    ("DELETE", ""),
+    ("PUT", "index"),
+    ("PUT", "vectors/words"),
+    ("POST", "points/batch"),
+    ("POST", "points/delete"),
+}
 FREE = {("GET", "exists"), ("PUT", ""), ("DELETE", "")}
 """Requests that are allowed for a collection that does not exist."""
 

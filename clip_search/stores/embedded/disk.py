@@ -21,6 +21,8 @@ WRITERS: Final = 2
 """How many collections may grow at the same time: each worker may write to another one."""
 COPIES: Final = 3
 """How many times the engine writes each batch: twice to its log, and once to its final place."""
+BYTES_A_TERM: Final = 64
+"""Roughly what a term takes, in the payload, in its index and in the sparse vector."""
 
 
 class Disk:
@@ -49,4 +51,5 @@ def size(points: Sequence[Point]) -> int:
     for point in points:
         payload = json.dumps(point.payload, default=str, ensure_ascii=False)
         total += len(payload.encode()) + sum(vector.nbytes for vector in point.vectors.values())
+        total += BYTES_A_TERM * len(point.words.terms)
     return total

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ...exceptions import SetupError, StoreRefused, in_one_line
-from ...types import IMAGE, TEXT
-from ..base import RRF_K, Query, Schema
+from ...types import IMAGE, TEXT, WORDS
+from ..base import Schema
 from ..filters import Dialect
 from ..qdrant import refused
 
@@ -58,6 +58,8 @@ def dialect_of(edge: Any) -> Dialect:
         dates=edge.RangeDateTime,
         has_id=lambda ids: edge.HasIdCondition(set(ids)),
         has_vector=edge.HasVectorCondition,
+        only=edge.PayloadSelector.Include,
+        without=edge.PayloadSelector.Exclude,
     )
 
 
@@ -76,24 +78,11 @@ def config_of(edge: Any, schema: Schema) -> Any:
     best_match = edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim)
     vectors = {TEXT: vector(), IMAGE: vector(best_match if schema.multiple_images else None)}
     try:
-        return edge.EdgeConfig(vectors=vectors, on_disk_payload=schema.options.get("on_disk_payload"))
+        return edge.EdgeConfig(
+            vectors=vectors,
+            sparse_vectors={WORDS: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
+            on_disk_payload=schema.options.get("on_disk_payload"),
+        )
     except TypeError as error:
         message = f'CLIP_SEARCH["COLLECTION_OPTIONS"]["on_disk_payload"] cannot be used: {error}'
         raise SetupError(in_one_line(message)) from error
-
-
-def search_of(edge: Any, query: Query, where: Any) -> dict[str, Any]:
-    """Return the arguments that rank: none, for one vector, or for several whose lists are merged."""
-    nearest = [
-        edge.Query.Nearest(retriever.vector.tolist(), using=retriever.using) for retriever in query.retrievers
-    ]
-    if not nearest:
-        return {}
-    if len(nearest) == 1:
-        return {"query": nearest[0], "score_threshold": query.min_score}
-    prefetches = [
-        edge.Prefetch(limit=query.depth, query=one, filter=where, score_threshold=query.min_score)
-        for one in nearest
-    ]
-    weights = [float(retriever.weight) for retriever in query.retrievers]
-    return {"query": edge.Fusion.Rrf(k=RRF_K, weights=weights), "prefetches": prefetches}

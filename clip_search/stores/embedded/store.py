@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cached_property, partial
@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ...exceptions import CollectionMissing, SetupError, StoreBusy, StoreUnavailable
-from ...types import Point
-from ..base import CLIP, Query, Schema
+from ...types import WORDS, Point
+from ..base import CLIP, TERMS, Condition, Query, Retriever, Schema
 from ..filters import Dialect
-from ..qdrant import QdrantStore, payload_indexes
+from ..qdrant import VECTORS_READ, QdrantStore, payload_indexes
 from .disk import MIN_FREE_BYTES, Disk, size
-from .engine import call, config_of, dialect_of, load_engine, search_of
+from .engine import call, config_of, dialect_of, load_engine
 from .sharing import SharedHandle
 
 logger = logging.getLogger("clip_search")
@@ -77,7 +77,10 @@ class EmbeddedStore(QdrantStore):
             if not folder.is_dir():
                 self._create(collection, schema)
                 return
+        edge = self._edge
         with self.session(collection) as shard:
+            # does nothing unless an earlier version has created the collection
+            call(shard.update, edge.UpdateOperation.create_sparse_vector(WORDS, modifier=edge.Modifier.Idf))
             self._create_indexes(shard, schema)
 
     def _create(self, collection: str, schema: Schema) -> None:
@@ -236,14 +239,23 @@ class EmbeddedStore(QdrantStore):
 
     def _retrieve(self, collection: str, ids: list[uuid.UUID], vectors: bool) -> Iterable[Any]:
         with self.session(collection) as shard:
-            records: list[Any] = call(shard.retrieve, ids, with_payload=True, with_vector=vectors)
+            records: list[Any] = call(
+                shard.retrieve,
+                ids,
+                with_payload=self._without_terms,
+                with_vector=VECTORS_READ if vectors else False,
+            )
         return records
 
     def _page(self, collection: str, start: uuid.UUID | None, limit: int) -> Iterable[Any]:
-        request = self._edge.ScrollRequest(offset=start, limit=limit, with_payload=True, with_vector=False)
+        request = self._edge.ScrollRequest(offset=start, limit=limit, with_payload=self._without_terms)
         with self.session(collection) as shard:
             records, _ = call(shard.scroll, request)
         return records  # type: ignore[no-any-return]
+
+    @cached_property
+    def _without_terms(self) -> Any:
+        return self.dialect.without([TERMS])
 
     def _write(self, collection: str, points: Sequence[Point], *, or_equal: bool) -> None:
         if not points:
@@ -261,13 +273,43 @@ class EmbeddedStore(QdrantStore):
 
     # Searching and counting points.
 
-    def _find(self, collection: str, query: Query, where: Any, offset: int, limit: int) -> Iterable[Any]:
-        request = self._edge.QueryRequest(
-            limit=limit, offset=offset, filter=where, with_payload=True, **search_of(self._edge, query, where)
+    def _rank(
+        self, collection: str, queries: Sequence[tuple[Query, Any]], payload: bool
+    ) -> list[Iterable[Any]]:
+        requests = [
+            self._edge.QueryRequest(
+                query=self._nearest(query.retriever) if query.retriever else None,
+                filter=where,
+                score_threshold=query.min_score if query.retriever else None,
+                offset=query.offset,
+                limit=query.limit,
+                with_payload=self._without_terms if payload else False,
+            )
+            for query, where in queries
+        ]
+        with self.session(collection, stay_open=True) as shard:
+            return [call(shard.query, request) for request in requests]
+
+    def _nearest(self, retriever: Retriever) -> Any:
+        vector = retriever.vector
+        given = self._sparse(vector) if isinstance(vector, Mapping) else vector.tolist()
+        return self._edge.Query.Nearest(given, using=retriever.using)
+
+    def values(
+        self, collection: str, keys: Sequence[str], *, conditions: Sequence[Condition] = ()
+    ) -> list[tuple[uuid.UUID, Mapping[str, Any]]]:
+        with self.session(collection, stay_open=True):
+            return super().values(collection, keys, conditions=conditions)
+
+    def _values(
+        self, collection: str, keys: list[str], where: Any, start: uuid.UUID | None, limit: int
+    ) -> Iterable[Any]:
+        request = self._edge.ScrollRequest(
+            offset=start, limit=limit, filter=where, with_payload=self.dialect.only(keys)
         )
         with self.session(collection, stay_open=True) as shard:
-            hits: list[Any] = call(shard.query, request)
-        return hits
+            records, _ = call(shard.scroll, request)
+        return records  # type: ignore[no-any-return]
 
     def _facet(self, collection: str, key: str, where: Any, limit: int) -> Iterable[Any]:
         request = self._edge.FacetRequest(key=key, limit=limit, exact=True, filter=where)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .filtering import Filtering
 from .reading import Reading
+from .words import WordSearch
 from .writing import Writing
 
 
-class StoreContract(Writing, Reading, Filtering):
+class StoreContract(Writing, Reading, Filtering, WordSearch):
     """Subclass with a `store` fixture that gives an empty store."""

@@ -106,9 +106,9 @@ class Collections:
             lambda store, name: store.scroll(name),
             lambda store, name: store.mark(name),
             lambda store, name: store.query(name, Query()),
-            lambda store, name: store.query(
-                name, Query(retrievers=[Retriever(using=TEXT, vector=vector(1))])
-            ),
+            lambda store, name: store.query(name, Query(retriever=Retriever(using=TEXT, vector=vector(1)))),
+            lambda store, name: store.rank(name, [Query()]),
+            lambda store, name: store.values(name, ["category"]),
             lambda store, name: store.facet(name, "category"),
             lambda store, name: store.count(name),
         ],

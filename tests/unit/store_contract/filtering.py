@@ -80,9 +80,7 @@ class Filtering(Collections):
             for _ in range(300):
                 conditions = [any_condition(rng) for _ in range(rng.randint(1, 3))]
                 expected = [p for p in filled if all(meets(dict(p.payload), c) for c in conditions)]
-                found = store.query(
-                    collection, Query(retrievers=[retriever], conditions=conditions, limit=100)
-                )
+                found = store.query(collection, Query(retriever=retriever, conditions=conditions, limit=100))
                 assert ids_of(found) == by_cosine(expected, retriever), conditions
                 assert store.count(collection, conditions=conditions) == len(expected), conditions
 
@@ -111,10 +109,26 @@ class Filtering(Collections):
             == list(found.items())[:1]
         )
 
-    def test_facet_excludes_some(self, store: Store, filled: list[Point], collection: str) -> None:
-        expected = [p.payload.get("category") for p in filled[10:]]
-        found = store.facet(collection, "category", exclude=[point.id for point in filled[:10]])
-        assert found == {value: expected.count(value) for value in expected if value}
+    def test_facet_of_a_bool(self, store: Store, filled: list[Point], collection: str) -> None:
+        cheap = Condition(key="price", operator="lt", value=8)
+        for conditions in ([], [cheap]):
+            values = [
+                p.payload.get("in_stock")
+                for p in filled
+                if all(meets(dict(p.payload), condition) for condition in conditions)
+            ]
+            found = store.facet(collection, "in_stock", conditions=conditions)
+            assert found == {value: values.count(value) for value in (True, False)}
+            assert {type(value) for value in found} == {bool}
+
+    @pytest.mark.parametrize("negated", [False, True])
+    def test_ids(self, store: Store, filled: list[Point], collection: str, negated: bool) -> None:
+        for some in (filled[:20], []):
+            ids = [point.id for point in some] + [product(999).id] * bool(some)
+            among = Condition(key="", operator="id", value=ids, negated=negated)
+            expected = sorted(point.id for point in filled if (point in some) != negated)
+            assert ids_of(store.query(collection, Query(conditions=[among], limit=100))) == expected
+            assert store.count(collection, conditions=[among]) == len(expected)
 
     @pytest.mark.parametrize("negated", [False, True])
     def test_who_has_a_vector(

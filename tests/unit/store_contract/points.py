@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from clip_search.stores.base import RRF_K, Condition, Retriever, Schema, ScoredPoint
-from clip_search.types import IMAGE, TEXT, ImageStamp, Point, Stamp, point_id
+from clip_search.stores.base import Condition, Rank, Retriever, Schema, ScoredPoint
+from clip_search.types import IMAGE, TEXT, ImageStamp, Point, Stamp, Words, point_id
 
 DIMENSION = 16
 FILTERS = {"category": "keyword", "tags": "keyword", "price": "number", "in_stock": "bool", "added": "date"}
@@ -73,7 +73,12 @@ def live(points: list[Point], using: str) -> list[Point]:
     return [point for point in points if using in point.vectors]
 
 
-def ids_of(found: list[ScoredPoint]) -> list[uuid.UUID]:
+def with_words(number: int, weights: dict[str, float], *codes: str, **changes: Any) -> Point:
+    """Return product `number` with these words. Filters find the codes, too."""
+    return product(number, words=Words(terms=[*weights, *codes], weights=weights), **changes)
+
+
+def ids_of(found: list[ScoredPoint] | list[Rank]) -> list[uuid.UUID]:
     return [hit.id for hit in found]
 
 
@@ -82,14 +87,6 @@ def by_cosine(points: list[Point], retriever: Retriever) -> list[uuid.UUID]:
         (-float(p.vectors[retriever.using] @ retriever.vector), p.id) for p in live(points, retriever.using)
     ]
     return [id_ for _, id_ in sorted(scored)]
-
-
-def by_rank(points: list[Point], retrievers: list[Retriever], depth: int) -> dict[uuid.UUID, float]:
-    scores: dict[uuid.UUID, float] = {}
-    for retriever in retrievers:
-        for rank, id_ in enumerate(by_cosine(points, retriever)[:depth]):
-            scores[id_] = scores.get(id_, 0) + 1 / (RRF_K - 1 + (rank + 1) / retriever.weight)
-    return scores
 
 
 def meets(values: dict[str, Any], condition: Condition) -> bool:

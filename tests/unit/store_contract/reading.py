@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clip_search.stores.base import Query, Retriever, Store
+from clip_search.stores.base import Condition, Query, Retriever, Store
 from clip_search.types import IMAGE, TEXT, Point
 
 from .collections import Collections
-from .points import SCHEMA, by_cosine, by_rank, ids_of, live, product, vector
+from .points import SCHEMA, by_cosine, ids_of, live, meets, product, vector
 
 
 class Reading(Collections):
@@ -56,7 +56,7 @@ class Reading(Collections):
         self, store: Store, filled: list[Point], collection: str, using: str
     ) -> None:
         retriever = Retriever(using=using, vector=vector(77))
-        found = store.query(collection, Query(retrievers=[retriever], limit=100))
+        found = store.query(collection, Query(retriever=retriever, limit=100))
         assert ids_of(found) == by_cosine(filled, retriever)
         scores = {point.id: float(point.vectors[using] @ retriever.vector) for point in live(filled, using)}
         assert all(abs(hit.score - scores[hit.id]) < 1e-5 for hit in found)
@@ -65,7 +65,7 @@ class Reading(Collections):
         self, store: Store, filled: list[Point], collection: str
     ) -> None:
         retriever = Retriever(using=TEXT, vector=filled[4].vectors[TEXT])
-        hit = store.query(collection, Query(retrievers=[retriever], limit=1))[0]
+        hit = store.query(collection, Query(retriever=retriever, limit=1))[0]
         assert (hit.id, hit.stamp, hit.payload) == (filled[4].id, filled[4].stamp, filled[4].payload)
         assert hit.score == pytest.approx(1, abs=1e-5)
 
@@ -73,43 +73,15 @@ class Reading(Collections):
         self, store: Store, filled: list[Point], collection: str
     ) -> None:
         retriever = Retriever(using=TEXT, vector=filled[4].vectors[TEXT] * 10)
-        assert store.query(collection, Query(retrievers=[retriever]))[0].score == pytest.approx(1, abs=1e-5)
-
-    @pytest.mark.parametrize(("weights", "depth"), [((1, 1), 1000), ((1, 3.5), 1000), ((2, 0.5), 20)])
-    def test_two_retrievers_are_fused_by_rank(
-        self, store: Store, filled: list[Point], collection: str, weights: tuple[float, float], depth: int
-    ) -> None:
-        retrievers = [
-            Retriever(using=using, vector=vector(seed), weight=weight)
-            for seed, (using, weight) in enumerate(zip((TEXT, IMAGE), weights, strict=True))
-        ]
-        found = store.query(collection, Query(retrievers=retrievers, limit=100, depth=depth))
-        expected = by_rank(filled, retrievers, depth)
-        assert {hit.id: pytest.approx(hit.score, rel=1e-4) for hit in found} == expected
-        assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
-
-    def test_pages_of_a_fused_query_neither_repeat_nor_skip(
-        self, store: Store, filled: list[Point], collection: str
-    ) -> None:
-        # The same vector twice, once reversed in order, makes as many equal scores as can be.
-        retrievers = [Retriever(using=TEXT, vector=vector(5)), Retriever(using=TEXT, vector=-vector(5))]
-        pages = [
-            ids_of(store.query(collection, Query(retrievers=retrievers, offset=offset, limit=7)))
-            for offset in range(0, 70, 7)
-        ]
-        seen = [id_ for page in pages for id_ in page]
-        assert len(seen) == len(set(seen)) == len(filled)
+        assert store.query(collection, Query(retriever=retriever))[0].score == pytest.approx(1, abs=1e-5)
 
     def test_offset_is_the_same_list_further_on(
         self, store: Store, filled: list[Point], collection: str
     ) -> None:
-        retrievers = [Retriever(using=TEXT, vector=vector(5)), Retriever(using=IMAGE, vector=vector(6))]
-        for some in ([], retrievers[:1], retrievers):
-            whole = ids_of(store.query(collection, Query(retrievers=some, limit=60)))
-            assert (
-                ids_of(store.query(collection, Query(retrievers=some, offset=23, limit=11))) == whole[23:34]
-            )
-            assert store.query(collection, Query(retrievers=some, offset=200)) == []
+        for some in (None, Retriever(using=TEXT, vector=vector(5))):
+            whole = ids_of(store.query(collection, Query(retriever=some, limit=60)))
+            assert ids_of(store.query(collection, Query(retriever=some, offset=23, limit=11))) == whole[23:34]
+            assert store.query(collection, Query(retriever=some, offset=200)) == []
 
     def test_without_a_retriever_everything_comes_in_the_order_of_ids(
         self, store: Store, filled: list[Point], collection: str
@@ -120,26 +92,61 @@ class Reading(Collections):
 
     def test_min_score(self, store: Store, filled: list[Point], collection: str) -> None:
         retriever = Retriever(using=TEXT, vector=vector(5))
-        everything = store.query(collection, Query(retrievers=[retriever], limit=100))
+        everything = store.query(collection, Query(retriever=retriever, limit=100))
         middle = (everything[9].score + everything[10].score) / 2
-        near = store.query(collection, Query(retrievers=[retriever], limit=100, min_score=middle))
+        near = store.query(collection, Query(retriever=retriever, limit=100, min_score=middle))
         assert ids_of(near) == ids_of(everything[:10])
-        both = store.query(collection, Query(retrievers=[retriever, retriever], limit=100, min_score=middle))
-        assert set(ids_of(both)) == set(ids_of(near))
 
-    def test_exclude_leaves_out(self, store: Store, filled: list[Point], collection: str) -> None:
-        out = [point.id for point in filled[:50]]
-        retrievers = [Retriever(using=TEXT, vector=vector(5)), Retriever(using=IMAGE, vector=vector(6))]
-        for some in ([], retrievers[:1], retrievers):
-            found = store.query(collection, Query(retrievers=some, limit=100, exclude=out))
-            assert {hit.id for hit in found} == {point.id for point in filled[50:]}
+    def test_several_rankings_at_once(self, store: Store, filled: list[Point], collection: str) -> None:
+        cheap = [Condition(key="price", operator="lt", value=8)]
+        queries = [
+            Query(retriever=Retriever(using=TEXT, vector=vector(5)), limit=100),
+            Query(retriever=Retriever(using=IMAGE, vector=vector(6)), conditions=cheap, limit=5),
+            Query(conditions=cheap, offset=3, limit=100),
+            Query(retriever=Retriever(using=TEXT, vector=vector(5)), limit=100, min_score=2.0),
+        ]
+        rankings = store.rank(collection, queries)
+        for query, ranking in zip(queries, rankings, strict=True):
+            found = store.query(collection, query)
+            assert ids_of(ranking) == ids_of(found)
+            assert [rank.score for rank in ranking] == pytest.approx([hit.score for hit in found], abs=1e-6)
+        assert [len(ranking) for ranking in rankings[:2]] == [len(filled), 5]
+        assert rankings[3] == store.rank(collection, []) == []
+
+    def test_equal_scores_are_ordered_by_id(self, store: Store, collection: str) -> None:
+        points = [product(number, vectors={TEXT: vector(1)}) for number in range(30)]
+        store.put(collection, points)
+        query = Query(retriever=Retriever(using=TEXT, vector=vector(1)), limit=100)
+        ids = sorted(point.id for point in points)
+        assert ids_of(store.query(collection, query)) == ids
+        assert ids_of(store.rank(collection, [query])[0]) == ids
+
+    # Reading values.
+
+    def test_values_of_all_points_that_meet_the_conditions(
+        self, store: Store, filled: list[Point], collection: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("clip_search.stores.qdrant.VALUES_A_PAGE", 7)
+        store.drop(collection, [product(number, revision=2) for number in range(5)])
+        keys = ["price", "tags", "nothing"]
+        mug = Condition(key="category", operator="eq", value="mug")
+        for conditions in ([], [mug], [mug, replace(mug, negated=True)]):
+            expected = {
+                p.id: {key: p.payload[key] for key in keys if key in p.payload}
+                for p in filled[5:]
+                if all(meets(dict(p.payload), condition) for condition in conditions)
+            }
+            found = store.values(collection, keys, conditions=conditions)
+            assert [id_ for id_, _ in found] == sorted(expected)
+            assert {id_: dict(values) for id_, values in found} == expected
+        assert store.values(collection, []) == [(id_, {}) for id_ in sorted(p.id for p in filled[5:])]
 
     def test_a_product_of_many_images_is_as_near_as_the_nearest(self, store: Store, name: str) -> None:
         store.create(name, replace(SCHEMA, multiple_images=True))
         points = [product(n, vectors={TEXT: vector(n), IMAGE: vector(n, 1 + n % 4)}) for n in range(20)]
         store.put(name, points)
         query = vector(123)
-        found = store.query(name, Query(retrievers=[Retriever(using=IMAGE, vector=query)], limit=30))
+        found = store.query(name, Query(retriever=Retriever(using=IMAGE, vector=query), limit=30))
         best = {point.id: float((point.vectors[IMAGE] @ query).max()) for point in points}
         assert ids_of(found) == sorted(best, key=best.__getitem__, reverse=True)
         assert found[0].score == pytest.approx(max(best.values()), abs=1e-5)

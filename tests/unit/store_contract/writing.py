@@ -65,7 +65,7 @@ class Writing(Collections):
         store.put(collection, [product(1)])
         with pytest.raises(SetupError):
             store.query(
-                collection, Query(retrievers=[Retriever(using=TEXT, vector=np.ones(3, dtype=np.float32))])
+                collection, Query(retriever=Retriever(using=TEXT, vector=np.ones(3, dtype=np.float32)))
             )
 
     # Fences.
@@ -107,9 +107,15 @@ class Writing(Collections):
         ids = [points[1].id]
         assert {point.id for point in store.scroll(collection)} == {point.id for point in points}
         assert ids_of(store.query(collection, Query())) == ids
-        retrievers = [Retriever(using=TEXT, vector=vector(1)), Retriever(using=IMAGE, vector=vector(1))]
-        assert ids_of(store.query(collection, Query(retrievers=retrievers[:1]))) == ids
-        assert ids_of(store.query(collection, Query(retrievers=retrievers))) == ids
+        retriever = Retriever(using=TEXT, vector=vector(1))
+        assert ids_of(store.query(collection, Query(retriever=retriever))) == ids
+        assert [
+            ids_of(ranking) for ranking in store.rank(collection, [Query(), Query(retriever=retriever)])
+        ] == [
+            ids,
+            ids,
+        ]
+        assert store.values(collection, ["category"]) == [(ids[0], {"category": "mug"})]
         missing = Condition(key="category", operator="eq", value="cup", negated=True)
         assert ids_of(store.query(collection, Query(conditions=[missing]))) == ids
         assert store.facet(collection, "category") == {"mug": 1}
@@ -147,7 +153,7 @@ class Writing(Collections):
         store.drop(collection, [product(1, revision=2)])
         store.put(collection, [product(1, revision=3)])
         retriever = Retriever(using=IMAGE, vector=vector(10_001))
-        assert ids_of(store.query(collection, Query(retrievers=[retriever]))) == [product(1).id]
+        assert ids_of(store.query(collection, Query(retriever=retriever))) == [product(1).id]
 
     def test_purge_removes_tombstones_and_nothing_else(self, store: Store, collection: str) -> None:
         store.put(collection, [product(n) for n in range(3)])

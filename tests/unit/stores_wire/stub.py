@@ -10,7 +10,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-ROOT = {"title": "qdrant - vector search engine", "version": "1.17.1"}
+ROOT = {"title": "qdrant - vector search engine", "version": "1.18.3"}
 
 
 Answer = tuple[int, Any] | Callable[[BaseHTTPRequestHandler], None]
