@@ -20,7 +20,7 @@ from importlib import import_module
 from .trial import ASSUMPTIONS, Trial
 
 GRPC_PORT = 6334
-for _room in ("reading", "writing", "refusals", "cluster"):
+for _room in ("reading", "words", "writing", "refusals", "cluster"):
     import_module(f".{_room}", __package__)  # registers its assumptions
 
 

@@ -6,17 +6,17 @@ import uuid
 
 from qdrant_client import models
 
-from .trial import DIMENSION, POINTS, REVISION, Trial, assumption, expect, point, stored, write
+from .trial import DIMENSION, POINTS, REVISION, Trial, assumption, expect, nearest, point, stored, write
 
 
 @assumption
 def the_server_tells_its_version(trial: Trial) -> str:
-    """The version is two numbers at least, and 1.17 or later: older ones ignore the condition of a write.
+    """The version is two numbers at least, and 1.18 or later: older ones cannot add words to a collection.
 
     Relied on by clip_search.stores.server.
     """
     version = trial.first.info().version
-    expect(tuple(map(int, version.split(".")[:2])) >= (1, 17), version)
+    expect(tuple(map(int, version.split(".")[:2])) >= (1, 18), version)
     return version
 
 
@@ -31,7 +31,7 @@ def what_was_written_is_read_at_once(trial: Trial) -> None:
     read = {
         "retrieve": trial.first.retrieve(name, [point(1).id]),
         "scroll": trial.first.scroll(name)[0],
-        "query": trial.first.query_points(name, query=[1.0] * DIMENSION, using="text").points,
+        "query": nearest(trial.first, name, [1.0] * DIMENSION),
     }
     for how, found in read.items():
         expect(len(found) == 1, f"{len(found)} points by {how}")
@@ -63,6 +63,53 @@ def scroll_goes_by_id_from_the_one_that_is_given(trial: Trial) -> None:
         records, _ = trial.first.scroll(name, offset=str(uuid.UUID(int=start)), limit=2)
         got = [uuid.UUID(str(record.id)).int for record in records]
         expect(got == right, f"{got} from {start} on")
+
+
+@assumption
+def a_query_for_nothing_goes_by_id(trial: Trial) -> None:
+    """Without a vector to search near, points are in the order of their ids, and offsets count in it.
+
+    Relied on by clip_search.stores.qdrant.
+    """
+    name = trial.collection()
+    write(trial.first, name, [point(number) for number in (9, 1, 5, 7)])
+    requests = [models.QueryRequest(offset=offset, limit=2) for offset in (0, 2)]
+    answers = trial.first.query_batch_points(name, requests)
+    got = [[uuid.UUID(str(found.id)).int for found in answer.points] for answer in answers]
+    expect(got == [[1, 5], [7, 9]], got)
+
+
+@assumption
+def a_page_has_only_the_chosen_keys_and_vectors(trial: Trial) -> None:
+    """Payload keys can be chosen or left out, and vectors be chosen by name.
+
+    Relied on by clip_search.stores.server, which reads no words, and only the values that an order needs.
+    """
+    name = trial.collection()
+    write(trial.first, name, [point(1, price=5, _terms=["mug"] * 100)])
+    without = models.PayloadSelectorExclude(exclude=["_terms"])
+    (record,) = trial.first.retrieve(name, [point(1).id], without, with_vectors=["text"])
+    expect(set(record.payload or {}) == {"_clip", "price"}, record.payload)
+    expect(isinstance(record.vector, dict) and set(record.vector) == {"text"}, record.vector)
+    only = models.PayloadSelectorInclude(include=["price", "nothing"])
+    (record,) = trial.first.scroll(name, with_payload=only)[0]
+    expect(record.payload == {"price": 5}, record.payload)
+    none = models.PayloadSelectorInclude(include=[])
+    (record,) = trial.first.scroll(name, with_payload=none)[0]
+    expect(not record.payload, record.payload)
+
+
+@assumption
+def a_facet_of_a_bool_has_bools(trial: Trial) -> None:
+    """The values of a facet are true and false if its key has an index of bools.
+
+    Relied on by clip_search.stores.qdrant.
+    """
+    name = trial.collection(indexes={"in_stock": "bool"})
+    write(trial.first, name, [point(number, in_stock=number > 1) for number in (1, 2, 3)])
+    hits = trial.first.facet(name, "in_stock", limit=10, exact=True).hits
+    got = {hit.value: hit.count for hit in hits}
+    expect(got == {True: 2, False: 1} and all(isinstance(value, bool) for value in got), got)
 
 
 @assumption

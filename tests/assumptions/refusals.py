@@ -15,7 +15,7 @@ from clip_search.exceptions import (
     SetupError,
 )
 
-from .trial import DIMENSION, NAMES, NotTried, Refusal, Trial, assumption, expect, point, size, write
+from .trial import DIMENSION, NAMES, NotTried, Refusal, Trial, assumption, expect, nearest, point, size, write
 
 VECTOR = [1.0] * DIMENSION
 
@@ -25,7 +25,7 @@ def reads(client: QdrantClient, name: str) -> dict[str, Callable[[], Any]]:
     return {
         "retrieve": lambda: client.retrieve(name, [point(1).id]),
         "scroll": lambda: client.scroll(name),
-        "query": lambda: client.query_points(name, query=VECTOR, using="text"),
+        "query": lambda: nearest(client, name, VECTOR),
         "count": lambda: client.count(name),
         "facet": lambda: client.facet(name, "colour"),
         "get_collection": lambda: client.get_collection(name),
@@ -58,7 +58,7 @@ def another_dimension_is_said(trial: Trial) -> str:
     wrong.vector = {"text": [*VECTOR, 1.0]}
     refused = trial.refusal(lambda: write(trial.first, name, [wrong]), name)
     expect(refused.kind is CollectionMismatch, f"{refused} for a write")
-    search = trial.refusal(lambda: trial.first.query_points(name, query=[*VECTOR, 1.0], using="text"), name)
+    search = trial.refusal(lambda: nearest(trial.first, name, [*VECTOR, 1.0]), name)
     expect(search.kind is CollectionMismatch, f"{search} for a search")
     return str(refused)
 
@@ -72,7 +72,7 @@ def a_collection_with_an_unnamed_vector_refuses_named_ones(trial: Trial) -> str:
     name = trial.collection(vectors=size())
     refused = trial.refusal(lambda: write(trial.first, name, [point(1)]), name)
     expect(refused.kind is CollectionMismatch, f"{refused} for a write")
-    search = trial.refusal(lambda: trial.first.query_points(name, query=VECTOR, using="text"), name)
+    search = trial.refusal(lambda: nearest(trial.first, name, VECTOR), name)
     expect(search.kind is CollectionMismatch, f"{search} for a search")
     vectors = trial.first.get_collection(name).config.params.vectors
     expect(not isinstance(vectors, dict), f"vectors told as {vectors}")

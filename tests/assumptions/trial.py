@@ -197,6 +197,13 @@ def write(
     client.batch_update_points(collection, [models.UpsertOperation(upsert=upsert)], wait=True)
 
 
+def nearest(client: QdrantClient, collection: str, vector: Sequence[float]) -> list[models.ScoredPoint]:
+    """Return the points nearest to a vector, asked for as the package does."""
+    request = models.QueryRequest(query=list(vector), using="text", limit=100)
+    (found,) = client.query_batch_points(collection, [request])
+    return found.points
+
+
 def stored(
     client: QdrantClient, collection: str, numbers: Iterable[int] = POINTS, **options: Any
 ) -> dict[int, models.Record]:

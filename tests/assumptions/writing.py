@@ -16,6 +16,7 @@ from .trial import (
     Trial,
     assumption,
     expect,
+    nearest,
     point,
     revisions,
     size,
@@ -92,7 +93,7 @@ def a_tombstone_has_a_revision_and_no_vectors(trial: Trial) -> None:
     write(trial.first, name, [point(1, 1, removed=True)], or_equal=True)
     found = stored(trial.first, name)[1]
     expect(not found.vector and found.payload, found)
-    hits = trial.first.query_points(name, query=[1.0] * DIMENSION, using="text").points
+    hits = nearest(trial.first, name, [1.0] * DIMENSION)
     expect(not hits, hits)
 
 
