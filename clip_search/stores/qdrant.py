@@ -30,6 +30,7 @@ OTHER_VECTORS = re.compile(r"dimension|vector name|vector \w+ is not found", re.
 """In the message of a request that is refused because the collection has other vectors."""
 WITHOUT_WORDS = re.compile(rf"vector (?:name\W.*)?{WORDS}\b", re.IGNORECASE)
 """In the message of a request that is refused because an earlier version has created the collection."""
+FOREIGN_POINT = f"A point in Qdrant was not written by clip_search. {REMEDY}"
 INDEX_TYPES = {"keyword": "keyword", "number": "float", "bool": "bool", "date": "datetime"}
 
 VECTORS_READ = [TEXT, IMAGE]
@@ -152,28 +153,27 @@ class QdrantStore(Store):
         return [_point(record) for record in self._page(collection, start, limit)]
 
     def rank(self, collection: str, queries: Sequence[Query]) -> list[list[Rank]]:
-        found = self._ranked(collection, queries, payload=False)
-        return [[Rank(uuid.UUID(str(hit.id)), _score(hit, query)) for hit in hits] for query, hits in found]
+        return [[rank for rank, _ in found] for found in self._ranked(collection, queries, payload=False)]
 
     def query(self, collection: str, query: Query) -> list[ScoredPoint]:
-        [(_, hits)] = self._ranked(collection, [query], payload=True)
-        return [_scored(hit, query) for hit in hits]
+        (found,) = self._ranked(collection, [query], payload=True)
+        return [_scored(rank, hit) for rank, hit in found]
 
     def _ranked(
         self, collection: str, queries: Sequence[Query], *, payload: bool
-    ) -> list[tuple[Query, list[Any]]]:
-        """Return each query with the points that it ranks. Points with equal scores are ordered by id."""
+    ) -> list[list[tuple[Rank, Any]]]:
+        """Return what each query ranks, with the engine's scored points."""
         if not queries:
             return []
         # tombstones have no vectors, so only a query without a retriever would find them
         asked = [
             (query, matching(self.dialect, query.conditions, alive=not query.retriever)) for query in queries
         ]
-        found = self._rank(collection, asked, payload)
-        return [
-            (query, sorted(hits, key=lambda hit: (-_score(hit, query), str(hit.id))))
-            for query, hits in zip(queries, found, strict=True)
-        ]
+        rankings = []
+        for query, hits in zip(queries, self._rank(collection, asked, payload), strict=True):
+            ranking = [(Rank(_id(hit), float(hit.score) if query.retriever else 1.0), hit) for hit in hits]
+            rankings.append(sorted(ranking, key=lambda pair: (-pair[0].score, pair[0].id.int)))
+        return rankings
 
     def values(
         self, collection: str, keys: Sequence[str], *, conditions: Sequence[Condition] = ()
@@ -183,7 +183,7 @@ class QdrantStore(Store):
         start: uuid.UUID | None = None
         while True:
             page = list(self._values(collection, list(keys), where, start, VALUES_A_PAGE))
-            found += [(uuid.UUID(str(record.id)), record.payload or {}) for record in page]
+            found += [(_id(record), record.payload or {}) for record in page]
             if len(page) < VALUES_A_PAGE:
                 return found
             start = _next_id(found[-1][0])
@@ -210,12 +210,21 @@ def _next_id(point_id: uuid.UUID) -> uuid.UUID:
     return uuid.UUID(int=point_id.int + 1)
 
 
+def _id(record: Any) -> uuid.UUID:
+    if isinstance(record.id, uuid.UUID):
+        return record.id
+    try:
+        return uuid.UUID(str(record.id))
+    except ValueError as error:  # a number
+        raise CollectionMismatch(FOREIGN_POINT) from error
+
+
 def _read(payload: dict[str, Any] | None) -> tuple[Stamp, dict[str, Any]]:
     rest = dict(payload or {})
     try:
         return Stamp.from_payload(rest.pop(CLIP)), rest
     except (KeyError, TypeError, AttributeError) as error:
-        raise CollectionMismatch(f"A point in Qdrant was not written by clip_search. {REMEDY}") from error
+        raise CollectionMismatch(FOREIGN_POINT) from error
 
 
 def by_id(records: Iterable[Any]) -> dict[uuid.UUID, Point]:
@@ -232,13 +241,9 @@ def _point(record: Any) -> Point:
 
     stamp, payload = _read(record.payload)
     vectors = {name: np.asarray(vector, dtype=np.float32) for name, vector in (record.vector or {}).items()}
-    return Point(id=uuid.UUID(str(record.id)), stamp=stamp, payload=payload, vectors=vectors)
+    return Point(id=_id(record), stamp=stamp, payload=payload, vectors=vectors)
 
 
-def _score(hit: Any, query: Query) -> float:
-    return float(hit.score) if query.retriever else 1.0
-
-
-def _scored(hit: Any, query: Query) -> ScoredPoint:
+def _scored(rank: Rank, hit: Any) -> ScoredPoint:
     stamp, payload = _read(hit.payload)
-    return ScoredPoint(id=uuid.UUID(str(hit.id)), score=_score(hit, query), stamp=stamp, payload=payload)
+    return ScoredPoint(id=rank.id, score=rank.score, stamp=stamp, payload=payload)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,18 @@ from typing import Any
 import numpy as np
 
 from clip_search.exceptions import CollectionMismatch, CollectionMissing
-from clip_search.stores.base import CLIP, RRF_K, Condition, Query, Schema, ScoredPoint, Store, tombstone
+from clip_search.stores.base import (
+    CLIP,
+    TERMS,
+    Condition,
+    Query,
+    Rank,
+    Retriever,
+    Schema,
+    ScoredPoint,
+    Store,
+    tombstone,
+)
 from clip_search.types import Point
 
 
@@ -51,7 +63,7 @@ class DictStore(Store):
         self, collection: str, ids: Sequence[uuid.UUID], *, vectors: bool = False
     ) -> dict[uuid.UUID, Point]:
         points = self.points(collection)
-        return {key: points[key] if vectors else without_vectors(points[key]) for key in ids if key in points}
+        return {key: as_read(points[key], vectors) for key in ids if key in points}
 
     def put(self, collection: str, points: Sequence[Point]) -> None:
         there = self.points(collection)
@@ -80,47 +92,59 @@ class DictStore(Store):
 
     # Searching: tombstones are never found.
 
-    def query(self, collection: str, query: Query) -> list[ScoredPoint]:
-        found = {p.id: p for p in self.matching(collection, query.conditions) if p.id not in query.exclude}
-        dimension = self.collections[collection][0].dimension
-        lists = []
-        for retriever in query.retrievers:
-            if len(retriever.vector) != dimension:
-                raise CollectionMismatch(f"The collection has vectors of dimension {dimension}.")
-            cosines = {
-                point.id: cosine(point.vectors[retriever.using], retriever.vector)
-                for point in found.values()
-                if retriever.using in point.vectors
+    def rank(self, collection: str, queries: Sequence[Query]) -> list[list[Rank]]:
+        rankings = []
+        for query in queries:
+            points = self.matching(collection, query.conditions)
+            scores = dict.fromkeys((point.id for point in points), 1.0)
+            if query.retriever:
+                scores = self.scores(collection, points, query.retriever)
+            lowest = -math.inf if query.min_score is None else query.min_score
+            ranking = [Rank(key, score) for key, score in scores.items() if score >= lowest]
+            ranking.sort(key=lambda rank: (-rank.score, rank.id))  # so that pages neither repeat nor skip
+            rankings.append(ranking[query.offset : query.offset + query.limit])
+        return rankings
+
+    def scores(
+        self, collection: str, points: Sequence[Point], retriever: Retriever
+    ) -> dict[uuid.UUID, float]:
+        wanted = retriever.vector
+        if isinstance(wanted, Mapping):
+            rarity = rarities(self.points(collection))
+            both = {point.id: point.words.weights.keys() & wanted.keys() for point in points}
+            return {
+                p.id: sum(wanted[term] * p.words.weights[term] * rarity[term] for term in both[p.id])
+                for p in points
+                if both[p.id]
             }
-            lowest = -2.0 if query.min_score is None else query.min_score
-            lists.append({key: score for key, score in cosines.items() if score >= lowest})
-        scores = dict.fromkeys(found, 1.0) if not lists else lists[0]
-        if len(lists) > 1:  # weighted reciprocal rank fusion
-            fused: Counter[uuid.UUID] = Counter()
-            for retriever, cosines in zip(query.retrievers, lists, strict=True):
-                for rank, key in enumerate(by_score(cosines)[: query.depth]):
-                    fused[key] += 1 / (RRF_K - 1 + (rank + 1) / retriever.weight)
-            scores = dict(fused)
-        page = by_score(scores)[query.offset : query.offset + query.limit]
+        dimension = self.collections[collection][0].dimension
+        if len(wanted) != dimension:
+            raise CollectionMismatch(f"The collection has vectors of dimension {dimension}.")
+        using = retriever.using
+        return {p.id: cosine(p.vectors[using], wanted) for p in points if using in p.vectors}
+
+    def query(self, collection: str, query: Query) -> list[ScoredPoint]:
+        (ranking,), points = self.rank(collection, [query]), self.points(collection)
         return [
-            ScoredPoint(id=key, score=scores[key], stamp=found[key].stamp, payload=payload(found[key]))
-            for key in page
+            ScoredPoint(
+                id=rank.id, score=rank.score, stamp=points[rank.id].stamp, payload=payload(points[rank.id])
+            )
+            for rank in ranking
         ]
 
+    def values(
+        self, collection: str, keys: Sequence[str], *, conditions: Sequence[Condition] = ()
+    ) -> list[tuple[uuid.UUID, Mapping[str, Any]]]:
+        points = sorted(self.matching(collection, conditions), key=lambda point: point.id)
+        return [(p.id, {key: p.payload[key] for key in keys if key in p.payload}) for p in points]
+
     def facet(
-        self,
-        collection: str,
-        key: str,
-        *,
-        conditions: Sequence[Condition] = (),
-        exclude: Sequence[uuid.UUID] = (),
-        limit: int = 100,
-    ) -> dict[str, int]:
-        counts: Counter[str] = Counter()
+        self, collection: str, key: str, *, conditions: Sequence[Condition] = (), limit: int = 100
+    ) -> dict[Any, int]:
+        counts: Counter[Any] = Counter()
         for point in self.matching(collection, conditions):
-            if point.id not in exclude:
-                counts.update(values(point, key))
-        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit])
+            counts.update(values_of(point, key))
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))[:limit])
 
     def count(self, collection: str, *, conditions: Sequence[Condition] = ()) -> int:
         return len(self.matching(collection, conditions))
@@ -130,12 +154,22 @@ class DictStore(Store):
         return [p for p in points if not p.stamp.removed and all(meets(p, each) for each in conditions)]
 
 
-def without_vectors(point: Point) -> Point:
-    return Point(id=point.id, stamp=point.stamp, payload=payload(point))
+def as_read(point: Point, vectors: bool) -> Point:
+    """Return a point without its words and, unless they are wanted, without its vectors."""
+    return Point(
+        id=point.id, stamp=point.stamp, payload=payload(point), vectors=point.vectors if vectors else {}
+    )
 
 
 def payload(point: Point) -> dict[str, Any]:
-    return {key: value for key, value in point.payload.items() if key != CLIP}
+    return {key: value for key, value in point.payload.items() if key not in (CLIP, TERMS)}
+
+
+def rarities(points: Mapping[uuid.UUID, Point]) -> dict[str, float]:
+    """Return the inverse document frequency of each word: the rarer a word, the more it says."""
+    counts = Counter(term for point in points.values() for term in point.words.weights)
+    size = sum(bool(point.words.weights) for point in points.values())
+    return {term: math.log((size - count + 0.5) / (count + 0.5) + 1) for term, count in counts.items()}
 
 
 def cosine(vectors: np.ndarray, wanted: np.ndarray) -> float:
@@ -143,21 +177,21 @@ def cosine(vectors: np.ndarray, wanted: np.ndarray) -> float:
     return float((vectors @ wanted).max() / np.linalg.norm(wanted))
 
 
-def by_score(scores: dict[uuid.UUID, float]) -> list[uuid.UUID]:
-    """Return the ids, best first; equal scores in the order of ids, so that pages neither repeat nor skip."""
-    return sorted(scores, key=lambda key: (-scores[key], key))
-
-
-def values(point: Point, key: str) -> list[Any]:
-    value = (dict(point.payload) | {f"{CLIP}.exact": list(point.stamp.exact)}).get(key)
+def values_of(point: Point, key: str) -> list[Any]:
+    own = {f"{CLIP}.exact": list(point.stamp.exact), TERMS: list(point.words.terms)}
+    value = (dict(point.payload) | own).get(key)
     return [item for item in (value if isinstance(value, list) else [value]) if item is not None]
 
 
 def meets(point: Point, condition: Condition) -> bool:
     """Return whether a point meets a condition. If it has several values, one that does is enough."""
-    found, wanted, operator = values(point, condition.key), condition.value, condition.operator
+    found, wanted, operator = values_of(point, condition.key), condition.value, condition.operator
     if operator == "all":
         is_met = all(meets(point, each) for each in wanted)
+    elif operator == "any":
+        is_met = any(meets(point, each) for each in wanted)
+    elif operator == "id":
+        is_met = point.id in wanted
     elif operator == "has_vector":
         is_met = condition.key in point.vectors
     elif operator == "isnull":

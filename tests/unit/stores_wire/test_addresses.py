@@ -89,6 +89,18 @@ def test_other_vectors_are_another_collection(stub: Stub, store: ServerStore, re
         store.put("shop", [product(1)])
 
 
+@pytest.mark.parametrize(
+    "reason", ["Not existing vector name error: words", "Sparse vector words is not found in the collection"]
+)
+def test_a_collection_without_words_names_the_command_that_adds_them(
+    stub: Stub, store: ServerStore, reason: str
+) -> None:
+    stub.otherwise = failure(400, f"Wrong input: {reason}")
+    with pytest.raises(SetupError, match=r"no words yet.*clip_reindex") as caught:
+        store.put("shop", [product(1)])
+    assert not isinstance(caught.value, CollectionMismatch)
+
+
 def test_what_the_server_refuses_is_said(stub: Stub, store: ServerStore) -> None:
     stub.otherwise = failure(400, "Bad request: No appropriate index for faceting: `colour`")
     with pytest.raises(SetupError, match="colour"):
@@ -162,3 +174,5 @@ def test_points_that_somebody_else_wrote(stub: Stub, store: ServerStore) -> None
     stub.otherwise = result({"points": [{"id": 1, "payload": {"a": 1}}], "next_page_offset": None})
     with pytest.raises(CollectionMismatch, match=r"not written by clip_search.*clip_rebuild"):
         store.scroll("shop")
+    with pytest.raises(CollectionMismatch, match=r"not written by clip_search.*clip_rebuild"):
+        store.values("shop", ["a"])

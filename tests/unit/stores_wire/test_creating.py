@@ -15,14 +15,17 @@ from .stub import Stub, failure, result
 pytest.importorskip("qdrant_client")
 
 
-def collection_info(**schema: str) -> dict[str, Any]:
-    """Return what a server tells of a collection that has these payload indexes."""
+WORDS = {"words": {"modifier": "idf"}}
+
+
+def collection_info(sparse_vectors: Any = WORDS, **schema: str) -> dict[str, Any]:
+    """Return what a server tells of a collection that has these sparse vectors and payload indexes."""
     return {
         "status": "green",
         "optimizer_status": "ok",
         "segments_count": 1,
         "config": {
-            "params": {"vectors": {}},
+            "params": {"vectors": {}, "sparse_vectors": sparse_vectors or {}},
             "hnsw_config": {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000},
             "optimizer_config": {
                 "deleted_threshold": 0.2,
@@ -50,6 +53,7 @@ def test_create_passes_the_options_on(stub: Stub, store: ServerStore) -> None:
     (body,) = stub.bodies("PUT", "/collections/shop")
     assert body["vectors"]["text"] == {"size": 512, "distance": "Cosine", "on_disk": True}
     assert body["vectors"]["image"]["multivector_config"] == {"comparator": "max_sim"}
+    assert body["sparse_vectors"] == WORDS
     assert (body["shard_number"], body["hnsw_config"]) == (2, {"m": 32})
     assert body["quantization_config"] == {"scalar": {"type": "int8"}}
     indexes = {
@@ -65,6 +69,7 @@ def test_create_passes_the_options_on(stub: Stub, store: ServerStore) -> None:
         "_clip.truncated": "bool",
         "_clip.without_row": "bool",
         "_clip.removed": "bool",
+        "_terms": "keyword",
     }
 
 
@@ -89,3 +94,41 @@ def test_two_processes_make_the_same_collection(stub: Stub, store: ServerStore) 
     stub.answers["PUT", "/collections/shop/index"] = result({"operation_id": 1, "status": "completed"})
     store.create("shop", Schema(dimension=4))
     assert len(stub.bodies("PUT", "/collections/shop/index")) == len(INDEXED)
+
+
+@pytest.fixture
+def earlier(stub: Stub) -> str:
+    """Let the server have a collection that an earlier version has created."""
+    stub.answers["GET", "/collections/shop/exists"] = result({"exists": True})
+    stub.answers["GET", "/collections/shop"] = result(collection_info(sparse_vectors=None))
+    stub.answers["PUT", "/collections/shop/index"] = result({"operation_id": 1, "status": "completed"})
+    return "/collections/shop/vectors/words"
+
+
+def test_words_are_added_to_a_collection_of_an_earlier_version(
+    stub: Stub, store: ServerStore, earlier: str
+) -> None:
+    stub.answers["PUT", earlier] = result({"operation_id": 1, "status": "completed"})
+    store.create("shop", Schema(dimension=4))
+    assert stub.bodies("PUT", earlier) == [{"sparse": {"modifier": "idf"}}]
+    assert {"field_name": "_terms", "field_schema": "keyword"} in stub.bodies(
+        "PUT", "/collections/shop/index"
+    )
+
+
+def test_two_processes_add_words_to_the_same_collection(stub: Stub, store: ServerStore, earlier: str) -> None:
+    def refuse(handler: Any) -> None:
+        stub.answers["GET", "/collections/shop"] = result(collection_info())
+        stub.answers["PUT", "/later"] = failure(400, "Wrong input: Vector words already exists")
+        handler.path, handler.headers = "/later", {}
+        handler.answer()
+
+    stub.answers["PUT", earlier] = refuse
+    store.create("shop", Schema(dimension=4))
+    assert len(stub.bodies("PUT", "/collections/shop/index")) == len(INDEXED)
+
+
+def test_words_that_the_server_refuses_to_add(stub: Stub, store: ServerStore, earlier: str) -> None:
+    stub.answers["PUT", earlier] = failure(400, "Wrong input: too many vectors")
+    with pytest.raises(SetupError, match="too many vectors"):
+        store.create("shop", Schema(dimension=4))

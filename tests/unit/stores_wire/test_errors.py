@@ -41,6 +41,8 @@ EVERY_CALL = [
     lambda store: store.purge("shop", [product(1).id]),
     lambda store: store.scroll("shop"),
     lambda store: store.query("shop", Query()),
+    lambda store: store.rank("shop", [Query(), Query()]),
+    lambda store: store.values("shop", ["price"]),
     lambda store: store.facet("shop", "category"),
     lambda store: store.count("shop"),
 ]

@@ -294,13 +294,16 @@ def test_what_a_shopper_waits_for_has_the_time_of_a_search(first, open_store, mo
     first.otherwise = result({"points": [], "hits": [], "count": 7})
     store.count("shop")
     store.facet("shop", "colour")
+    store.values("shop", ["colour"])
+    first.otherwise = result([{"points": []}])
     store.query("shop", Query())
+    store.rank("shop", [Query()])
     first.otherwise = result([])
     store.get_for_search("shop", product(1).id)
-    assert used == [True] * 4
+    assert used == [True] * 6
     store.put("shop", [product(1)])
     store.get("shop", [product(1).id])
-    assert set(used[4:]) == {False}
+    assert set(used[6:]) == {False}
 
 
 # Strict mode.
