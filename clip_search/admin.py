@@ -160,6 +160,10 @@ def exact_columns(model: type[models.Model]) -> list[str]:
     return list(dict.fromkeys(path for path in paths if path in columns))
 
 
+MOST_FOUND = 1000
+"""The most products that a search of the admin finds in the index."""
+
+
 def is_autocompletion(request: HttpRequest) -> bool:
     """Return whether a request comes from a form field with autocompletion."""
     return request.resolver_match is not None and request.resolver_match.url_name == "autocomplete"
@@ -173,7 +177,7 @@ def nearest(request: HttpRequest, document: BoundDocument, text: str, queryset: 
     """
     known: dict[str, list[Any]] = request.__dict__.setdefault("_clip_search_found", {})
     if text not in known:
-        hits = searching.search(document, text)[: searching.DEPTH].hits()
+        hits = searching.search(document, text)[:MOST_FOUND].hits()
         known[text] = document.keys_of(hit.product_id for hit in hits)
     rows = queryset.order_by().filter(**{f"{document.declaration.id_field}__in": known[text]})
     there = dict(rows.values_list(document.declaration.id_field, "pk"))

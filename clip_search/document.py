@@ -33,10 +33,25 @@ class Document(Declaration[Row]):
 
     @classmethod
     def search(
-        cls, text: str, *, filters: Filters | None = None, weights: Weights | None = None
+        cls,
+        text: str,
+        *,
+        image: Any = None,
+        filters: Filters | None = None,
+        weights: Weights | None = None,
+        min_score: float | None = None,
+        everything: bool | None = None,
     ) -> SearchResults[Row]:
         """Return the products that match the words in `text`: see `clip_search.searching.search`."""
-        return searching.search(registry.of_class(cls), text, filters=filters, weights=weights)
+        return searching.search(
+            registry.of_class(cls),
+            text,
+            image=image,
+            filters=filters,
+            weights=weights,
+            min_score=min_score,
+            everything=everything,
+        )
 
     @classmethod
     def search_by_image(

@@ -121,7 +121,3 @@ class SearchUnavailable(ClipSearchError):
 
 class SearchMisconfigured(SearchUnavailable, SetupError):
     """Search cannot answer until the settings are corrected. The message has the cause and the remedy."""
-
-
-class SearchTooDeep(ClipSearchError, ValueError):
-    """A search has at most 1,000 results. Add filters, or ask for an earlier page."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from rest_framework import serializers
 
-from ..searching import DEPTH
 from ..types import MODEL_SOURCE, POSTED_SOURCE
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class HitSerializer(Base):
 class ResultsSerializer(Base):
     """One page of search results."""
 
-    count = serializers.IntegerField(min_value=0, max_value=DEPTH)
+    count = serializers.IntegerField(min_value=0)
     page = serializers.IntegerField()
     page_size = serializers.IntegerField()
     facets = serializers.DictField(child=serializers.DictField(child=serializers.IntegerField()))

@@ -15,7 +15,7 @@ from ..documents.binding import BoundDocument
 from ..documents.text import clean
 from ..exceptions import BadImage, ProductError
 from ..models.posted import filter_values
-from ..searching import DEPTH, keyword_fields
+from ..searching import keyword_fields
 from ..status import MAX_AGE
 from . import metadata
 from .schema import field_schema
@@ -160,13 +160,6 @@ class PageSerializer(Base):
                 f"{unknown[0]!r:.99} is not a keyword filter. There are: {there}."
             )
         return value
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if (attrs["page"] - 1) * attrs["page_size"] >= DEPTH:
-            raise serializers.ValidationError(
-                {"page": [f"A search has at most {DEPTH} results. Request an earlier page, or use filters."]}
-            )
-        return attrs
 
 
 class SearchSerializer(PageSerializer):

@@ -9,12 +9,11 @@ from django.db.models import Model
 from ..documents.binding import BoundDocument
 from .filters import LOOKUP_NOTES, Filters, keyword_fields, lookups, parse_filters
 from .queries import Weights, image_query, more_like_this, text_query
-from .ranking import DEPTH, Ranking
+from .ranking import Ranking
 from .results import HitResults, SearchResults
 from .retrieval import warm_up
 
 __all__ = [
-    "DEPTH",
     "LOOKUP_NOTES",
     "Filters",
     "HitResults",
@@ -34,21 +33,40 @@ def search(
     document: BoundDocument,
     text: str,
     *,
+    image: Any = None,
     filters: Filters | None = None,
     weights: Weights | None = None,
+    min_score: float | None = None,
+    everything: bool | None = None,
 ) -> SearchResults[Any]:
     """Return the products that match the words in `text`, best first.
 
-    The words are compared with each product's text and with its image, and the two rankings are merged.
-    Products of which an exact field, such as the SKU, equals `text` come first. `weights` says how much
-    "text" and "image" count, as in `{"text": 2, "image": 1}`; the document's `weights` are the default. If
-    `text` is empty, every product that meets the filters is returned.
+    First come products of which an exact field, such as the SKU, equals `text`; then those whose texts have
+    all its words; then those as near in meaning as they are. If no product has the words, the results are
+    empty, and `results.closest` has the products that are nearest in meaning. With `everything=True`, or if
+    the document says so, the whole shop is ranked. If `text` is empty, every product that meets the filters is
+    returned.
+
+    With `image`, a photo as for `search_by_image()`, the whole shop is ranked by the photo and the words, as
+    in `search("in red", image=photo)`.
+
+    `weights` says how much "text", "image", "words" and "photo" count in the order, as in `{"words": 2}`; the
+    document's `weights` are the default. Products whose text and image both have a lower cosine similarity to
+    the query than `min_score`, from -1 to 1, are left out.
 
     The search runs when the results are used; it then raises SearchUnavailable if the index or the CLIP model
-    cannot be used. Raises UnknownFilter or BadFilterValue for wrong filters, ValueError for wrong weights,
-    and TypeError if `text` is no string.
+    cannot be used. Raises UnknownFilter or BadFilterValue for wrong filters or a wrong `min_score`, ValueError
+    for wrong weights, TypeError if `text` is no string, and BadImage.
     """
-    query = text_query(document, text, parse_filters(document, filters), weights or {})
+    query = text_query(
+        document,
+        text,
+        parse_filters(document, filters),
+        weights or {},
+        min_score=min_score,
+        everything=everything,
+        image=image,
+    )
     return SearchResults(Ranking(document, query))
 
 

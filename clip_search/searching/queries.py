@@ -15,13 +15,15 @@ from django.utils.functional import Promise
 
 from .. import images
 from ..documents.binding import BoundDocument
-from ..documents.text import normalise
+from ..documents.declaration import WEIGHTS
 from ..encoders.base import TEXT_LIMIT
 from ..exceptions import BadFilterValue
 from ..stores.base import Condition
-from ..types import IMAGE, TEXT
+from .parsing import ParsedText, parse
 
 Weights = Mapping[str, float]
+PHOTO: Final = "photo"
+"""The name of the weight of a photo in a search by words and a photo."""
 LARGEST_SIDE: Final = 1024
 """A larger Pillow image is reduced to this many pixels a side. No CLIP model reads more."""
 
@@ -35,8 +37,6 @@ class Query:
     """Products with a lower cosine are not found. If it is None, the cosine does not matter."""
     exclude: Sequence[uuid.UUID] = ()
     """Points with these ids are not found."""
-    exact: str = ""
-    """The words, normalised. Products of which an exact field, such as the SKU, equals this come first."""
     needs_embedding: bool = False
     """True if the CLIP model must embed the query."""
 
@@ -46,8 +46,13 @@ class TextQuery(Query):
     """A search by words. If `words` is empty, all products that meet the conditions are found."""
 
     words: str
+    parsed: ParsedText
     weights: Weights
-    """How much "text" and "image" count. The larger weight is 1."""
+    """How much each ranking counts: "text", "image", "words" and, with a photo, "photo"."""
+    everything: bool = False
+    """Whether the whole shop is ranked, rather than only what is found."""
+    photo: bytes = field(default=b"", repr=False)
+    """The content of the image file that the words speak about, or b""."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,38 +71,51 @@ class MoreLikeThis(Query):
 
 
 def text_query(
-    document: BoundDocument, text: Any, conditions: Sequence[Condition], weights: Weights
+    document: BoundDocument,
+    text: Any,
+    conditions: Sequence[Condition],
+    weights: Weights,
+    *,
+    min_score: Any = None,
+    everything: bool | None = None,
+    image: Any = None,
 ) -> TextQuery:
-    """Return a search by words. Raises TypeError if `text` is no string, ValueError if a weight is wrong."""
+    """Return a search by words, or by words and a photo.
+
+    Raises TypeError if `text` is no string, ValueError if a weight is wrong, BadFilterValue if `min_score` is
+    no cosine, and BadImage.
+    """
     if not isinstance(text, str | Promise):
         raise TypeError(f"Search for a string, not for {type(text).__name__}.")
     words = " ".join(str(text)[:TEXT_LIMIT].split())
+    parsed = parse(document, words)
+    photo = b"" if image is None else checked_image(image)
+    ranks_all = document.declaration.everything if everything is None else everything
     return TextQuery(
         words=words,
-        exact=normalise(words),
-        needs_embedding=bool(words),
-        weights=scale_weights({**document.declaration.weights, **weights}),
+        parsed=parsed,
+        needs_embedding=bool(parsed.meaning or photo),
+        weights=checked_weights({**WEIGHTS, **document.declaration.weights, **weights}),
         conditions=conditions,
+        min_score=checked_score(min_score),
+        everything=ranks_all or bool(photo) or not words,
+        photo=photo,
     )
 
 
-def scale_weights(weights: Weights) -> dict[str, float]:
-    """Return weights with the same ratio, of which the largest is 1. Raises ValueError for a wrong weight.
-
-    With a weight far above 1, Qdrant's RRF gives all products of that list nearly the same score, and the
-    other list would decide the order.
-    """
-    unknown = sorted(set(weights) - {TEXT, IMAGE})
+def checked_weights(weights: Weights) -> dict[str, float]:
+    """Return the weights as floats. Raises ValueError for a wrong one."""
+    unknown = sorted(set(weights) - {*WEIGHTS, PHOTO})
     if unknown:
-        raise ValueError(f"There is no weight {unknown[0]!r}. The weights are: {TEXT}, {IMAGE}.")
-    found = {name: float(weights.get(name, 0)) for name in (TEXT, IMAGE)}
+        known = ", ".join((*WEIGHTS, PHOTO))
+        raise ValueError(f"There is no weight {unknown[0]!r}. The weights are: {known}.")
+    found = {name: float(weight) for name, weight in weights.items()}
     for name, weight in found.items():
         if not 0 <= weight < math.inf:
             raise ValueError(f"The weight {name!r} is {weight}. Give a number from 0 up.")
-    largest = max(found.values())
-    if not largest:
-        raise ValueError("Both weights are 0. Give one of them a positive number.")
-    return {name: weight / largest for name, weight in found.items()}
+    if not any(found.values()):
+        raise ValueError("All weights are 0. Give one of them a positive number.")
+    return found
 
 
 def image_query(image: Any, conditions: Sequence[Condition], min_score: Any) -> ImageQuery:
@@ -106,11 +124,19 @@ def image_query(image: Any, conditions: Sequence[Condition], min_score: Any) -> 
     Raises BadImage if the file is no image, TypeError for other objects, and BadFilterValue if `min_score` is
     no cosine.
     """
+    return ImageQuery(
+        data=checked_image(image),
+        needs_embedding=True,
+        conditions=conditions,
+        min_score=checked_score(min_score),
+    )
+
+
+def checked_image(image: Any) -> bytes:
+    """Return a photo as the content of an image file. Raises BadImage if the file is no image, TypeError."""
     data = image_bytes(image)
     images.check(io.BytesIO(data))
-    return ImageQuery(
-        data=data, needs_embedding=True, conditions=conditions, min_score=checked_score(min_score)
-    )
+    return data
 
 
 def image_bytes(image: Any) -> bytes:

@@ -11,13 +11,13 @@ from django.db.models import Q
 from ..documents.binding import BoundDocument
 from ..exceptions import in_one_line
 from ..models import IndexEntry
-from ..stores.base import ScoredPoint
 from ..types import MODEL_SOURCE
+from .ranking import RankedPoint
 
 logger = logging.getLogger(__name__)
 
 
-def schedule_removal(document: BoundDocument, gone: Sequence[ScoredPoint]) -> None:
+def schedule_removal(document: BoundDocument, gone: Sequence[RankedPoint]) -> None:
     """Schedule the removal of points whose row no longer exists. An idle worker removes them within 30 s.
 
     Entries that are already pending are left alone: each mark raises the revision, so many visitors of one

@@ -12,18 +12,18 @@ from typing import Any, Final, Generic, Self, TypeVar, overload
 from asgiref.sync import sync_to_async
 from django.db.models import Model
 
-from ..exceptions import SearchTooDeep, UnknownFilter
+from ..exceptions import UnknownFilter
 from ..signals import search_performed
-from ..stores.base import CLIP, Condition, ScoredPoint
+from ..stores.base import CLIP, Condition
 from ..types import MODEL_SOURCE, Hit
 from .filters import keyword_fields, parse_exclusion, parse_filters
-from .ranking import DEPTH, Ranking
+from .ranking import RankedPoint, Ranking
 from .removal import schedule_removal
 
 Row = TypeVar("Row", bound=Model)
 Found = TypeVar("Found")
 
-SPARE_RANKS: Final = (0, 100, DEPTH)
+SPARE_RANKS: Final = (0, 100, 1000)
 """How many more ranks each try reads if rows of a page no longer exist.
 
 After three tries, the page stays short.
@@ -34,7 +34,7 @@ class Results(Generic[Found]):
     """A lazy list of results: a slice reads only its own ranks from the store.
 
     It works with Django's Paginator and DRF's pagination. Using it raises SearchUnavailable if the index or
-    the CLIP model cannot be used; slicing it beyond rank 1,000 raises SearchTooDeep.
+    the CLIP model cannot be used.
     """
 
     def __init__(self, ranking: Ranking, start: int = 0, stop: int | None = None) -> None:
@@ -42,12 +42,11 @@ class Results(Generic[Found]):
         self._ranking = ranking
         self._start = start
         self._stop = stop
-        self._end = DEPTH if stop is None else min(stop, DEPTH)
-        self._points: list[ScoredPoint] | None = None
+        self._points: list[RankedPoint] | None = None
         self._found: list[Found] | None = None
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self.document.name!r} from {self._start} to {self._end}>"
+        return f"<{type(self).__name__} of {self.document.name!r} from {self._start} to {self._stop}>"
 
     @abstractmethod
     def _window(self, ranking: Ranking, start: int = 0, stop: int | None = None) -> Self:
@@ -83,14 +82,6 @@ class Results(Generic[Found]):
         stop = self._stop if key.stop is None else self._start + key.stop
         if self._stop is not None and stop is not None:
             stop = min(stop, self._stop)
-        # A slice that ends beyond DEPTH, as the last page of a paginator may, is cut there. A slice that
-        # begins at DEPTH is empty: DRF asks for it if the offset equals the count.
-        deep = start >= DEPTH if stop is None else stop > start > DEPTH
-        if deep or (stop is not None and stop - start > DEPTH):
-            wanted = f"[{start}:{'' if stop is None else stop}]"
-            raise SearchTooDeep(
-                f"A search has at most {DEPTH} results, so {wanted} is too deep. Filter instead."
-            )
         return self._window(self._ranking, start, stop)
 
     def __len__(self) -> int:
@@ -126,8 +117,9 @@ class Results(Generic[Found]):
         return self._window(self._ranking.with_query(query))
 
     def count(self) -> int:
-        """Return the number of results, at most 1,000."""
-        return max(min(self._ranking.total(), self._end) - self._start, 0)
+        """Return the number of results."""
+        total = self._ranking.total()
+        return max((total if self._stop is None else min(total, self._stop)) - self._start, 0)
 
     def exists(self) -> bool:
         """Return True if there is a result."""
@@ -143,13 +135,33 @@ class Results(Generic[Found]):
         """Return the number of products for each value of the keyword filter `key`, the most frequent first.
 
         At most `limit` values are returned; the empty value is left out. Every product that the query finds
-        is counted, even beyond rank 1,000, outside the slice or below `min_score`. Raises UnknownFilter.
+        is counted, even outside the slice. Raises UnknownFilter.
         """
         if key not in (known := keyword_fields(self.document)):
             filters = ", ".join(known) or "none"
             raise UnknownFilter(f"{key!r} is no keyword filter. The keyword filters are: {filters}.")
         counts = self._ranking.facet(key, limit + 1)  # one more, because "" may be among the values
         return dict([(value, count) for value, count in counts.items() if value][:limit])
+
+    @property
+    def corrected(self) -> str:
+        """The query with its spelling corrected, such as "teapot" for "teapto", or ""."""
+        reading = self._ranking.reading()
+        return reading.corrected if reading else ""
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The words that no product has, and that were left out of the query."""
+        reading = self._ranking.reading()
+        return reading.dropped if reading else ()
+
+    @property
+    def closest(self) -> Self:
+        """The products that are nearest in meaning, if nothing is found: at most 12, otherwise none.
+
+        They are not results: neither the count, nor the facets, nor the order speak of them.
+        """
+        return self._window(self._ranking.with_query(self._ranking.query, is_closest=True))
 
     def session(self) -> AbstractContextManager[None]:
         """Return a context manager that opens an embedded store once for all that its block reads.
@@ -184,11 +196,11 @@ class Results(Generic[Found]):
             self._found = self._read()
         return self._found
 
-    def _page(self) -> list[ScoredPoint]:
+    def _page(self) -> list[RankedPoint]:
         """Return the points at the ranks of this slice, and send `search_performed` when they are read."""
         if self._points is None:
             started = time.monotonic()
-            self._points = self._ranking.page(self._start, self._end)
+            self._points = self._ranking.page(self._start, self._stop)
             search_performed.send_robust(
                 sender=type(self.document.declaration),
                 document=self.document.name,
@@ -204,10 +216,12 @@ class Results(Generic[Found]):
 
         Hits whose row no longer exists are left out; later hits fill the page.
         """
+        if self._stop is None:
+            return self._with_rows(self._page())
         shown: list[Hit] = []
-        wanted = max(self._end - self._start, 0)
+        wanted = max(self._stop - self._start, 0)
         for spare in SPARE_RANKS:
-            end = min(self._end + spare, DEPTH)
+            end = self._stop + spare
             points = self._ranking.page(self._start, end) if spare else self._page()
             shown = self._with_rows(points)
             all_shown, no_more = len(shown) == len(points), len(points) < end - self._start
@@ -215,7 +229,7 @@ class Results(Generic[Found]):
                 break
         return shown[:wanted]
 
-    def _with_rows(self, points: list[ScoredPoint]) -> list[Hit]:
+    def _with_rows(self, points: list[RankedPoint]) -> list[Hit]:
         """Return the hits that may be shown, with their rows.
 
         Hits whose row no longer exists are left out, and their removal from the index is scheduled. A posted
@@ -278,13 +292,15 @@ class HitResults(Results[Hit]):
         return self._hits_with_rows() if self._reads_rows else [_hit(point) for point in self._page()]
 
 
-def _hit(point: ScoredPoint, instance: Any = None) -> Hit:
+def _hit(point: RankedPoint, instance: Any = None) -> Hit:
     """Return a point as a hit. If its row is given as `instance`, set `search_score` on the row."""
     if instance is not None:
-        instance.search_score = point.score
+        instance.search_score = point.place.score
     return Hit(
         product_id=point.stamp.product_id,
-        score=point.score,
+        score=point.place.score,
+        basis=point.place.basis,
+        relevance=point.place.relevance,
         payload={key: value for key, value in point.payload.items() if key != CLIP},
         source=point.stamp.source,
         instance=instance,

@@ -18,7 +18,7 @@ from ..exceptions import ModelUnavailable, SearchUnavailable, in_one_line
 from ..stores.base import Retriever
 from ..types import IMAGE, TEXT
 from .live_collection import LiveCollection, as_search_unavailable
-from .queries import ImageQuery, MoreLikeThis, Query, TextQuery
+from .queries import PHOTO, ImageQuery, MoreLikeThis, Query, TextQuery
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,23 +26,32 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+WeightedRetriever = tuple[float, Retriever]
 CACHE_SECONDS = 3600
 FLOAT32_BYTES = 4
 
 
-def get_retrievers(document: BoundDocument, live: LiveCollection, query: Query) -> list[Retriever] | None:
-    """Return the vectors to search near. An empty list finds everything, ordered by id; None finds nothing.
+def get_retrievers(document: BoundDocument, live: LiveCollection, query: Query) -> list[WeightedRetriever]:
+    """Return the vectors to search near in meaning, with the weights of their rankings.
 
-    Raises ModelChanged, ModelUnavailable, BadImage, StoreUnavailable.
+    Without one, there is nothing to be near to: the query has no words, or the index has no vectors of the
+    product. Raises ModelChanged, ModelUnavailable, BadImage, StoreUnavailable.
     """
     if isinstance(query, TextQuery):
-        if not query.words:
-            return []
-        vector = text_vector(live, document.declaration.query_prompt.replace("{query}", query.words))
-        return [Retriever(using=n, vector=vector, weight=w) for n, w in query.weights.items() if w]
+        found = []
+        if query.photo and (weight := query.weights.get(PHOTO, 1.0)):
+            found.append((weight, Retriever(using=IMAGE, vector=image_vector(live, query.photo))))
+        weights = [(name, query.weights[name]) for name in (TEXT, IMAGE) if query.weights[name]]
+        if query.parsed.meaning and weights:
+            sentence = document.declaration.query_prompt.replace("{query}", query.parsed.meaning)
+            vector = text_vector(live, sentence)
+            found += [(weight, Retriever(using=name, vector=vector)) for name, weight in weights]
+        return found
     if isinstance(query, ImageQuery):
-        return [Retriever(using=IMAGE, vector=image_vector(live, query.data))]
-    return stored_vectors(live, query.product) if isinstance(query, MoreLikeThis) else None
+        return [(1.0, Retriever(using=IMAGE, vector=image_vector(live, query.data)))]
+    if isinstance(query, MoreLikeThis):
+        return [(1.0, retriever) for retriever in stored_vectors(live, query.product)]
+    return []
 
 
 def text_vector(live: LiveCollection, text: str) -> NDArray[np.float32]:
@@ -81,13 +90,13 @@ def image_vector(live: LiveCollection, data: bytes) -> NDArray[np.float32]:
     return vector
 
 
-def stored_vectors(live: LiveCollection, product: uuid.UUID | None) -> list[Retriever] | None:
-    """Return the vectors of a product in the index, or None if the product is not there.
+def stored_vectors(live: LiveCollection, product: uuid.UUID | None) -> list[Retriever]:
+    """Return the vectors of a product in the index, none if the product is not there.
 
     If the product has several images, only the vector of the first one is used.
     """
     if product is None:
-        return None
+        return []
     point = live.store.get_for_search(live.collection.name, product)
     vectors = point.vectors if point else {}
     found = []
@@ -95,7 +104,7 @@ def stored_vectors(live: LiveCollection, product: uuid.UUID | None) -> list[Retr
         if name in vectors:
             vector = vectors[name]
             found.append(Retriever(using=name, vector=vector if vector.ndim == 1 else vector[0]))
-    return found or None
+    return found
 
 
 @contextmanager

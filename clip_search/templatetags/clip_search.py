@@ -14,6 +14,7 @@ from ..documents.registry import registry
 from ..exceptions import BadFilterValue, SearchUnavailable
 
 register = template.Library()
+MOST_SHOWN = 1000
 
 
 @register.simple_tag
@@ -44,12 +45,12 @@ def _given(filters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _size(limit: Any, default: int) -> int:
-    """Return `limit` as an integer from 0 to `DEPTH`, or `default` if it is not a number.
+    """Return `limit` as an integer from 0 to 1000, or `default` if it is not a number.
 
     The limit may come from the URL of the page, so it may be anything.
     """
     try:
-        return min(max(int(limit), 0), searching.DEPTH)
+        return min(max(int(limit), 0), MOST_SHOWN)
     except (TypeError, ValueError):
         return default
 

@@ -1,0 +1,193 @@
+"""Decide what a search by words finds.
+
+Words prove: a product is found if an exact field equals the query, or if its texts have every word that
+carries meaning. Beside these, a product is found if its meaning is as near as theirs: in every ranking by
+meaning, its score reaches that of the proven products' lower quartile. If nothing is proven, nothing is
+found, and the nearest products are only shown as the closest ones.
+
+No threshold on scores can decide this: see docs/explanation/relevance.rst.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ..documents.binding import BoundDocument
+from ..stores.base import CLIP, TERMS, Condition, Query, Rank, Retriever
+from ..types import WORDS
+from .live_collection import LiveCollection
+from .parsing import ParsedText, Wanted
+from .spelling import Reading, readings
+
+DEPTH: Final = 200
+"""How many products of each ranking are merged. All others that are found follow, ordered by id."""
+MOST_ADDED: Final = 100
+"""How many products are added at most because their meaning is near."""
+LEAST_PROVEN: Final = 3
+"""With fewer proven products, none is added: too few scores to tell what is near."""
+QUARTILE: Final = 0.75
+
+EXACT: Final = "exact"
+Rankings = Mapping[str, Sequence[Rank]]
+"""A ranking by each kind of evidence: "exact", "words", "text", "image"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a search by words finds, whatever filters the shopper chooses."""
+
+    reading: Reading
+    exact: Sequence[Condition] = ()
+    """Met by products of which an exact field equals the query. Without a condition, there are none."""
+    words: Sequence[Condition] = ()
+    """Met by products that have all words. Without a condition, there are none."""
+    added: Sequence[uuid.UUID] = ()
+    """Products that are as near in meaning as those that have all words."""
+    rankings: Rankings
+    """The rankings of the found products, without filters."""
+    nearest: Rankings
+    """The rankings by meaning of all other products, without filters. At most MOST_ADDED of each."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing is found."""
+        return not any(self.rankings.values())
+
+    @property
+    def condition(self) -> Condition:
+        """Return the condition that all found products meet, and no others."""
+        ways = [Condition(key="", operator="all", value=list(way)) for way in (self.exact, self.words) if way]
+        if self.added:
+            ways.append(with_ids(self.added))
+        return Condition(key="", operator="any", value=ways)
+
+
+def find(
+    document: BoundDocument,
+    live: LiveCollection,
+    parsed: ParsedText,
+    retrievers: Sequence[Retriever],
+    conditions: Sequence[Condition],
+) -> Found:
+    """Return what a search by words finds among the products that meet the conditions.
+
+    `retrievers` rank by meaning. Each way to read the query is tried until one finds something.
+    """
+    for reading in readings(document, parsed):
+        found = _find(live, reading, retrievers, conditions)
+        if not found.is_empty:
+            break
+    return found
+
+
+def _find(
+    live: LiveCollection, reading: Reading, retrievers: Sequence[Retriever], conditions: Sequence[Condition]
+) -> Found:
+    exact, words = exact_conditions(reading.parsed), words_conditions(reading.parsed)
+    proven = proven_queries(reading.parsed, retrievers, exact, words, conditions)
+    not_proven = [*conditions, *excluded_conditions(reading.parsed)]
+    if words:
+        not_proven.append(negated([has(one) for one in reading.parsed.wanted]))
+    others = {
+        retriever.using: Query(retriever=retriever, conditions=not_proven, limit=MOST_ADDED)
+        for retriever in retrievers
+    }
+    answers = live.store.rank(live.collection.name, [*proven.values(), *others.values()])
+    rankings = dict(zip(proven, answers, strict=False))
+    nearest = dict(zip(others, answers[len(proven) :], strict=True))
+    return Found(
+        reading=reading,
+        exact=exact if rankings.get(EXACT) else (),
+        words=words if rankings.get(WORDS) else (),
+        added=near(rankings, nearest),
+        rankings=rankings,
+        nearest=nearest,
+    )
+
+
+def proven_queries(
+    parsed: ParsedText,
+    retrievers: Sequence[Retriever],
+    exact: Sequence[Condition],
+    words: Sequence[Condition],
+    conditions: Sequence[Condition],
+) -> dict[str, Query]:
+    """Return the queries that rank the products that are proven, by the kind of evidence."""
+    queries = {}
+    if exact:
+        queries[EXACT] = Query(conditions=[*conditions, *exact], limit=DEPTH)
+    if words:
+        by_words = Retriever(using=WORDS, vector=parsed.ranked)
+        for retriever in (by_words, *retrievers):
+            queries[retriever.using] = Query(
+                retriever=retriever, conditions=[*conditions, *words], limit=DEPTH
+            )
+    return queries
+
+
+def near(rankings: Rankings, nearest: Rankings) -> list[uuid.UUID]:
+    """Return the products that are as near in meaning as the proven ones, the nearest first.
+
+    In each ranking by meaning, they reach the score of the proven product at the lower quartile of the first
+    100. There are no more of them than of the proven ones.
+    """
+    proven = len(rankings.get(WORDS, ()))
+    if proven < LEAST_PROVEN:
+        return []
+    near: dict[uuid.UUID, float] | None = None
+    for name, others in nearest.items():
+        first = rankings[name][:MOST_ADDED]
+        if not first:
+            continue
+        lowest = first[int(QUARTILE * (len(first) - 1))].score
+        reached = {one.id: one.score for one in others if one.score >= lowest}
+        near = reached if near is None else {k: near[k] + score for k, score in reached.items() if k in near}
+    ordered = sorted((near or {}).items(), key=lambda item: (-item[1], item[0]))
+    return [key for key, _ in ordered[: min(proven, MOST_ADDED)]]
+
+
+def exact_conditions(parsed: ParsedText) -> list[Condition]:
+    """Return the conditions for products of which an exact field equals the query, or a code in it."""
+    if not parsed.exact:
+        return []
+    equal = Condition(key=f"{CLIP}.exact", operator="in", value=list(parsed.exact))
+    return [equal, *excluded_conditions(parsed)]
+
+
+def words_conditions(parsed: ParsedText) -> list[Condition]:
+    """Return the conditions for products that have everything that is wanted."""
+    if not parsed.wanted:
+        return []
+    return [*map(has, parsed.wanted), *excluded_conditions(parsed)]
+
+
+def excluded_conditions(parsed: ParsedText) -> list[Condition]:
+    """Return the conditions that leave out products with what the shopper excluded."""
+    return [negated([has(one)]) for one in parsed.excluded]
+
+
+def negated(conditions: Sequence[Condition]) -> Condition:
+    """Return the condition for points that do not meet all of these conditions."""
+    return Condition(key="", operator="all", value=list(conditions), negated=True)
+
+
+def has(wanted: Wanted) -> Condition:
+    """Return the condition for products that have a word, code or phrase in one of its spellings."""
+    single = [terms[0] for terms in wanted.alternatives if len(terms) == 1]
+    several = [
+        Condition(key="", operator="all", value=[Condition(key=TERMS, operator="eq", value=t) for t in terms])
+        for terms in wanted.alternatives
+        if len(terms) > 1
+    ]
+    one_of = Condition(key=TERMS, operator="in", value=single)
+    if not several:
+        return one_of
+    return Condition(key="", operator="any", value=[*([one_of] if single else []), *several])
+
+
+def with_ids(ids: Sequence[uuid.UUID]) -> Condition:
+    """Return the condition for the points with these ids."""
+    return Condition(key="", operator="id", value=list(ids))
