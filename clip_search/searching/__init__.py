@@ -44,8 +44,8 @@ def search(
     First come products of which an exact field, such as the SKU, equals `text`; then those whose texts have
     all its words; then those as near in meaning as they are. If no product has the words, the results are
     empty, and `results.closest` has the products that are nearest in meaning. With `everything=True`, or if
-    the document says so, the whole shop is ranked. If `text` is empty, every product that meets the filters is
-    returned.
+    the document says so, the whole shop is ranked. If `text` is empty, every product that meets the filters
+    is returned.
 
     With `image`, a photo as for `search_by_image()`, the whole shop is ranked by the photo and the words, as
     in `search("in red", image=photo)`.
@@ -55,8 +55,8 @@ def search(
     the query than `min_score`, from -1 to 1, are left out.
 
     The search runs when the results are used; it then raises SearchUnavailable if the index or the CLIP model
-    cannot be used. Raises UnknownFilter or BadFilterValue for wrong filters or a wrong `min_score`, ValueError
-    for wrong weights, TypeError if `text` is no string, and BadImage.
+    cannot be used. Raises UnknownFilter or BadFilterValue for wrong filters or a wrong `min_score`,
+    ValueError for wrong weights, TypeError if `text` is no string, and BadImage.
     """
     query = text_query(
         document,

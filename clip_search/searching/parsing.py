@@ -20,7 +20,7 @@ SHORTEST_CODE: Final = 4
 OTHER_SPELLING: Final = 0.8
 """The weight of an alternative in the ranking by words; the spelling of the shopper has the weight 1."""
 
-_QUOTES: Final = "\"“”„«»"
+_QUOTES: Final = '"“”„«»'
 _PHRASE = re.compile(rf"(?:(?<=\s)|^)(-?)[{_QUOTES}]\s*([^{_QUOTES}]+?)\s*[{_QUOTES}](?=\s|$)")
 _EXCLUDED = re.compile(r"(?:(?<=\s)|^)(?<!^\w\s)(?<!\s\w\s)-(?=[^\W\d_])(\S+)")
 
@@ -68,12 +68,15 @@ class Parser:
     def __init__(self, document: BoundDocument) -> None:
         declared = document.declaration
         self.analyser: Analyser = document.analyser
-        self.ignored = self.analyser.stop_words | self.analyser.fillers | {fold(w) for w in declared.stop_words}
+        self.ignored = (
+            self.analyser.stop_words | self.analyser.fillers | {fold(w) for w in declared.stop_words}
+        )
         self.synonyms = synonyms(self.analyser, declared.synonyms)
         self.longest_synonym = max(map(len, self.synonyms), default=0)
 
     def parse(self, text: str) -> ParsedText:
-        phrases, excluded = [], []
+        phrases: list[Wanted] = []
+        excluded: list[Wanted] = []
         for match in _PHRASE.finditer(text):
             if phrase := self.phrase(match[2]):
                 (excluded if match[1] else phrases).append(phrase)
@@ -125,7 +128,7 @@ class Parser:
         """Return what stands for one chunk of a query in texts. "t shirt" may be written "tshirt" there."""
         parts, stem = chunks[number], self.analyser.stem
         whole = "".join(parts)
-        found = [(stem(whole),)]
+        found: list[Alternative] = [(stem(whole),)]
         if len(parts) > 1:
             pairs = tuple(stem(one + two) for one, two in pairwise(parts))
             # The parts of a code must be neighbours; "dog-proof" also finds "proof against dogs".
@@ -135,7 +138,7 @@ class Parser:
             found += [
                 (stem(chunks[one][-1] + chunks[two][0]),)
                 for one, two in neighbours
-                if 0 <= one and two < len(chunks)
+                if one >= 0 and two < len(chunks)
             ]
         if len(whole) >= SHORTEST_BEGINNING and (len(chunks) == 1 or is_letters_and_digits(whole)):
             found.append((BEGINNING + whole,))
@@ -177,7 +180,9 @@ def is_letters_and_digits(text: str) -> bool:
     return any(map(str.isdigit, text)) and any(map(str.isalpha, text))
 
 
-def synonyms(analyser: Analyser, declared: Mapping[str, Sequence[str]]) -> dict[Alternative, list[Alternative]]:
+def synonyms(
+    analyser: Analyser, declared: Mapping[str, Sequence[str]]
+) -> dict[Alternative, list[Alternative]]:
     """Return the alternatives for each word that has synonyms, both as stems."""
 
     def terms(text: str) -> Alternative:
