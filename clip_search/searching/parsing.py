@@ -10,10 +10,19 @@ from typing import Final
 
 from ..documents.binding import BoundDocument
 from ..documents.text import fold, normalise
-from ..documents.words import BEGINNING, SHORTEST_BEGINNING, Analyser, is_code
+from ..documents.words import (
+    BEGINNING,
+    LONGEST_CODE,
+    LONGEST_JOIN,
+    SHORTEST_BEGINNING,
+    Analyser,
+    is_code,
+)
 
 MOST_WORDS: Final = 32
 """Words of a query beyond this are only embedded. A condition for each of 200 words would be slow."""
+MOST_PARTS: Final = 8
+"""Parts of a chunk beyond this are only part of the whole."""
 SHORTEST_CODE: Final = 4
 """A part of a query with fewer letters and digits is no code: "24" in "pan 24" is not meant as a SKU."""
 
@@ -113,7 +122,7 @@ class Parser:
                     alternatives[number] += self.synonyms.get(tuple(stems[start:end]), ())
         return [
             Wanted(
-                text=" ".join(parts) if len(parts) > 1 and not is_code(parts) else "".join(parts),
+                text=(" " * (not is_code(parts))).join(parts)[:LONGEST_JOIN],
                 alternatives=tuple(dict.fromkeys(alternatives[number])),
                 is_word=len(parts) == 1 and parts[0].isalpha(),
                 is_last=number == len(chunks) - 1 and not text[-1:].isspace(),
@@ -127,7 +136,7 @@ class Parser:
     def alternatives(self, chunks: Sequence[Sequence[str]], number: int) -> list[Alternative]:
         """Return what stands for one chunk of a query in texts. "t shirt" may be written "tshirt" there."""
         parts, stem = chunks[number], self.analyser.stem
-        whole = "".join(parts)
+        whole, parts = "".join(parts)[:LONGEST_JOIN], parts[:MOST_PARTS]
         found: list[Alternative] = [(stem(whole),)]
         if len(parts) > 1:
             pairs = tuple(stem(one + two) for one, two in pairwise(parts))
@@ -141,7 +150,7 @@ class Parser:
                 if one >= 0 and two < len(chunks)
             ]
         if len(whole) >= SHORTEST_BEGINNING and (len(chunks) == 1 or is_letters_and_digits(whole)):
-            found.append((BEGINNING + whole,))
+            found.append((BEGINNING + whole[:LONGEST_CODE],))
         return found
 
     def phrase(self, text: str) -> Wanted | None:
