@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -169,6 +170,44 @@ class Hit:
     payload: Mapping[str, Any] = field(default_factory=dict)
     source: str = MODEL_SOURCE
     instance: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FacetValue:
+    """One value of a facet, and how many of the products that were found have it."""
+
+    value: Any
+    """What to filter by: a string or a bool. For a range its `start`, for a period its first day."""
+    label: str
+    """What a shopper reads."""
+    count: int
+    chosen: bool = False
+    """True if the search is filtered by this value."""
+    start: float | datetime.date | None = None
+    """The lowest number of a range or the first day of a period: filter by `price__gte`. None if open."""
+    end: float | datetime.date | None = None
+    """The end of a range or period, which does not belong to it: filter by `price__lt`. None if open."""
+    children: tuple[FacetValue, ...] = ()
+    """The values below this one in a tree, each counted in this one too."""
+
+
+class Facet(list[FacetValue]):
+    """The values of one filter: a list, with the lowest and the highest value for numbers and dates."""
+
+    def __init__(
+        self,
+        values: Iterable[FacetValue] = (),
+        *,
+        minimum: float | datetime.datetime | None = None,
+        maximum: float | datetime.datetime | None = None,
+        exact: bool = True,
+    ) -> None:
+        super().__init__(values)
+        self.minimum = minimum
+        """The lowest value among the products, for a slider. Datetimes are in `TIME_ZONE`."""
+        self.maximum = maximum
+        self.exact = exact
+        """False if the store has only estimated the counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from ..exceptions import InvalidDeclaration, ProductError
 from ..types import Content, ImageSource, point_id
 from . import paths, querysets
 from .declaration import Declaration, is_weight, overridden
-from .fields import InvalidValue
+from .fields import LABELS, InvalidValue, labelled
 from .ids import as_id, keys_of, product_id_field
 from .text import normalise
 from .watching import declared_fields, declared_paths, is_read_by_paths, watched_fields
@@ -150,6 +150,8 @@ class BoundDocument:
         if not isinstance(payload, Mapping):
             raise ProductError(f"get_payload() returned {payload!r:.99}. It must return a dict.")
         invalid = {key: value for key, value in payload.items() if isinstance(value, InvalidValue)}
+        valid = {key: value for key, value in payload.items() if key not in invalid}
+        labels = labelled(declared.filter_fields, valid, row)
         exact, text = list(declared.get_exact(row)), declared.get_text(row)
         # by default the same text, which a shop's method need not return twice
         own_texts = declared.search_fields or "get_search_texts" in self.overridden
@@ -159,7 +161,7 @@ class BoundDocument:
             text=text,
             searched=tuple(_searched(searched)),
             images=tuple(self.image_source(image) for image in images),
-            payload={key: value for key, value in payload.items() if key not in invalid},
+            payload=valid | ({LABELS: labels} if labels else {}),
             invalid={key: value.message for key, value in invalid.items()},
             exact=tuple(dict.fromkeys(filter(None, map(normalise, exact)))),
             codes=tuple(dict.fromkeys(exact)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, Literal
 
@@ -11,12 +11,21 @@ from django.utils import timezone
 
 from . import paths
 
+Kind = Literal["keyword", "number", "bool", "date"]
+
 RESERVED_KEYS = frozenset(
     {"_clip", "metadata", "name", "description"}
     | {"q", "image_file", "facets", "page", "page_size", "min_score"}
-    | {"text", "product", "document", "limit", "everything", "order_by", "relevance", "_terms"}
+    | {"text", "product", "document", "limit", "everything", "order_by", "relevance", "_terms", "_labels"}
 )
 """Names that no filter may have: payloads, endpoints or template tags use them for something else."""
+
+LABELS = "_labels"
+"""The reserved payload key under which a point keeps, for each filter with labels, its values with labels.
+
+Each value is joined with its label into one string, so that one facet of the store counts and names them."""
+BETWEEN = "\x1f"
+"""Stands between a value and its label. It is the control character that ASCII has for this purpose."""
 
 
 class InvalidValue:
@@ -41,7 +50,9 @@ class FilterField:
     read any field.
     """
 
-    kind: ClassVar[Literal["keyword", "number", "bool", "date"]]
+    kind: ClassVar[Kind]
+    label_paths: tuple[str, ...] = ()
+    """The paths to the labels of the values, as many as `paths`. Only a `Keyword` may have them."""
 
     def __init__(
         self,
@@ -61,7 +72,7 @@ class FilterField:
         return f"{type(self).__name__}({source!r})"
 
     @property
-    def label(self) -> str:
+    def source(self) -> str:
         """The source of the value for error messages: the paths, or the name of the function."""
         return ", ".join(self.paths) or getattr(self.from_, "__name__", "from_")
 
@@ -82,19 +93,122 @@ class FilterField:
             many = isinstance(given, paths.LISTS)
             found = [value for value in (given if many else [given]) if value is not None]
         try:
-            values = [self.coerce(value) for value in found]
+            return self.stored(found, many=many) if found else None
         except (ValueError, TypeError, ArithmeticError) as error:
-            return InvalidValue(f"{self.label}: {error}")
-        return (values if many or len(values) > 1 else values[0]) if values else None
+            return InvalidValue(f"{self.source}: {error}")
+
+    def stored(self, values: Iterable[Any], *, many: bool) -> Any:
+        """Return the JSON value that is stored for these values: a list if there may be several (`many`).
+
+        Raises ValueError if one of them has the wrong type.
+        """
+        coerced = [self.coerce(value) for value in values]
+        return coerced if many or len(coerced) > 1 else coerced[0]
 
 
 class Keyword(FilterField):
-    """A string that is compared as a whole, such as a slug."""
+    """A string that is compared as a whole, such as a slug.
+
+    With a `separator`, each value is a path in a tree, such as "Home > Kitchen > Mugs". The paths above it
+    are stored too, so the product is also found and counted in "Home > Kitchen" and in "Home". The parts are
+    stripped, and empty parts are left out: "home/kitchen/" is "home/kitchen".
+
+    `label` is the path to the text that facets show for a value, such as "category.name" for the value
+    "category.slug". If there are several paths, `label` has one for each. In a tree, a label with the same
+    separator and as many parts as the value names all levels; any other label names the last one. Without a
+    label, facets show the value, and in a tree its last part.
+    """
 
     kind = "keyword"
 
+    def __init__(
+        self,
+        path: str | Sequence[str] = (),
+        *,
+        from_: Callable[[Any], Any] | None = None,
+        reads: Sequence[str] | None = None,
+        separator: str = "",
+        label: str | Sequence[str] = (),
+    ) -> None:
+        super().__init__(path, from_=from_, reads=reads)
+        self.separator = separator
+        self.label_paths = (label,) if isinstance(label, str) else tuple(label)
+        if self.label_paths and len(self.label_paths) != len(self.paths):
+            raise TypeError("Keyword needs one label for each path. With from_, it can have no label.")
+
     def coerce(self, value: Any) -> str:
-        return str(value)
+        return self.separator.join(self._parts(str(value))) if self.separator else str(value)
+
+    def stored(self, values: Iterable[Any], *, many: bool) -> Any:
+        if not self.separator:
+            return super().stored(values, many=many)
+        return list(dict.fromkeys(level for value in values for level in self.levels(self.coerce(value))))
+
+    def levels(self, value: str) -> list[str]:
+        """Return the paths from the root of the tree to this value. Without a separator: the value alone."""
+        if not self.separator:
+            return [value]
+        parts = self._parts(value)
+        return [self.separator.join(parts[: end + 1]) for end in range(len(parts))]
+
+    def last_part(self, value: str) -> str:
+        """Return the last part of a path in a tree. Without a separator: the value."""
+        return value.rpartition(self.separator)[2] if self.separator else value
+
+    def _parts(self, value: str) -> list[str]:
+        return [part for part in map(str.strip, value.split(self.separator)) if part]
+
+    def labels(self, obj: Any) -> dict[str, str]:
+        """Return {value: label} for the values of a row that have a label."""
+        found: dict[str, str] = {}
+        for path, label_path in zip(self.paths, self.label_paths, strict=True):
+            common, value_end, label_end = _split(path, label_path)
+            # value and label are read from the same object, so those of several objects cannot be mixed up
+            for item in paths.values(obj, common) if common else [obj]:
+                ends = paths.values(item, value_end), paths.values(item, label_end)
+                for value, label in zip(*ends, strict=False):
+                    levels, text = self.levels(self.coerce(value)), str(label)
+                    parts = self._parts(text) if self.separator else [text]
+                    names = parts if len(parts) == len(levels) else [""] * (len(levels) - 1) + [text]
+                    found |= {level: name for level, name in zip(levels, names, strict=False) if name}
+        return found
+
+
+def _split(path: str, label_path: str) -> tuple[str, str, str]:
+    """Return the relations with which both paths begin, and the rest of each path."""
+    names, label_names = path.split("."), label_path.split(".")
+    common = 0
+    while common < min(len(names), len(label_names)) - 1 and names[common] == label_names[common]:
+        common += 1
+    return ".".join(names[:common]), ".".join(names[common:]), ".".join(label_names[common:])
+
+
+def index_kinds(fields: Mapping[str, FilterField]) -> dict[str, Kind]:
+    """Return {payload key: kind} for all payload indexes that these filters need."""
+    labels: dict[str, Kind] = {
+        f"{LABELS}.{key}": "keyword" for key, field in fields.items() if field.label_paths
+    }
+    return {key: field.kind for key, field in fields.items()} | labels
+
+
+def labelled(
+    fields: Mapping[str, FilterField], payload: Mapping[str, Any], obj: Any = None
+) -> dict[str, list[str]]:
+    """Return what is stored under `LABELS` for a payload: the values of filters with labels, with these.
+
+    The labels are read from the row `obj`. Values without a label have an empty one, so that facets count
+    them.
+    """
+    found = {}
+    for key, field in fields.items():
+        values = payload.get(key)
+        if isinstance(field, Keyword) and field.label_paths and values is not None:
+            labels = field.labels(obj) if obj is not None else {}
+            found[key] = [
+                f"{value}{BETWEEN}{labels.get(value, '').replace(BETWEEN, ' ')}"
+                for value in (values if isinstance(values, paths.LISTS) else [values])
+            ]
+    return found
 
 
 class Number(FilterField):

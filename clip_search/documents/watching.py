@@ -19,7 +19,9 @@ def declared_paths(declaration: Declaration[Any]) -> Iterator[tuple[str, str]]:
         yield "image_field", declaration.image_field
     yield from (("exact_fields", path) for path in declaration.exact_fields)
     for field in declaration.filter_fields.values():
-        yield from (("filter_fields", path) for path in (*field.paths, *(field.reads or ())))
+        yield from (
+            ("filter_fields", path) for path in (*field.paths, *field.label_paths, *(field.reads or ()))
+        )
     yield from (("reads", path) for path in declaration.reads or ())
 
 

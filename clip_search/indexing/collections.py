@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from ..conf import conf
 from ..documents.binding import BoundDocument
+from ..documents.fields import index_kinds
 from ..encoders import get_encoder
 from ..encoders.base import Encoder
 from ..exceptions import ClipSearchError, CollectionMissing, SetupError, StoreUnavailable, in_one_line
@@ -174,7 +175,7 @@ def schema(document: BoundDocument, dimension: int, *, mark: Mapping[str, str] |
     return Schema(
         dimension=dimension,
         multiple_images=document.multiple_images,
-        filters={key: field.kind for key, field in document.declaration.filter_fields.items()},
+        filters=index_kinds(document.declaration.filter_fields),
         options=conf.collection_options,
         mark=mark or {},
     )

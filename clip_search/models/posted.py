@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..documents.binding import BoundDocument
+from ..documents.fields import LABELS, labelled
 from ..documents.text import clean, normalise
 from ..exceptions import ProductError, StorageUnavailable, in_one_line
 from ..types import Content
@@ -135,6 +136,8 @@ class PostedProduct(models.Model):
     def content(self, document: BoundDocument) -> Content:
         """Return the content to index. Raises ProductError if a metadata value does not fit its filter."""
         images: list[FieldFile] = [self.image] if self.image else []
+        values = filter_values(document, self.metadata)
+        labels = labelled(document.declaration.filter_fields, values)
         weights = document.declaration.search_fields
         texts = (("name", clean(self.name)), ("description", clean(self.description)))
         return Content(
@@ -143,7 +146,8 @@ class PostedProduct(models.Model):
             searched=tuple((text, float(weights.get(name, 1))) for name, text in texts if text),
             images=tuple(document.image_source(image) for image in images),
             payload={
-                **filter_values(document, self.metadata),
+                **values,
+                **({LABELS: labels} if labels else {}),
                 "name": self.name,
                 "description": self.description,
                 "metadata": self.metadata,
@@ -164,7 +168,8 @@ def filter_values(document: BoundDocument, metadata: Any) -> dict[str, Any]:
         if given is None:
             continue
         try:
-            values[key] = [field.coerce(v) for v in given] if isinstance(given, list) else field.coerce(given)
+            many = isinstance(given, list)
+            values[key] = field.stored(given if many else [given], many=many)
         except (ValueError, TypeError) as error:
             raise ProductError(f"metadata: {key!r} should be a {field.kind}: {error}") from error
     return values

@@ -75,14 +75,20 @@ def keyword_fields(document: BoundDocument) -> list[str]:
     return sorted(key for key, field in document.declaration.filter_fields.items() if field.kind == "keyword")
 
 
+def filter_field(document: BoundDocument, key: str) -> FilterField:
+    """Return the filter with this name. Raises UnknownFilter, which lists the known ones."""
+    fields = document.declaration.filter_fields
+    if key not in fields:
+        known = ", ".join(sorted(fields)) or "none"
+        raise UnknownFilter(f"{document.name!r} declares no filter {key!r}. Its filters: {known}.")
+    return fields[key]
+
+
 def _condition(document: BoundDocument, name: str, value: Any) -> Condition:
     """Return the condition for one filter: `name` is "price" or "price__lte", for example."""
     fields = document.declaration.filter_fields
     key, lookup = (name, "exact") if name in fields else name.rpartition("__")[::2]
-    if key not in fields:
-        known = ", ".join(sorted(fields)) or "none"
-        raise UnknownFilter(f"{document.name!r} declares no filter {key or name!r}. Its filters: {known}.")
-    field = fields[key]
+    field = filter_field(document, key or name)
     wanted: Any
     if lookup not in LOOKUPS[field.kind]:
         known = ", ".join(LOOKUPS[field.kind])
@@ -128,7 +134,7 @@ def _scalar(field: FilterField, value: Any) -> Any:
     if isinstance(value, CONTAINERS):
         raise TypeError("for several values, use the lookup in")
     if isinstance(value, Model):
-        raise TypeError(f"give the value of {field.label!r}, not the object")
+        raise TypeError(f"give the value of {field.source!r}, not the object")
     if isinstance(field, Date):
         return field.bounds(value)
     coerced = field.coerce(value)
