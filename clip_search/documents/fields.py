@@ -26,6 +26,8 @@ LABELS = "_labels"
 Each value is joined with its label into one string, so that one facet of the store counts and names them."""
 BETWEEN = "\x1f"
 """Stands between a value and its label. It is the control character that ASCII has for this purpose."""
+MAX_LEVELS = 32
+"""The deepest path in a tree: all paths above it are stored too."""
 
 
 class InvalidValue:
@@ -111,7 +113,7 @@ class Keyword(FilterField):
 
     With a `separator`, each value is a path in a tree, such as "Home > Kitchen > Mugs". The paths above it
     are stored too, so the product is also found and counted in "Home > Kitchen" and in "Home". The parts are
-    stripped, and empty parts are left out: "home/kitchen/" is "home/kitchen".
+    stripped, and empty parts are left out: "home/kitchen/" is "home/kitchen". A path has at most 32 parts.
 
     `label` is the path to the text that facets show for a value, such as "category.name" for the value
     "category.slug". If there are several paths, `label` has one for each. In a tree, a label with the same
@@ -137,7 +139,12 @@ class Keyword(FilterField):
             raise TypeError("Keyword needs one label for each path. With from_, it can have no label.")
 
     def coerce(self, value: Any) -> str:
-        return self.separator.join(self._parts(str(value))) if self.separator else str(value)
+        if not self.separator:
+            return str(value)
+        parts = self._parts(str(value))
+        if len(parts) > MAX_LEVELS:
+            raise ValueError(f"{value!r:.99} has more than {MAX_LEVELS} levels")
+        return self.separator.join(parts)
 
     def stored(self, values: Iterable[Any], *, many: bool) -> Any:
         if not self.separator:
@@ -168,9 +175,10 @@ class Keyword(FilterField):
                 ends = paths.values(item, value_end), paths.values(item, label_end)
                 for value, label in zip(*ends, strict=False):
                     levels, text = self.levels(self.coerce(value)), str(label)
-                    parts = self._parts(text) if self.separator else [text]
-                    names = parts if len(parts) == len(levels) else [""] * (len(levels) - 1) + [text]
-                    found |= {level: name for level, name in zip(levels, names, strict=False) if name}
+                    names = self._parts(text) if self.separator else [text]
+                    if len(names) != len(levels):  # the label names the last level only
+                        levels, names = levels[-1:], [text]
+                    found |= zip(levels, names, strict=False)
         return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -170,20 +170,20 @@ def _chosen_values(condition: Condition) -> list[Any]:
     return list(condition.value) if condition.operator == "in" else []
 
 
-def _tree(field: Keyword, listed: Iterable[FacetValue], limit: int) -> list[FacetValue]:
-    """Return the values without a parent, with those below them as `children`, each place by its labels."""
+def _tree(field: Keyword, listed: Sequence[FacetValue], limit: int) -> list[FacetValue]:
+    """Return the values without a parent, with those below them as `children`, ordered by their labels."""
+    kept = {level for each in listed if each.chosen for level in field.levels(each.value)}
     below: dict[str, list[FacetValue]] = {}
     for each in sorted(listed, key=lambda each: (-each.count, each.value)):
         below.setdefault(each.value.rpartition(field.separator)[0], []).append(each)
 
     def grown(parent: str) -> list[FacetValue]:
-        siblings = below.get(parent, ())
-        kept = [
+        siblings = [
             replace(each, children=tuple(grown(each.value)))
-            for rank, each in enumerate(siblings)
-            if rank < limit or each.chosen
+            for rank, each in enumerate(below.get(parent, ()))
+            if rank < limit or each.value in kept
         ]
-        return sorted(kept, key=lambda each: (each.label.casefold(), each.value))
+        return sorted(siblings, key=lambda each: (each.label.casefold(), each.value))
 
     return grown("")
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from clip_search import Bool, Date, Keyword, Number
-from clip_search.documents.fields import FilterField
+from clip_search.documents.fields import FilterField, index_kinds
 
 from .declarations import NOON
 
@@ -65,3 +65,33 @@ def test_a_filter_shows_its_path():
     assert repr(Keyword("category.slug")) == "Keyword('category.slug')"
     with pytest.raises(NotImplementedError):
         FilterField("x").coerce(1)
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ("Home", ["Home"]),
+        ("Home > Kitchen > Mugs", ["Home", "Home > Kitchen", "Home > Kitchen > Mugs"]),
+        (" Home >  Kitchen  >  > ", ["Home", "Home > Kitchen"]),
+        ("", []),
+        (" > ", []),
+        ("Home>Kitchen", ["Home>Kitchen"]),
+    ],
+)
+def test_a_path_in_a_tree_is_stored_with_those_above_it(given, stored):
+    field = Keyword("x", separator=" > ")
+    assert field.stored([given], many=False) == stored
+    assert field.levels(field.coerce(given)) == stored
+    assert field.stored([given, "Home", given], many=True) == list(dict.fromkeys([*stored, "Home"]))
+
+
+def test_a_tree_has_a_depth():
+    field = Keyword("x", separator="/")
+    assert len(field.stored(["/".join("a" * 32)], many=False)) == 32
+    with pytest.raises(ValueError, match="more than 32 levels"):
+        field.coerce("/".join("a" * 33))
+
+
+def test_labels_have_an_index_of_their_own():
+    fields = {"category": Keyword("category.slug", label="category.name"), "price": Number("price")}
+    assert index_kinds(fields) == {"category": "keyword", "price": "number", "_labels.category": "keyword"}

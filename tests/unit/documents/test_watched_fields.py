@@ -15,6 +15,11 @@ from .declarations import declare
 def test_declared_columns_are_watched():
     document = declare(text_fields=["name"], filter_fields={"category": Keyword("category.slug")})
     assert document.watched_fields == {"name", "category", "category_id"}
+    labelled = declare(
+        filter_fields={"tag": Keyword("tags.pk", label="tags.name"), "sku": Keyword("sku", label="name")}
+    )
+    assert labelled.watched_fields == {"sku", "name"}
+    assert labelled.depends_on("tags")
     assert declare(text_fields=["name"], id_field="sku").watched_fields == {"name", "sku"}
     assert declare(text_fields=["name", "images.original"]).watched_fields == {"name"}
 
