@@ -85,7 +85,7 @@ CUP_FIRST = {"mug": 0.5, "cup": 0.9}
         (["-sizes"], {"rug": 1, "pan": 0.5}, "mug bag cup rug pan"),
         (["-in_stock", "relevance"], {"rug": 1, "bag": 0.5, "cup": 0.1}, "mug pan rug bag cup"),
         (["in_stock", "price"], {}, "pan mug bag cup rug"),
-        (["place", "price"], {}, "bag rug mug cup pan"),
+        (["place", "price"], MUG_FIRST, "bag rug mug cup pan"),
         (["relevance"], {"mug": 0.1, "rug": 0.9, "cup": 0.5, "pan": 0.3, "bag": 0.2}, "rug cup pan bag mug"),
         (["relevance", "price"], {"pan": 0.1}, "pan bag"),
         (["price", "sizes"], {}, "bag mug cup pan rug"),
