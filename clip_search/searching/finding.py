@@ -139,14 +139,19 @@ def near(rankings: Rankings, nearest: Rankings) -> list[uuid.UUID]:
         return []
     near: dict[uuid.UUID, float] | None = None
     for name, others in nearest.items():
-        first = rankings[name][:MOST_ADDED]
-        if not first:
+        if not rankings[name]:
             continue
-        lowest = first[int(QUARTILE * (len(first) - 1))].score
+        lowest = lowest_score(rankings[name])
         reached = {one.id: one.score for one in others if one.score >= lowest}
         near = reached if near is None else {k: near[k] + score for k, score in reached.items() if k in near}
     ordered = sorted((near or {}).items(), key=lambda item: (-item[1], item[0]))
     return [key for key, _ in ordered[: min(proven, MOST_ADDED)]]
+
+
+def lowest_score(proven: Sequence[Rank]) -> float:
+    """Return the score that other products must reach in a ranking to be as near as the proven ones."""
+    first = proven[:MOST_ADDED]
+    return first[int(QUARTILE * (len(first) - 1))].score
 
 
 def exact_conditions(parsed: ParsedText) -> list[Condition]:

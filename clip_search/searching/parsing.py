@@ -46,6 +46,7 @@ class Wanted:
     alternatives: Sequence[Alternative]
     is_word: bool = False
     """True if it is a single word of letters, whose spelling may be corrected."""
+    is_phrase: bool = False
     is_last: bool = False
     """True if it ends the query, so the shopper may not have typed all of it yet."""
 
@@ -161,7 +162,7 @@ class Parser:
             return None
         stem = self.analyser.stem
         terms = tuple(stem(one + two) for one, two in pairwise(parts))
-        return Wanted(text=" ".join(parts), alternatives=(terms or (stem(parts[0]),),))
+        return Wanted(text=" ".join(parts), alternatives=(terms or (stem(parts[0]),),), is_phrase=True)
 
     def exact(self, text: str) -> list[str]:
         """Return what may be the value of an exact field, normalised: the whole text, and each code in it."""

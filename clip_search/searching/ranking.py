@@ -120,6 +120,13 @@ class Ranking:
         """Return how the query was read, or None if the whole shop is ranked."""
         return self._with_retry(self._reading)
 
+    def decision(self) -> tuple[Search, Found | None, Ranked]:
+        """Return what decides the ranks, for explanations.
+
+        `Found` is None if the whole shop is ranked.
+        """
+        return self._with_retry(self._decision)
+
     @contextmanager
     def session(self) -> Iterator[None]:
         """Keep the collection open inside the block, for several requests to the store."""
@@ -200,6 +207,12 @@ class Ranking:
         with self._opened() as live:
             words = self._words_that_decide(live)
             return None if words is None else self._find(live, words).reading
+
+    def _decision(self) -> tuple[Search, Found | None, Ranked]:
+        with self._opened() as live:
+            words = self._words_that_decide(live)
+            found = None if words is None else self._find(live, words)
+            return self._search(live, [*self._base, *self.query.conditions]), found, self._rank()
 
     def _rank(self) -> Ranked:
         """Return what the query finds. Cached."""
