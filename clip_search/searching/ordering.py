@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -59,7 +60,8 @@ def ordered(
     """
     fields = document.declaration.filter_fields
     names = list(dict.fromkeys(key.name for key in keys if key.name in fields))
-    rows = store.values(collection, names, conditions=conditions)
+    with store.session(collection):
+        rows = store.values(collection, names, conditions=conditions)
     found = sorted((point_id for point_id, _ in rows), key=lambda point_id: -relevance.get(point_id, 0.0))
     # sorts keep the order of equal items, so the most important key is the last to sort by
     for key in reversed(keys):
@@ -82,17 +84,15 @@ def _comparable(field: FilterField, value: Any) -> list[Any]:
     """
     values = value if isinstance(value, list) else [value]
     if isinstance(field, Keyword) and field.separator:
-        parents = {level for each in values for level in field.levels(each)[:-1]}
+        parents = {level for each in values for level in field.levels(str(each))[:-1]}
         values = [each for each in values if each not in parents]
     comparable: list[Any] = []
     for each in values:
-        if field.kind == "keyword" and isinstance(each, str):
-            comparable.append(each.casefold())
+        if field.kind == "keyword":
+            comparable += [each.casefold()] if isinstance(each, str) else []
         elif field.kind == "date":
-            try:
+            with suppress(TypeError, ValueError):
                 comparable.append(instant(each))
-            except (TypeError, ValueError):
-                continue
         elif isinstance(each, int | float) and isinstance(each, bool) == (field.kind == "bool"):
             comparable.append(each)
     return comparable

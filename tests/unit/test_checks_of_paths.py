@@ -42,6 +42,8 @@ def test_the_hint_names_the_path_that_leads_back():
     ]
     assert hints(Product, text_fields=["tags.name"]) == ['Add Tag: "products" to related.']
     assert hints(Book, text_fields=["category.name"]) == ['Add Category: "products" to related.']
+    labelled = {"filter_fields": {"sku": Keyword("sku", label="category.name")}}
+    assert hints(Product, **labelled) == ['Add Category: "products" to related.']
     assert hints(Ware, text_fields=["recommended.title"]) == ['Add Product: "recommended_by" to related.']
     assert hints(Ware, text_fields=["bought_with.title"]) == ['Add Product: "bought_with" to related.']
 

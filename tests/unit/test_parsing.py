@@ -108,7 +108,9 @@ def test_synonyms_find_each_other_also_if_they_are_several_words():
     assert ("sofa",) in terms("a love seat", 1, synonyms=synonyms)
 
 
-@pytest.mark.parametrize("text", ["word " * 200, "a" * 10_000, "a-" * 5_000, '"' * 1_000, "-a " * 500, "😀" * 1_000])
+@pytest.mark.parametrize(
+    "text", ["word " * 200, "a" * 10_000, "a-" * 5_000, '"' * 1_000, "-a " * 500, "😀" * 1_000]
+)
 def test_a_huge_query_is_cut(text):
     parsed = parse(document(), text)
     assert len(parsed.wanted) <= 32

@@ -25,6 +25,7 @@ from clip_search.searching.ranges import RANGES, dates, nice_bounds, numbers
         ([-1e308, 1e308], []),
         ([1e308, 1.7e308, 1.2e308], [1.2e308, 1.7e308]),
         ([0.0, 5e-324], []),
+        ([0.0, 3e-323], []),
     ],
 )
 def test_bounds_are_round_and_separate_the_numbers(values, bounds):
@@ -42,8 +43,10 @@ def test_random_numbers_are_all_in_few_ranges():
         assert len(facet) >= 2 or max(values) - min(values) < 1e-9 or len(values) < 10
 
 
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
 @pytest.mark.parametrize("period", ["day", "month", "year", None])
-def test_the_first_and_the_last_day_are_counted(period):
+def test_the_first_and_the_last_day_are_counted(settings, zone, period):
+    settings.TIME_ZONE = zone
     field = Date("x")
     moments = [[field.coerce(datetime.date.min)], [field.coerce(datetime.date.max)]]
     facet = dates(field, moments, [], period)

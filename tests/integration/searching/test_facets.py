@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.utils import translation
 
 from clip_search import Bool, Date, Document, Keyword, Number
 from clip_search.documents.binding import BoundDocument
@@ -262,6 +263,14 @@ def test_the_values_of_numbers_and_dates_are_read_in_one_request(counted, monkey
     assert read == [["price", "released"]]
     count_filtered(counted, {"price__lt": 20}, "price", "released")
     assert read[1:] == [["price"], ["released"]]
+
+
+def test_labels_are_in_the_language_of_the_request_and_those_of_keywords_in_that_of_the_document(counted):
+    with translation.override("fr"):
+        found = count(counted, "category", "in_stock", released="month")
+    assert [value.label for value in found["in_stock"]] == ["Oui", "Non"]
+    assert [value.label for value in found["released"]] == ["janvier 2025", "juin 2024", "mai 2024"]
+    assert [value.label for value in found["category"]] == ["The kitchen", "The garden"]
 
 
 def test_nothing_found_has_no_values(declare):

@@ -103,6 +103,19 @@ def test_dates_are_sorted_as_moments_not_as_texts(document):
     assert names(document, "-published", "price")[-2:] == ["bag", "rug"]
 
 
+def test_values_of_a_wrong_type_are_no_values(document, monkeypatch):
+    wrong = {
+        "mug": {"published": "soon", "price": "1", "in_stock": 1, "brand": 3},
+        "cup": {"price": [2, "x"]},
+    }
+    monkeypatch.setattr(
+        type(document.declaration), "get_payload", lambda self, row: wrong.get(row.name, {"price": 3})
+    )
+    index(document)
+    assert names(document, "published", "in_stock", "brand", "price")[0] == "cup"
+    assert names(document, "price")[-1] == "mug"
+
+
 def test_only_what_meets_the_conditions_is_sorted(document):
     assert names(document, "-price", price__lt=30) == names(document, "-price", price__lte=5)
     assert set(names(document, "price", price__lt=30)) == {"bag", "mug", "cup"}
