@@ -156,7 +156,7 @@ def _keywords(field: Keyword, source: _Source, own: Sequence[Condition], limit: 
             chosen=value in chosen,
         )
         for value, count in counts.items()
-        if value
+        if value and isinstance(value, str)  # an overridden `get_payload()` may return numbers
     ]
     if field.separator:
         return Facet(_tree(field, listed, limit), exact=exact)

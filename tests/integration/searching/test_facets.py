@@ -240,6 +240,19 @@ def test_empty_values_are_left_out(declare):
     assert pairs(count(document, "text", limit=1)["text"]) == [("x", 1)]
 
 
+def test_values_that_are_no_strings_are_left_out(declare, monkeypatch):
+    document = declare(size=Keyword("sku"), place=Keyword("sku", separator="/"))
+    payloads = {"mug": {"size": 3, "place": 3}, "cup": {"size": "3", "place": ["a", "a/b"]}}
+    monkeypatch.setattr(type(document.declaration), "get_payload", lambda self, row: payloads[row.name])
+    with pause_indexing():
+        for name in payloads:
+            Product.objects.create(name=name)
+    index(document)
+    found = count(document)
+    assert pairs(found["size"]) == [("3", 1)]
+    assert nested(found["place"]) == {"a 1": {"b 1": {}}}
+
+
 def test_a_product_with_several_values_counts_once_in_each(declare):
     document = declare(
         sizes=Number(from_=lambda obj: [3, 4, 30]),
