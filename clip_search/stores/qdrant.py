@@ -211,10 +211,11 @@ def _next_id(point_id: uuid.UUID) -> uuid.UUID:
 
 
 def _id(record: Any) -> uuid.UUID:
-    if isinstance(record.id, uuid.UUID):
-        return record.id
+    found = record.id  # the embedded engine makes a new object at each access
+    if isinstance(found, uuid.UUID):
+        return found
     try:
-        return uuid.UUID(str(record.id))
+        return uuid.UUID(str(found))
     except ValueError as error:  # a number
         raise CollectionMismatch(FOREIGN_POINT) from error
 

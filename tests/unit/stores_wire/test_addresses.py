@@ -12,6 +12,7 @@ from django.views.debug import ExceptionReporter
 
 from clip_search.exceptions import CollectionMismatch, NoAnswer, SetupError, StoreRefused, StoreUnavailable
 from clip_search.stores import get_store
+from clip_search.stores.base import Query
 from clip_search.stores.server import ServerStore
 from tests.unit.store_contract.points import product
 
@@ -176,3 +177,6 @@ def test_points_that_somebody_else_wrote(stub: Stub, store: ServerStore) -> None
         store.scroll("shop")
     with pytest.raises(CollectionMismatch, match=r"not written by clip_search.*clip_rebuild"):
         store.values("shop", ["a"])
+    stub.otherwise = result([{"points": [{"id": 1, "version": 1, "score": 0.5}]}])
+    with pytest.raises(CollectionMismatch, match=r"not written by clip_search.*clip_rebuild"):
+        store.rank("shop", [Query()])
