@@ -39,11 +39,11 @@ def keep(store: EmbeddedStore, until: float, first: int) -> None:
 
 def search(store: EmbeddedStore, until: float) -> None:
     """Search again and again; in the end say how long each search took, in seconds."""
-    retrievers = [Retriever(using=TEXT, vector=vector(1)), Retriever(using=IMAGE, vector=vector(2))]
+    queries = [Query(retriever=Retriever(using=using, vector=vector(1))) for using in (TEXT, IMAGE)]
     seconds = []
     while time.monotonic() < until:
         start = time.monotonic()
-        store.query(COLLECTION, Query(retrievers=retrievers))
+        store.rank(COLLECTION, queries)
         seconds.append(time.monotonic() - start)
     say(sorted(seconds))
 
