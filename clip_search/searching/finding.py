@@ -11,8 +11,8 @@ No threshold on scores can decide this: see docs/explanation/relevance.rst.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ..documents.binding import BoundDocument
@@ -29,6 +29,10 @@ MOST_ADDED: Final = 100
 LEAST_PROVEN: Final = 3
 """With fewer proven products, none is added: too few scores to tell what is near."""
 QUARTILE: Final = 0.75
+STRONG: Final = 0.75
+"""The share of the highest score by words that a product has which does not name them only in passing."""
+LEAST_STRONG: Final = 2
+"""With fewer of these, none is left out: too few scores to tell what is far away."""
 
 EXACT: Final = "exact"
 Rankings = Mapping[str, Sequence[Rank]]
@@ -44,6 +48,8 @@ class Found:
     """Met by products of which an exact field equals the query. Without a condition, there are none."""
     words: Sequence[Condition] = ()
     """Met by products that have all words. Without a condition, there are none."""
+    left_out: Sequence[uuid.UUID] = ()
+    """Products that have all words, but only in passing."""
     added: Sequence[uuid.UUID] = ()
     """Products that are as near in meaning as those that have all words."""
     rankings: Rankings
@@ -59,7 +65,10 @@ class Found:
     @property
     def condition(self) -> Condition:
         """Return the condition that all found products meet, and no others."""
-        ways = [Condition(key="", operator="all", value=list(way)) for way in (self.exact, self.words) if way]
+        words = list(self.words)
+        if self.left_out:
+            words.append(replace(with_ids(self.left_out), negated=True))
+        ways = [Condition(key="", operator="all", value=list(way)) for way in (self.exact, words) if way]
         if self.added:
             ways.append(with_ids(self.added))
         return Condition(key="", operator="any", value=ways)
@@ -98,14 +107,26 @@ def _find(
     answers = live.store.rank(live.collection.name, [*proven.values(), *others.values()])
     rankings = dict(zip(proven, answers, strict=False))
     nearest = dict(zip(others, answers[len(proven) :], strict=True))
+    left_out = in_passing(rankings)
+    if left_out:
+        rankings = {
+            name: without(ranking, left_out) if name != EXACT else ranking
+            for name, ranking in rankings.items()
+        }
     return Found(
         reading=reading,
         exact=exact if rankings.get(EXACT) else (),
         words=words if rankings.get(WORDS) else (),
-        added=near(rankings, nearest),
+        left_out=left_out,
+        added=near(rankings, nearest) if can_be_shown(reading.parsed) else (),
         rankings=rankings,
         nearest=nearest,
     )
+
+
+def without(ranking: Sequence[Rank], ids: Collection[uuid.UUID]) -> list[Rank]:
+    """Return a ranking without the points with these ids."""
+    return [one for one in ranking if one.id not in ids]
 
 
 def proven_queries(
@@ -132,7 +153,7 @@ def near(rankings: Rankings, nearest: Rankings) -> list[uuid.UUID]:
     """Return the products that are as near in meaning as the proven ones, the nearest first.
 
     In each ranking by meaning, they reach the score of the proven product at the lower quartile of the first
-    100. There are no more of them than of the proven ones.
+    100. If more products reach it than are proven, the ranking does not tell them apart, and none is added.
     """
     proven = len(rankings.get(WORDS, ()))
     if proven < LEAST_PROVEN:
@@ -143,9 +164,40 @@ def near(rankings: Rankings, nearest: Rankings) -> list[uuid.UUID]:
             continue
         lowest = lowest_score(rankings[name])
         reached = {one.id: one.score for one in others if one.score >= lowest}
+        if len(reached) > min(proven, MOST_ADDED - 1):
+            return []
         near = reached if near is None else {k: near[k] + score for k, score in reached.items() if k in near}
-    ordered = sorted((near or {}).items(), key=lambda item: (-item[1], item[0]))
-    return [key for key, _ in ordered[: min(proven, MOST_ADDED)]]
+    return sorted(near or {}, key=lambda key: (-(near or {})[key], key))
+
+
+def can_be_shown(parsed: ParsedText) -> bool:
+    """Return whether a picture or other words can say what is wanted. They cannot say numbers and phrases."""
+    texts = [one.text for one in parsed.wanted]
+    return not any(" " in text or any(map(str.isdigit, text)) for text in texts)
+
+
+def in_passing(rankings: Rankings) -> list[uuid.UUID]:
+    """Return the products that have all words, but only in passing, as in "goes well with our red mug".
+
+    Their score by words is far below the highest one, and in each ranking by meaning they come after all
+    products whose score is not.
+    """
+    by_words = rankings.get(WORDS, ())
+    if not by_words:
+        return []
+    strong = {one.id for one in by_words if one.score >= STRONG * by_words[0].score}
+    weak = {one.id for one in by_words} - strong
+    if len(strong) < LEAST_STRONG or not weak:
+        return []
+    compared = False
+    for name, ranking in rankings.items():
+        scores = {one.id: one.score for one in ranking}
+        if name in (WORDS, EXACT) or not scores.keys() & strong:
+            continue
+        compared = True
+        lowest = min(scores[key] for key in scores.keys() & strong)
+        weak = {key for key in weak if scores.get(key, lowest) < lowest}
+    return sorted(weak) if compared else []
 
 
 def lowest_score(proven: Sequence[Rank]) -> float:

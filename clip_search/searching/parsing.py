@@ -123,7 +123,7 @@ class Parser:
                     alternatives[number] += self.synonyms.get(tuple(stems[start:end]), ())
         return [
             Wanted(
-                text=(" " * (not is_code(parts))).join(parts)[:LONGEST_JOIN],
+                text=("" if is_code(parts) else "-").join(parts)[:LONGEST_JOIN],
                 alternatives=tuple(dict.fromkeys(alternatives[number])),
                 is_word=len(parts) == 1 and parts[0].isalpha(),
                 is_last=number == len(chunks) - 1 and not text[-1:].isspace(),
