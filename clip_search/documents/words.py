@@ -35,7 +35,8 @@ MANY_PARTS: Final = 16
 PAIRED_PARTS: Final = 64
 """How many parts of a text are joined with their neighbours in other chunks.
 
-This finds phrases and split spellings. Descriptions of 300 words would otherwise double the index."""
+This finds phrases and split spellings. Descriptions of 300 words would otherwise double the index. Numbers
+are always joined: a size may come last."""
 BEGINNING: Final = "^"
 """Comes before the beginnings of codes, such as "^sku4" of "SKU-4711", to tell them from words."""
 SHORTEST_BEGINNING: Final = 3
@@ -211,8 +212,10 @@ class Analyser:
 
     def _pairs(self, found: Iterable[_Chunk]) -> Iterator[str]:
         """Yield the stems of joined neighbours. Stop words are skipped."""
-        parts = [part for chunk in found for part in chunk.paired][:PAIRED_PARTS]
-        return (self.stem(one + other) for one, other in pairwise(parts))
+        parts = [part for chunk in found for part in chunk.paired]
+        for number, (one, other) in enumerate(pairwise(parts), 1):
+            if number < PAIRED_PARTS or one[0].isdigit() or other[0].isdigit():
+                yield self.stem(one + other)
 
     def _chunk(self, raw: str) -> _Chunk:
         """Return what a chunk of `_split()` adds to the words, from memory if it is there."""

@@ -47,13 +47,13 @@ class Found:
     exact: Sequence[Condition] = ()
     """Met by products of which an exact field equals the query. Without a condition, there are none."""
     words: Sequence[Condition] = ()
-    """Met by products that have all words. Without a condition, there are none."""
-    left_out: Sequence[uuid.UUID] = ()
-    """Products that have all words, but only in passing."""
+    """Met by products that have all words, and not only in passing. Without a condition, there are none."""
     added: Sequence[uuid.UUID] = ()
     """Products that are as near in meaning as those that have all words."""
     rankings: Rankings
-    """The rankings of the found products, without filters."""
+    """The rankings of the proven products, without filters. At most DEPTH of each."""
+    is_complete: bool
+    """Whether the rankings have all proven products."""
     nearest: Rankings
     """The rankings by meaning of all other products, without filters. At most MOST_ADDED of each."""
 
@@ -65,10 +65,8 @@ class Found:
     @property
     def condition(self) -> Condition:
         """Return the condition that all found products meet, and no others."""
-        words = list(self.words)
-        if self.left_out:
-            words.append(replace(with_ids(self.left_out), negated=True))
-        ways = [Condition(key="", operator="all", value=list(way)) for way in (self.exact, words) if way]
+        proven = (self.exact, self.words)
+        ways = [Condition(key="", operator="all", value=list(way)) for way in proven if way]
         if self.added:
             ways.append(with_ids(self.added))
         return Condition(key="", operator="any", value=ways)
@@ -107,19 +105,17 @@ def _find(
     answers = live.store.rank(live.collection.name, [*proven.values(), *others.values()])
     rankings = dict(zip(proven, answers, strict=False))
     nearest = dict(zip(others, answers[len(proven) :], strict=True))
-    left_out = in_passing(rankings)
-    if left_out:
-        rankings = {
-            name: without(ranking, left_out) if name != EXACT else ranking
-            for name, ranking in rankings.items()
-        }
+    is_complete = all(len(ranking) < DEPTH for ranking in rankings.values())
+    if left_out := in_passing(rankings):
+        words.append(replace(with_ids(left_out), negated=True))
+        rankings |= {name: without(rankings[name], left_out) for name in rankings if name != EXACT}
     return Found(
         reading=reading,
         exact=exact if rankings.get(EXACT) else (),
         words=words if rankings.get(WORDS) else (),
-        left_out=left_out,
         added=near(rankings, nearest) if can_be_shown(reading.parsed) else (),
         rankings=rankings,
+        is_complete=is_complete,
         nearest=nearest,
     )
 

@@ -94,6 +94,7 @@ class Search:
 def rank_found(search: Search, found: Found) -> Ranked:
     """Rank what a search by words finds: exact matches, then all words, then what is as near in meaning."""
     rankings, added, lowest = found.rankings, found.added, search.query.min_score
+    is_complete = found.is_complete
     if search.query.conditions:
         proven = proven_queries(
             found.reading.parsed, search.retrievers, found.exact, found.words, search.conditions
@@ -101,6 +102,7 @@ def rank_found(search: Search, found: Found) -> Ranked:
         near = Query(conditions=[*search.conditions, with_ids(added)], limit=max(len(added), 1))
         *answers, left = search.rank([*proven.values(), near])
         rankings = dict(zip(proven, answers, strict=True))
+        is_complete = all(len(ranking) < DEPTH for ranking in answers)
         allowed = {one.id for one in left}
         added = [key for key in added if key in allowed]
     places = places_of(rankings, search.merge(rankings), added)
@@ -108,8 +110,7 @@ def rank_found(search: Search, found: Found) -> Ranked:
     if lowest is not None:
         places = near_enough(places, rankings, lowest)
         return Ranked(conditions=[*conditions, with_ids(list(places))], places=places, total=len(places))
-    has_all = all(len(ranking) < DEPTH for ranking in rankings.values())
-    total = len(places) if has_all else search.count(conditions)
+    total = len(places) if is_complete else search.count(conditions)
     return Ranked(conditions=conditions, places=places, total=total, others=Place(basis="words"))
 
 

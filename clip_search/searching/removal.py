@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from django.db import DatabaseError, transaction
 from django.db.models import Q
@@ -12,19 +12,18 @@ from ..documents.binding import BoundDocument
 from ..exceptions import in_one_line
 from ..models import IndexEntry
 from ..types import MODEL_SOURCE
-from .ranking import RankedPoint
 
 logger = logging.getLogger(__name__)
 
 
-def schedule_removal(document: BoundDocument, gone: Sequence[RankedPoint]) -> None:
-    """Schedule the removal of points whose row no longer exists. An idle worker removes them within 30 s.
+def schedule_removal(document: BoundDocument, product_ids: Iterable[str]) -> None:
+    """Schedule the removal of products whose row no longer exists. An idle worker removes them within 30 s.
 
     Entries that are already pending are left alone: each mark raises the revision, so many visitors of one
     page could mark an entry more often than a worker can finish it. Entries of posted products are left alone
     because such a product needs no row.
     """
-    ids = {document.point_id(one.stamp.product_id): one.stamp.product_id for one in gone}
+    ids = {document.point_id(product_id): product_id for product_id in product_ids}
     entries = IndexEntry.objects.of(document).filter(uuid__in=ids)
     try:
         with transaction.atomic(using=document.using):

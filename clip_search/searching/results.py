@@ -245,7 +245,7 @@ class Results(Generic[Found]):
             else:
                 shown.append(_hit(point, row))
         if gone:
-            schedule_removal(document, list(gone.values()))
+            schedule_removal(document, [point.stamp.product_id for point in gone.values()])
             self._ranking.leave_out(gone)
         return shown
 

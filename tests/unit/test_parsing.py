@@ -84,7 +84,7 @@ def test_phrases():
 
 
 def test_a_quote_after_a_number_means_inches_and_one_without_an_end_means_nothing():
-    assert wanted('10" pan 12"') == ["10", "pan", "12"]
+    assert wanted('10" pan 12"') == ["10", "inch", "pan", "12", "inch"]
     assert wanted('"red enamel') == ["red", "enamel"]
 
 
