@@ -77,13 +77,24 @@ class HitSerializer(Base):
     payload = serializers.DictField()
 
 
+class FacetValueSerializer(Base):
+    """One value of a facet, and how many of the products that were found have it."""
+
+    value = serializers.JSONField(help_text="What to filter by.")
+    label = serializers.CharField()  # type: ignore[assignment]
+    count = serializers.IntegerField(min_value=0)
+    children = serializers.ListField(
+        child=serializers.DictField(), help_text="The values below this one in a tree, of the same shape."
+    )
+
+
 class ResultsSerializer(Base):
     """One page of search results."""
 
     count = serializers.IntegerField(min_value=0)
     page = serializers.IntegerField()
     page_size = serializers.IntegerField()
-    facets = serializers.DictField(child=serializers.DictField(child=serializers.IntegerField()))
+    facets = serializers.DictField(child=FacetValueSerializer(many=True))
     results = HitSerializer(many=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from django.http import QueryDict
@@ -12,7 +12,7 @@ from ..documents.binding import BoundDocument
 from ..exceptions import UnknownFilter
 from ..models import IndexEntry
 from ..searching import SearchResults, lookups, parse_filters
-from ..types import Hit
+from ..types import FacetValue, Hit
 
 MAX_VALUES: Final = 100
 MAX_VALUE: Final = 1000
@@ -81,8 +81,23 @@ def page_of(results: SearchResults[Any], asked: Mapping[str, Any]) -> dict[str, 
     with hits.session():
         shown = [shown_as(hit) for hit in hits[(page - 1) * size : page * size]]
         count = hits.count()
-        facets = {key: hits.facet(key) for key in asked.get("facets", ())}
-    return {"count": count, "page": page, "page_size": size, "facets": facets, "results": shown}
+        names = asked.get("facets", ())
+        facets = hits.facets(*names) if names else {}
+    found = {key: values_of(facet) for key, facet in facets.items()}
+    return {"count": count, "page": page, "page_size": size, "facets": found, "results": shown}
+
+
+def values_of(values: Sequence[FacetValue]) -> list[dict[str, Any]]:
+    """Return the values of a facet for the response."""
+    return [
+        {
+            "value": each.value,
+            "label": each.label,
+            "count": each.count,
+            "children": values_of(each.children),
+        }
+        for each in values
+    ]
 
 
 def shown_as(hit: Hit) -> dict[str, Any]:

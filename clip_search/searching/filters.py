@@ -71,7 +71,7 @@ def lookups(document: BoundDocument) -> dict[str, tuple[FilterField, str]]:
 
 
 def keyword_fields(document: BoundDocument) -> list[str]:
-    """Return the names of the keyword filters, sorted. Only these can be passed to `facet()`."""
+    """Return the names of the keyword filters, sorted."""
     return sorted(key for key, field in document.declaration.filter_fields.items() if field.kind == "keyword")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,9 +13,11 @@ from ..documents.binding import BoundDocument
 from ..exceptions import CollectionMissing
 from ..stores import base
 from ..stores.base import CLIP, Condition
-from ..types import Stamp
+from ..types import Facet, Stamp
+from .facets import facets
 from .finding import Found, find, with_ids
 from .live_collection import LiveCollection, as_search_unavailable, get_live_collection
+from .ordering import OrderKey, ordered
 from .parsing import ParsedText
 from .placing import Place, Ranked, Search, rank_by_meaning, rank_closest, rank_everything, rank_found
 from .queries import Query, TextQuery
@@ -47,27 +49,41 @@ class Ranking:
     """
 
     def __init__(
-        self, document: BoundDocument, query: Query, *, with_posted: bool = False, is_closest: bool = False
+        self,
+        document: BoundDocument,
+        query: Query,
+        *,
+        with_posted: bool = False,
+        is_closest: bool = False,
+        order: Sequence[OrderKey] = (),
     ) -> None:
         self.document = document
         self.query = query
         self.is_with_posted = with_posted
         self._is_closest = is_closest
+        self._order = order
         self._base: list[Condition] = [] if with_posted else [HAS_ROW]
         if query.exclude:
             self._base.append(replace(with_ids(query.exclude), negated=True))
         self._reset(None)
 
     def with_query(
-        self, query: Query, *, with_posted: bool | None = None, is_closest: bool | None = None
+        self,
+        query: Query,
+        *,
+        with_posted: bool | None = None,
+        is_closest: bool | None = None,
+        order: Sequence[OrderKey] | None = None,
     ) -> Ranking:
         """Return a ranking that reuses the vectors of this one. `query` may differ only in its conditions.
 
         If `is_closest`, it has the products that are nearest in meaning if nothing is found, otherwise none.
+        These are never sorted by `order`.
         """
         with_posted = self.is_with_posted if with_posted is None else with_posted
         is_closest = self._is_closest if is_closest is None else is_closest
-        ranking = Ranking(self.document, query, with_posted=with_posted, is_closest=is_closest)
+        order = self._order if order is None else order
+        ranking = Ranking(self.document, query, with_posted=with_posted, is_closest=is_closest, order=order)
         ranking._live, ranking._retrievers = self._live, self._retrievers
         if with_posted == self.is_with_posted:
             ranking._found = self._found
@@ -79,6 +95,7 @@ class Ranking:
         self._retrievers: Sequence[WeightedRetriever] | None = None
         self._found: Found | None = None
         self._ranked: Ranked | None = None
+        self._ordered: list[uuid.UUID] | None = None
         self._left_out: list[int] = []
 
     # What callers ask for.
@@ -112,9 +129,9 @@ class Ranking:
         """Return the number of results."""
         return max(self._with_retry(lambda: self._rank().total) - len(self._left_out), 0)
 
-    def facet(self, key: str, limit: int) -> dict[str, int]:
-        """Return the number of products for each value of a keyword filter."""
-        return self._with_retry(lambda: self._facet(key, limit))
+    def facets(self, wanted: Mapping[str, Any], limit: int) -> dict[str, Facet]:
+        """Return the facets that `parse_facets()` has returned as `wanted`: see `facets.facets()`."""
+        return self._with_retry(lambda: self._facets(wanted, limit))
 
     def reading(self) -> Reading | None:
         """Return how the query was read, or None if the whole shop is ranked."""
@@ -174,19 +191,12 @@ class Ranking:
         with self._opened() as live:
             ranked = self._rank()
             end = ranked.total if end is None else min(end, ranked.total)
-            ids = list(islice(ranked.places, start, end))
-            stored = live.store.get(live.collection.name, ids) if ids else {}
-            found = [
-                RankedPoint(
-                    id=key, stamp=stored[key].stamp, payload=stored[key].payload, place=ranked.places[key]
-                )
-                for key in ids
-                if key in stored and not stored[key].stamp.removed  # it may have been removed just now
-            ]
-            first = len(ranked.places)
+            ids = self._ids(live, ranked)
+            found = self._stored(live, ranked, list(islice(ids, start, end)))
+            first = len(ids)
             if end > first:
                 rest = base.Query(
-                    conditions=[*ranked.conditions, replace(with_ids(list(ranked.places)), negated=True)],
+                    conditions=[*ranked.conditions, replace(with_ids(list(ids)), negated=True)],
                     offset=max(start - first, 0),
                     limit=end - max(start, first),
                 )
@@ -196,12 +206,52 @@ class Ranking:
                 ]
             return found
 
-    def _facet(self, key: str, limit: int) -> dict[str, int]:
+    def _ids(self, live: LiveCollection, ranked: Ranked) -> Collection[uuid.UUID]:
+        """Return the first ids, best first; if the results are sorted, all ids in this order. Cached."""
+        if not self._order or self._is_closest or not ranked.total:
+            return ranked.places
+        if self._ordered is None:
+            self._ordered = ordered(
+                self.document,
+                live.store,
+                live.collection.name,
+                self._order,
+                conditions=ranked.conditions,
+                relevance={key: 1 / rank for rank, key in enumerate(ranked.places, 1)},
+            )
+        return self._ordered
+
+    def _stored(self, live: LiveCollection, ranked: Ranked, ids: Sequence[uuid.UUID]) -> list[RankedPoint]:
+        """Return the points with these ids, in this order. One may have been removed just now."""
+        stored = live.store.get(live.collection.name, ids) if ids else {}
+        points = [(key, stored[key]) for key in ids if key in stored and not stored[key].stamp.removed]
+        return [
+            RankedPoint(
+                id=key,
+                stamp=point.stamp,
+                payload=point.payload,
+                place=ranked.places.get(key, ranked.others),
+            )
+            for key, point in points
+        ]
+
+    def _facets(self, wanted: Mapping[str, Any], limit: int) -> dict[str, Facet]:
+        filters = self.query.conditions
         with self._opened() as live:
-            ranked = self._rank()
+            without = self.with_query(replace(self.query, conditions=[])) if filters else self
+            ranked = without._rank()
+            self._retrievers, self._found = without._retrievers, without._found
             if not ranked.total:
-                return {}
-            return live.store.facet(live.collection.name, key, conditions=ranked.conditions, limit=limit)
+                return {key: Facet() for key in wanted}
+            return facets(
+                self.document,
+                live.store,
+                live.collection.name,
+                wanted,
+                found=ranked.conditions,
+                filters=filters,
+                limit=limit,
+            )
 
     def _reading(self) -> Reading | None:
         with self._opened() as live:

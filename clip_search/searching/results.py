@@ -12,11 +12,12 @@ from typing import Any, Final, Generic, Self, TypeVar, overload
 from asgiref.sync import sync_to_async
 from django.db.models import Model
 
-from ..exceptions import UnknownFilter
 from ..signals import search_performed
 from ..stores.base import CLIP, Condition
-from ..types import MODEL_SOURCE, Hit
-from .filters import keyword_fields, parse_exclusion, parse_filters
+from ..types import MODEL_SOURCE, Facet, Hit
+from .facets import parse_facets
+from .filters import parse_exclusion, parse_filters
+from .ordering import parse_order
 from .ranking import RankedPoint, Ranking
 from .removal import schedule_removal
 
@@ -116,6 +117,18 @@ class Results(Generic[Found]):
         query = replace(query, conditions=[*query.conditions, *conditions])
         return self._window(self._ranking.with_query(query))
 
+    def order_by(self, *names: str) -> Self:
+        """Return the same results sorted by filters, such as `order_by("price", "-released")`.
+
+        A "-" before the name reverses the order; "relevance" stands for the order that a search has. Without
+        names, the results have that order again. Products without a value come last, and those with equal
+        values are sorted by relevance. Raises UnknownFilter.
+        """
+        order = parse_order(self.document, names)
+        if self._start or self._stop is not None:
+            raise TypeError("Cannot reorder results once a slice has been taken.")
+        return self._window(self._ranking.with_query(self._ranking.query, order=order))
+
     def count(self) -> int:
         """Return the number of results."""
         total = self._ranking.total()
@@ -131,17 +144,17 @@ class Results(Generic[Found]):
 
     # Methods that neither a list nor a queryset has.
 
-    def facet(self, key: str, *, limit: int = 100) -> dict[str, int]:
-        """Return the number of products for each value of the keyword filter `key`, the most frequent first.
+    def facets(self, *names: str, limit: int = 100, **options: Any) -> dict[str, Facet]:
+        """Return, for each of these filters, its values with the number of products that have them.
 
-        At most `limit` values are returned; the empty value is left out. Every product that the query finds
-        is counted, even outside the slice. Raises UnknownFilter.
+        Without names, all filters are counted. For a number, `price=[10, 20]` gives the bounds between which
+        products are counted; for a date, `released="month"` gives the period. A keyword has at most `limit`
+        values, in a tree at each place.
+
+        Every product that the query finds is counted, even outside the slice. Each facet is counted without
+        the filters on itself. Raises UnknownFilter, BadFilterValue.
         """
-        if key not in (known := keyword_fields(self.document)):
-            filters = ", ".join(known) or "none"
-            raise UnknownFilter(f"{key!r} is no keyword filter. The keyword filters are: {filters}.")
-        counts = self._ranking.facet(key, limit + 1)  # one more, because "" may be among the values
-        return dict([(value, count) for value, count in counts.items() if value][:limit])
+        return self._ranking.facets(parse_facets(self.document, names, options), limit)
 
     @property
     def corrected(self) -> str:
@@ -166,7 +179,7 @@ class Results(Generic[Found]):
     def session(self) -> AbstractContextManager[None]:
         """Return a context manager that opens an embedded store once for all that its block reads.
 
-        Without this, the page, the count and each facet open the store again.
+        Without this, the page, the count and the facets open the store again.
         """
         return self._ranking.session()
 

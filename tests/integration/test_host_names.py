@@ -10,6 +10,7 @@ from clip_search.documents.registry import registry
 from clip_search.exceptions import InvalidDeclaration
 from clip_search.models import IndexEntry
 from tests.conftest import picture_bytes
+from tests.integration.searching.actions import counted
 from tests.shops.shop.models import Category, Product, ProductImage
 
 ORDINARY = [
@@ -59,7 +60,7 @@ def test_a_name_of_the_host_s_own_does_no_harm(kind, register_document, picture)
     assert document_class.search("m-1").first() == mug
     assert set(document_class.search("red", filters={"category": "kitchen"})) == {mug, pot}
     assert list(document_class.search("red").exclude(price__gt=5)) == [mug]
-    assert document_class.search("red").facet("category") == {"kitchen": 2}
+    assert counted(document_class.search("red"), "category") == {"kitchen": 2}
     assert list(document_class.similar_to(mug)) == [pot]
     assert list(document_class.search_by_image(picture_bytes("red"))) == [mug]
     kitchen.slug = "cooking"

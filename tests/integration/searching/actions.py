@@ -48,6 +48,11 @@ def keys(results: Iterable[Product]) -> list[int]:
     return [product.pk for product in results]
 
 
+def counted(results: SearchResults[Any], key: str, **options: Any) -> dict[Any, int]:
+    """Return the counts of a facet by value."""
+    return {each.value: each.count for each in results.facets(key, **options)[key]}
+
+
 def post(document: BoundDocument, product_id: str, name: str, **metadata: Any) -> None:
     PostedProduct.objects.save_product(document, product_id, {"name": name, "metadata": metadata})
     IndexEntry.objects.mark_changed(document, [product_id], source=POSTED_SOURCE)

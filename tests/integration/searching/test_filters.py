@@ -11,9 +11,7 @@ import pytest
 from django.core.management import call_command
 
 from clip_search import Keyword, SearchUnavailable, searching
-from clip_search.exceptions import (
-    UnknownFilter,
-)
+from clip_search.exceptions import BadFilterValue, UnknownFilter
 from clip_search.models import Collection
 from clip_search.stores import get_store
 from clip_search.testing import pause_indexing
@@ -21,7 +19,7 @@ from tests.conftest import picture_bytes
 from tests.shops.shop.clip_documents import ProductDocument
 from tests.shops.shop.models import Category, Product
 
-from .actions import COLOURS, index, make, with_pictures
+from .actions import COLOURS, counted, index, make, with_pictures
 from .random_shop import brute_force, random_filters, random_shop
 
 pytestmark = pytest.mark.django_db
@@ -49,8 +47,8 @@ def test_facets_count_under_the_filters(any_store, document):
         rows = Product.objects.filter(pk__in=brute_force(filters))
         for key, column in (("category", "category__slug"), ("tag", "tags__name")):
             names = [name for name in rows.values_list(column, flat=True) if name]
-            assert results.facet(key) == {name: names.count(name) for name in names}
-    assert len(ProductDocument.search("mug").facet("category", limit=2)) == 2
+            assert counted(results, key) == {name: names.count(name) for name in names}
+    assert len(counted(ProductDocument.search("mug"), "category", limit=2)) == 2
 
 
 def test_facets_count_what_is_found(any_store, document):
@@ -66,10 +64,11 @@ def test_facets_count_what_is_found(any_store, document):
         "similar": ProductDocument.similar_to(products[0]),
         "similar to one without a picture": ProductDocument.similar_to(products[5]),
         "unknown": ProductDocument.similar_to("unknown"),
+        "words of nothing": ProductDocument.search("asdfgh"),
     }
-    counted = {by: found.facet("category").get("kitchen", 0) for by, found in results.items()}
-    assert counted == {by: found.count() for by, found in results.items()}
-    assert list(counted.values()) == [6, 2, 2, 6, 5, 5, 0]
+    counts = {by: counted(found, "category").get("kitchen", 0) for by, found in results.items()}
+    assert counts == {by: found.count() for by, found in results.items()}
+    assert list(counts.values()) == [6, 6, 2, 6, 5, 5, 0, 0]
 
 
 def test_an_empty_value_is_no_facet(any_store, document, monkeypatch):
@@ -78,8 +77,8 @@ def test_an_empty_value_is_no_facet(any_store, document, monkeypatch):
             product.category = Category.objects.create(name="c", slug=slug)
             product.save()
     index(document)
-    assert ProductDocument.search("a mug").facet("category") == {"a": 2, "b": 1}
-    assert ProductDocument.search("a mug").facet("category", limit=1) == {"a": 2}
+    assert counted(ProductDocument.search("a mug"), "category") == {"a": 2, "b": 1}
+    assert counted(ProductDocument.search("a mug"), "category", limit=1) == {"a": 2}
 
 
 @pytest.mark.parametrize("command", ["clip_reindex", "clip_verify"])
@@ -90,20 +89,25 @@ def test_a_filter_that_is_declared_later_gets_its_index(any_store, document, mon
     monkeypatch.setattr(ProductDocument, "filter_fields", brand)
     if any_store == "embedded":  # qdrant-client's own engine counts without an index
         with pytest.raises(SearchUnavailable, match="clip_reindex"):
-            ProductDocument.search("mug").facet("brand")
+            counted(ProductDocument.search("mug"), "brand")
     made = []
     create = get_store().create
     monkeypatch.setattr(get_store(), "create", lambda name, s: made.append(s.filters) or create(name, s))
     call_command(command, "product", stdout=io.StringIO())
     assert [filters["brand"] for filters in made] == ["keyword"]
-    assert ProductDocument.search("mug").facet("brand") == {"acme": 2}
+    assert counted(ProductDocument.search("mug"), "brand") == {"acme": 2}
     assert ProductDocument.search("mug", filters={"brand": "acme"}).count() == 2
 
 
-@pytest.mark.parametrize("key", ["price", "colour"])
-def test_facet_of_what_is_no_keyword_lists_what_is(key):
-    with pytest.raises(UnknownFilter, match="The keyword filters are: category, tag"):
-        ProductDocument.search("mug").facet(key)
+def test_an_unknown_facet_or_order_lists_what_is_known(django_assert_num_queries):
+    results = ProductDocument.search("mug")
+    with django_assert_num_queries(0):
+        with pytest.raises(UnknownFilter, match="Its filters: category, in_stock, price, released, tag"):
+            results.facets("colour")
+        with pytest.raises(UnknownFilter, match="by: category, in_stock, price, released, tag, relevance"):
+            results.order_by("price", "-colour")
+        with pytest.raises(BadFilterValue, match="'price' does not accept 'dear'"):
+            results.facets(price="dear")
 
 
 @pytest.mark.parametrize(

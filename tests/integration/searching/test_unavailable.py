@@ -27,7 +27,7 @@ from tests.conftest import picture_bytes
 from tests.shops.shop.clip_documents import ProductDocument
 from tests.shops.shop.models import Article
 
-from .actions import COLOURS, fail_with, in_a_list, index, index_due, keys, make
+from .actions import COLOURS, counted, fail_with, in_a_list, index, index_due, keys, make
 
 pytestmark = pytest.mark.django_db
 USES: dict[str, Callable[[Any], Any]] = {
@@ -38,7 +38,7 @@ USES: dict[str, Callable[[Any], Any]] = {
     "len": len,
     "count": lambda results: results.count(),
     "hits": lambda results: list(results.hits()),
-    "facet": lambda results: results.facet("category"),
+    "facet": lambda results: counted(results, "category"),
     "session": lambda results: results.session().__enter__(),
     "exists": lambda results: results.exists(),
     "first row": lambda results: results.first(),
