@@ -21,7 +21,7 @@ def fuse(rankings: Iterable[tuple[float, Sequence[Rank]]], k: float = RRF_K) -> 
     """Return {id: score} of everything in the rankings, best first. Each ranking has a weight.
 
     The score is the share of the highest score possible, so it is at most 1, and only the ratio of the
-    weights matters. Equal scores are ordered by id.
+    weights matters. If all weights are 0, so are all scores. Equal scores are ordered by id.
     """
     scores: dict[uuid.UUID, float] = {}
     highest = 0.0
@@ -30,7 +30,7 @@ def fuse(rankings: Iterable[tuple[float, Sequence[Rank]]], k: float = RRF_K) -> 
         for rank, one in enumerate(ranking):
             scores[one.id] = scores.get(one.id, 0.0) + weight / (k + rank)
     ordered = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
-    return {key: score / highest for key, score in ordered}
+    return {key: score / (highest or 1.0) for key, score in ordered}
 
 
 def without_last_ties(ranking: Sequence[Rank], limit: int) -> Sequence[Rank]:

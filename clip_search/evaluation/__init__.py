@@ -1,0 +1,1 @@
+"""Measure how good the answers of a search are, by a shop's own judgments."""
