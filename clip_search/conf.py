@@ -134,6 +134,7 @@ class Conf:
     api_search_permission_classes = Setting[list[str]](["rest_framework.permissions.AllowAny"], list)
     api_throttle_rate = Setting("600/min", _optional)
     api_search_throttle_rate = Setting("60/min", _optional)
+    api_suggest_throttle_rate = Setting("300/min", _optional)
     status_token = Setting(None, _optional)
     """What a monitoring system sends to read the status. If it is None, only members of staff may."""
     max_image_bytes = Setting(10 * 1024 * 1024, int)

@@ -13,7 +13,7 @@ from .documents.declaration import Declaration, Row
 from .documents.registry import registry
 from .documents.spelling import misspellings
 from .exceptions import InvalidDeclaration
-from .searching import Filters, SearchResults, Weights
+from .searching import Filters, SearchResults, Suggestions, Weights
 
 DocumentClass = TypeVar("DocumentClass", bound="type[Declaration[Any]]")
 
@@ -69,6 +69,11 @@ class Document(Declaration[Row]):
     ) -> SearchResults[Row]:
         """Return the products that are most like `product`: see `clip_search.searching.similar_to`."""
         return searching.similar_to(registry.of_class(cls), product, filters=filters, min_score=min_score)
+
+    @classmethod
+    def suggest(cls, text: str, *, limit: int = 8) -> Suggestions:
+        """Return what to suggest while a shopper types `text`: see `clip_search.searching.suggest`."""
+        return searching.suggest(registry.of_class(cls), text, limit=limit)
 
     @classmethod
     def reindex(cls, rows: Iterable[Row], *, images: bool = False) -> int:

@@ -215,6 +215,7 @@ def uncounted_staff(db, settings) -> object:
     settings.CLIP_SEARCH = settings.CLIP_SEARCH | {
         "API_THROTTLE_RATE": None,
         "API_SEARCH_THROTTLE_RATE": None,
+        "API_SUGGEST_THROTTLE_RATE": None,
     }
     from django.contrib.auth import get_user_model
 

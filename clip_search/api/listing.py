@@ -20,6 +20,7 @@ ENDPOINTS: Final = (
     ("GET", "products/{product_id}/similar", "Find products that are similar to this one."),
     ("GET", "search", "Search products by words."),
     ("POST", "search", "Search products by an image."),
+    ("GET", "suggest", "Suggest queries, products and categories for the beginning of a query."),
     ("GET", "health", "Report if this server can answer searches."),
     ("GET", "status", "Return what is indexed, what waits and what is wrong."),
 )

@@ -98,6 +98,31 @@ class ResultsSerializer(Base):
     results = HitSerializer(many=True)
 
 
+class SuggestedProductSerializer(Base):
+    """One product that is suggested."""
+
+    product_id = serializers.CharField()
+    name = serializers.CharField()
+    url = serializers.CharField(allow_blank=True, help_text="What `get_absolute_url()` of its row returns.")
+
+
+class SuggestedCategorySerializer(Base):
+    """One value of a keyword filter that is suggested."""
+
+    filter = serializers.CharField()
+    value = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
+    count = serializers.IntegerField()
+
+
+class SuggestionsSerializer(Base):
+    """What to suggest while a shopper types."""
+
+    queries = serializers.ListField(child=serializers.CharField())
+    products = SuggestedProductSerializer(many=True)
+    categories = SuggestedCategorySerializer(many=True)
+
+
 class HealthSerializer(Base):
     """Says whether a server can answer searches."""
 

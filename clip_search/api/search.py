@@ -1,8 +1,9 @@
-"""Reads filters from a request and builds the response, for the search endpoints."""
+"""Reads filters from a request and builds the responses of the search endpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 from django.http import QueryDict
@@ -11,7 +12,7 @@ from rest_framework.exceptions import ValidationError
 from ..documents.binding import BoundDocument
 from ..exceptions import UnknownFilter
 from ..models import IndexEntry
-from ..searching import SearchResults, lookups, parse_filters
+from ..searching import SearchResults, Suggestions, lookups, parse_filters
 from ..types import FacetValue, Hit
 
 MAX_VALUES: Final = 100
@@ -102,6 +103,18 @@ def values_of(values: Sequence[FacetValue]) -> list[dict[str, Any]]:
 
 def shown_as(hit: Hit) -> dict[str, Any]:
     return {name: getattr(hit, name) for name in FIELDS}
+
+
+def suggested(found: Suggestions) -> dict[str, Any]:
+    """Return the response for suggestions. A product without `get_absolute_url()` has an empty URL."""
+    products = []
+    for hit in found.products:
+        row = hit.instance
+        url = row.get_absolute_url() if hasattr(row, "get_absolute_url") else ""
+        name = hit.payload["name"] if row is None else str(row)
+        products.append({"product_id": hit.product_id, "name": name, "url": url})
+    categories = [asdict(category) for category in found.categories]
+    return {"queries": found.queries, "products": products, "categories": categories}
 
 
 def is_indexed(document: BoundDocument, product_id: str) -> bool:

@@ -15,7 +15,7 @@ from ..documents.binding import BoundDocument
 from ..documents.text import clean
 from ..exceptions import BadImage, ProductError
 from ..models.posted import filter_values
-from ..searching import keyword_fields
+from ..searching import MOST_SUGGESTIONS, keyword_fields
 from ..status import MAX_AGE
 from . import metadata
 from .schema import field_schema
@@ -168,9 +168,24 @@ class SearchSerializer(PageSerializer):
     q = serializers.CharField(max_length=MAX_QUERY)
 
     def validate_q(self, value: str) -> str:
-        if "\N{REPLACEMENT CHARACTER}" in value:
-            raise serializers.ValidationError("This is not valid UTF-8. Percent-encode the UTF-8 bytes.")
-        return value
+        return valid_text(value)
+
+
+class SuggestSerializer(Base):
+    """What a shopper has typed so far, and how many suggestions of each kind to return."""
+
+    q = serializers.CharField(max_length=MAX_QUERY, allow_blank=True)
+    limit = serializers.IntegerField(min_value=1, max_value=MOST_SUGGESTIONS, default=8)
+
+    def validate_q(self, value: str) -> str:
+        return valid_text(value)
+
+
+def valid_text(value: str) -> str:
+    """Return the text. Raises ValidationError if it was not sent as UTF-8."""
+    if "\N{REPLACEMENT CHARACTER}" in value:
+        raise serializers.ValidationError("This is not valid UTF-8. Percent-encode the UTF-8 bytes.")
+    return value
 
 
 class NearSerializer(PageSerializer):

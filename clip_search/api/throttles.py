@@ -1,4 +1,4 @@
-"""Throttles, which limit the rate of requests: one for writing and one for searching."""
+"""Throttles, which limit the rate of requests: for writing, searching and suggesting."""
 
 from __future__ import annotations
 
@@ -54,3 +54,12 @@ class SearchThrottle(ApiThrottle):
 
     def get_rate(self) -> str | None:
         return conf.api_search_throttle_rate
+
+
+class SuggestThrottle(ApiThrottle):
+    """Limits requests for suggestions, which a search box sends while a shopper types."""
+
+    scope = "clip_search_suggest"
+
+    def get_rate(self) -> str | None:
+        return conf.api_suggest_throttle_rate

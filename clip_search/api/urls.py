@@ -33,12 +33,13 @@ urlpatterns = [
     path("products/<path:product_id>/similar", outside_transactions(views.Similar.as_view()), name="similar"),
     path("products/<path:product_id>", outside_transactions(views.Product.as_view()), name="product"),
     path("search", outside_transactions(views.Search.as_view()), name="search"),
+    path("suggest", outside_transactions(views.Suggest.as_view()), name="suggest"),
     path("health", outside_transactions(monitoring.Health.as_view()), name="health"),
     path("status", outside_transactions(monitoring.Status.as_view()), name="status"),
     # Only for URLs that begin like ours, because the shop may have other URLs beside them. APPEND_SLASH must
     # not redirect to a URL with a slash at its end, because that URL would match this pattern.
     re_path(
-        r"^(?:index-product|index-product-with-image|index-jobs|products|search|health|status)/[\s\S]*$",
+        r"^(?:index-product|index-product-with-image|index-jobs|products|search|suggest|health|status)/[\s\S]*$",
         no_append_slash(outside_transactions(listing.Unknown.as_view())),
         name="unknown",
     ),

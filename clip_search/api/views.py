@@ -21,12 +21,12 @@ from .. import posting
 from ..conf import conf
 from ..documents.binding import BoundDocument
 from ..models import Collection, IndexEntry, PostedProduct
-from ..searching import search, search_by_image, similar_to
+from ..searching import search, search_by_image, similar_to, suggest
 from . import permissions, responses
 from .errors import Conflict, LengthRequired, Unavailable, as_http
 from .parsers import FormParser, JSONParser, MultiPartParser
 from .schema import ApiSchema, hidden, operation
-from .search import filters_of, is_indexed, page_of
+from .search import filters_of, is_indexed, page_of, suggested
 from .serializers import (
     ImageSerializer,
     NearSerializer,
@@ -35,9 +35,10 @@ from .serializers import (
     ProductSerializer,
     ProductWithImageSerializer,
     SearchSerializer,
+    SuggestSerializer,
     too_large,
 )
-from .throttles import ApiThrottle, SearchThrottle, WriteThrottle
+from .throttles import ApiThrottle, SearchThrottle, SuggestThrottle, WriteThrottle
 
 logger = logging.getLogger(__name__)
 
@@ -295,6 +296,23 @@ class Search(SearchView, ImageView):
         asked = self.asked(PhotoSerializer, params, document)
         near = {"filters": asked["filters"], "min_score": asked.get("min_score")}
         return Response(page_of(search_by_image(document, asked["image_file"], **near), asked))
+
+
+class Suggest(SearchView):
+    """`GET suggest?q=…`: suggest queries, products and categories while a shopper types."""
+
+    is_search_view = False  # it has no filters
+
+    def get_throttles(self) -> list[BaseThrottle]:
+        return [SuggestThrottle()]
+
+    @operation("suggest", parameters=[SuggestSerializer], responses={200: responses.SuggestionsSerializer})
+    def get(self, request: Request) -> Response:
+        """Suggest queries, products and categories for the beginning of a query."""
+        serializer = SuggestSerializer(data=request.query_params)
+        serializer.is_valid(raise_exception=True)
+        asked = serializer.validated_data
+        return Response(suggested(suggest(posting.api_document(), asked["q"], limit=asked["limit"])))
 
 
 class Similar(SearchView, Product):

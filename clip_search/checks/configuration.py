@@ -96,6 +96,7 @@ TYPES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "API_SEARCH_PERMISSION_CLASSES": (_texts, "a list of dotted paths"),
     "API_THROTTLE_RATE": (_text_or_none, 'a string such as "600/min", or None'),
     "API_SEARCH_THROTTLE_RATE": (_text_or_none, 'a string such as "60/min", or None'),
+    "API_SUGGEST_THROTTLE_RATE": (_text_or_none, 'a string such as "300/min", or None'),
     "STATUS_TOKEN": (lambda value: value is None or _text(value), "a long random string, or None"),
     "MAX_IMAGE_BYTES": (_whole, "a number from 1"),
     "MAX_IMAGE_PIXELS": (_whole, "a number from 1"),
@@ -356,7 +357,7 @@ def _api_rules() -> Iterator[CheckMessage]:
         message = "Anybody, or anybody with an account, may write to the index through the endpoints."
         hint = f'Set CLIP_SEARCH["API_PERMISSION_CLASSES"], such as to {DEFAULTS["API_PERMISSION_CLASSES"]}.'
         yield warning("clip_search.W002", message, hint)
-    for key in ("API_THROTTLE_RATE", "API_SEARCH_THROTTLE_RATE"):
+    for key in ("API_THROTTLE_RATE", "API_SEARCH_THROTTLE_RATE", "API_SUGGEST_THROTTLE_RATE"):
         rate = usable(key)
         if rate is not None and not RATE.fullmatch(rate):
             hint = 'Write a number and s, min, hour or day, such as "60/min", or None for no limit.'

@@ -12,12 +12,16 @@ from .queries import Weights, image_query, more_like_this, text_query
 from .ranking import Ranking
 from .results import HitResults, SearchResults
 from .retrieval import warm_up
+from .suggesting import MOST_SUGGESTIONS, SuggestedCategory, Suggestions, suggest
 
 __all__ = [
     "LOOKUP_NOTES",
+    "MOST_SUGGESTIONS",
     "Filters",
     "HitResults",
     "SearchResults",
+    "SuggestedCategory",
+    "Suggestions",
     "Weights",
     "keyword_fields",
     "lookups",
@@ -25,6 +29,7 @@ __all__ = [
     "search",
     "search_by_image",
     "similar_to",
+    "suggest",
     "warm_up",
 ]
 

@@ -15,6 +15,7 @@ from ..encoders import reset_encoders
 from ..jobs import worker_state
 from ..queue import reset_queue
 from ..receivers import pause as pause_indexing
+from ..searching.suggesting import reset_categories
 from ..searching.vocabulary import reset_vocabularies
 from ..stores import reset_stores
 from .encoder import HashingEncoder
@@ -32,4 +33,5 @@ def reset() -> None:
     reset_encoders()
     reset_queue()
     reset_vocabularies()
+    reset_categories()
     worker_state.reset()

@@ -37,6 +37,7 @@ ENDPOINTS = {
     "products/{}/similar": "GET",
     "search": "GET",
     "search?": "POST",
+    "suggest": "GET",
     "": "GET",
     "search/{}": "GET",
 }

@@ -23,7 +23,7 @@ from rest_framework import serializers
 from clip_search import Document, checks
 from clip_search.api import responses, schema, urls
 from clip_search.api.listing import ENDPOINTS
-from clip_search.api.serializers import ProductWithImageSerializer, SearchSerializer
+from clip_search.api.serializers import ProductWithImageSerializer, SearchSerializer, SuggestSerializer
 from clip_search.checks import configuration
 from clip_search.conf import DEFAULTS
 from clip_search.document import DECLARED
@@ -192,6 +192,7 @@ ANSWERS: list[type[serializers.Serializer[Any]]] = [
     responses.QueuedSerializer,
     responses.JobSerializer,
     responses.ResultsSerializer,
+    responses.SuggestionsSerializer,
     responses.HealthSerializer,
     responses.StatusSerializer,
     responses.EndpointsSerializer,
@@ -203,7 +204,9 @@ def test_the_answers_that_are_shown_have_the_fields_of_real_ones():
     assert [list(answer) for answer in shown[:-1]] == [list(answer().fields) for answer in ANSWERS]
     for hit in shown[3]["results"]:
         assert list(hit) == list(responses.HitSerializer().fields)
-    (endpoint,) = shown[6]["endpoints"]
+    for product in shown[4]["products"]:
+        assert list(product) == list(responses.SuggestedProductSerializer().fields)
+    (endpoint,) = shown[7]["endpoints"]
     assert list(endpoint) == list(responses.EndpointSerializer().fields)
     assert (endpoint["method"], endpoint["url"].split("/v1/")[1], endpoint["description"]) == ENDPOINTS[0]
     assert list(shown[-1]) == ["image_file"]
@@ -211,7 +214,13 @@ def test_the_answers_that_are_shown_have_the_fields_of_real_ones():
 
 def test_every_parameter_and_status_is_described():
     named = set(re.findall(r"``(\w+)``", HTTP))
-    assert {*ProductWithImageSerializer().fields, *SearchSerializer().fields, "min_score", "max_age"} <= named
+    assert {
+        *ProductWithImageSerializer().fields,
+        *SearchSerializer().fields,
+        *SuggestSerializer().fields,
+        "min_score",
+        "max_age",
+    } <= named
     statuses = {int(status) for status in re.findall(r"^(\d{3})  ", HTTP, re.M)}
     assert statuses == set(schema.DESCRIPTIONS) - {413}
 

@@ -38,6 +38,7 @@ WRONG = {
     "API_SEARCH_PERMISSION_CLASSES": None,
     "API_THROTTLE_RATE": 60,
     "API_SEARCH_THROTTLE_RATE": 60,
+    "API_SUGGEST_THROTTLE_RATE": 300,
     "MAX_IMAGE_BYTES": True,
     "MAX_IMAGE_PIXELS": 1e6,
     "IMAGE_FORMATS": [],
@@ -329,7 +330,9 @@ def test_a_store_of_one_machine_needs_no_name(said, qdrant):
     assert "W009" not in said(QDRANT=qdrant, INSTALLATION="")
 
 
-@pytest.mark.parametrize("key", ["API_THROTTLE_RATE", "API_SEARCH_THROTTLE_RATE"])
+@pytest.mark.parametrize(
+    "key", ["API_THROTTLE_RATE", "API_SEARCH_THROTTLE_RATE", "API_SUGGEST_THROTTLE_RATE"]
+)
 def test_e013_rate(said, key):
     for wrong in ("60", "60/week", "x/min", "-1/s", ""):
         assert said(**{key: wrong}) == ["E013"]
