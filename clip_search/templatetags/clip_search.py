@@ -1,4 +1,4 @@
-"""Template tags that search products and find similar products."""
+"""Template tags that search products, find similar products, and show a search box."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from django import template
 from django.db.models import Model
+from django.template import Context
+from django.urls import NoReverseMatch, reverse
 
 from .. import searching
 from ..documents.binding import BoundDocument
@@ -37,6 +39,39 @@ def similar_products(
     found = _document(document, type(product))
     options = {"filters": _given(filters), **_given({"min_score": min_score})}
     return _shown(lambda: searching.similar_to(found, product, **options), _size(limit, 8))
+
+
+@register.inclusion_tag("clip_search/search_box.html", takes_context=True)
+def search_box(
+    context: Context,
+    action: str,
+    suggest_url: str | None = None,
+    name: str = "q",
+    limit: Any = 5,
+    placeholder: str = "",
+    id: str = "clip-search",
+) -> dict[str, Any]:
+    """Show a search box with suggestions: `{% search_box action="/search/" %}`.
+
+    `action` is the URL of the search page. `suggest_url` is that of the endpoint `suggest`, which is found by
+    itself if it is mounted as in the documentation; without it, or without a script, the box is a plain form.
+    Two boxes on one page need different ids.
+    """
+    if suggest_url is None:
+        try:
+            suggest_url = reverse("clip_search:suggest")
+        except NoReverseMatch:
+            suggest_url = ""
+    request = context.get("request")
+    return {
+        "action": action,
+        "suggest_url": suggest_url,
+        "name": name,
+        "limit": min(max(1, _size(limit, 5)), searching.MOST_SUGGESTIONS),
+        "placeholder": placeholder,
+        "id": id,
+        "q": request.GET.get(name, "") if request else "",
+    }
 
 
 def _given(filters: dict[str, Any]) -> dict[str, Any]:

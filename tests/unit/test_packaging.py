@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -50,6 +51,27 @@ def test_the_sdist_has_every_file(tmp_path: Path) -> None:
         "PKG-INFO",
         "setup.cfg",
     }
+
+
+def test_the_wheel_has_the_files_of_the_search_box(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools", minversion="77")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "clip_search", tmp_path / "source" / "clip_search", ignore=ignored)
+    for name in ("pyproject.toml", "README.rst", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path / "source")
+    code = "from setuptools.build_meta import build_wheel; build_wheel('../dist')"
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "source", capture_output=True, check=True, timeout=600
+    )
+
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    folders = [ROOT / "clip_search" / name for name in ("templates", "static")]
+    files = {
+        str(file.relative_to(ROOT)) for folder in folders for file in folder.rglob("*") if file.is_file()
+    }
+    assert len(files) == 3
+    assert {*files, "clip_search/py.typed"} <= packed
 
 
 def imported() -> Iterator[str]:
