@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.contrib import admin
 from django.contrib.auth import get_user_model
@@ -12,15 +14,9 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from clip_search import Document, indexing, outbox, searching
-from clip_search.admin import (
-    ClipSearchAdminMixin,
-    CollectionAdmin,
-    IndexEntryAdmin,
-    PostedProductAdmin,
-    badge,
-    entries_of,
-    index_again,
-)
+from clip_search.admin import ClipSearchAdminMixin, CollectionAdmin, IndexEntryAdmin, PostedProductAdmin
+from clip_search.admin.entries import badge, index_again
+from clip_search.admin.products import entries_of
 from clip_search.documents.binding import BoundDocument
 from clip_search.documents.registry import registry
 from clip_search.models import Collection, IndexEntry, PostedProduct, RelatedChange
@@ -315,7 +311,7 @@ def test_everything_is_registered():
     assert shown[PostedProduct] is PostedProductAdmin
 
 
-# Search by meaning in the changelist
+# Search in the changelist
 
 
 @pytest.fixture
@@ -339,20 +335,55 @@ def changelist(staff: Client, query: str):
     return shown, [str(message) for message in answer.context["messages"]]
 
 
-def test_staff_search_by_meaning_and_what_matches_by_words_comes_first(staff, catalogue):
-    shown, messages = changelist(staff, "q=a+mug+of+red+colour")
+MEANING = "meaning=1"
+
+
+def test_staff_find_what_has_the_words_and_django_s_own_matches_first(staff, catalogue):
+    Product.objects.create(name="not indexed mug", sku="X", is_public=False)
+    assert changelist(staff, "q=mugs")[0] == ["red mug"]
+    assert changelist(staff, "q=mug")[0] == ["red mug", "not indexed mug"]
+    assert changelist(staff, "q=reds")[0][:2] == ["red mug", "red cup"]
+    assert changelist(staff, "q=SKU-3")[0][0] == "green lamp"
+    assert changelist(staff, "q=asdfgh") == ([], [])
+
+
+def test_meaning_is_added_only_where_it_is_asked_for(staff, catalogue, monkeypatch):
+    assert changelist(staff, "q=a+mug+of+red+colour")[0] == []
+    shown, messages = changelist(staff, f"q=a+mug+of+red+colour&{MEANING}")
     assert set(shown[:2]) == {"red mug", "red cup"}
     assert (len(shown), messages) == (5, [])
-    assert changelist(staff, "q=SKU-3")[0][0] == "green lamp"
-    assert changelist(staff, "q=vase")[0][0] == "blue vase"
-    Product.objects.create(name="not indexed mug", sku="X", is_public=False)
-    assert changelist(staff, "q=mug")[0][:2] == ["red mug", "not indexed mug"]
+    monkeypatch.setattr(ClipSearchAdminMixin, "clip_search_meaning", True)
+    assert changelist(staff, "q=a+mug+of+red+colour")[0] == shown
+
+
+def test_a_filter_of_the_list_asks_for_meaning_while_staff_search(staff, catalogue, monkeypatch):
+    page = staff.get(f"{PRODUCTS}?q=red").content.decode()
+    assert re.search('href="[^"]*meaning=1[^"]*">Also by meaning', page)
+    assert re.search('class="selected">\\s*<a href="[^"]*">By words', page)
+    counted = staff.get(f"{PRODUCTS}?q=red&_facets=True").content.decode()
+    assert re.search("Also by meaning\\s*</a>", counted)
+    assert "Also by meaning" not in staff.get(PRODUCTS).content.decode()
+    assert len(changelist(staff, MEANING)[0]) == 5  # the words were deleted
+    monkeypatch.setattr(ClipSearchAdminMixin, "clip_search_meaning", True)
+    assert "Also by meaning" not in staff.get(f"{PRODUCTS}?q=red").content.decode()
+
+
+def test_a_search_for_words_needs_no_model(staff, catalogue, monkeypatch):
+    monkeypatch.setattr("clip_search.testing.HashingEncoder.embed_texts", broken)
+    assert changelist(staff, "q=mugs") == (["red mug"], [])
 
 
 def test_search_keeps_to_the_order_that_staff_clicked_and_to_their_filters(staff, catalogue, document, rf):
-    assert changelist(staff, "q=red+mug&o=-1")[0] == sorted(catalogue, reverse=True)
-    shown, _ = changelist(staff, f"q=red+mug&category__id__exact={catalogue['red cup'].category_id}")
-    assert shown == ["red cup", "green lamp"]
+    assert changelist(staff, f"q=red+mug&{MEANING}&o=-1")[0] == sorted(catalogue, reverse=True)
+    kitchen = f"category__id__exact={catalogue['red cup'].category_id}"
+    assert changelist(staff, f"q=red+mug&{MEANING}&{kitchen}")[0] == ["red cup", "green lamp"]
+    assert changelist(staff, f"q=reds&{kitchen}")[0] == ["red cup"]
+
+
+def test_rows_that_filters_leave_are_found_behind_the_first_page(staff, catalogue, document, monkeypatch):
+    monkeypatch.setattr(ClipSearchAdminMixin, "clip_search_limit", 1)
+    for name in ("red mug", "red cup"):
+        assert changelist(staff, f"q=reds&sku__exact={catalogue[name].sku}")[0] == [name]
 
 
 def test_no_column_is_marked_as_sorted_where_rank_is_the_order(staff, catalogue, monkeypatch):
@@ -366,7 +397,7 @@ def test_no_column_is_marked_as_sorted_where_rank_is_the_order(staff, catalogue,
 
 def test_search_is_bounded(staff, catalogue, monkeypatch):
     monkeypatch.setattr(ClipSearchAdminMixin, "clip_search_limit", 2)
-    assert len(changelist(staff, "q=a+mug+of+red+colour")[0]) == 2
+    assert len(changelist(staff, f"q=a+mug+of+red+colour&{MEANING}")[0]) == 2
     assert len(changelist(staff, "q=sku")[0]) == 5
 
 
@@ -381,10 +412,10 @@ def broken(*args: object, **kwargs: object):
 
 def test_search_falls_back_to_words_and_says_so_once(staff, catalogue):
     Collection.objects.update(fingerprint="another")
-    shown, messages = changelist(staff, "q=mug")
+    shown, messages = changelist(staff, f"q=mug&{MEANING}")
     assert shown == ["red mug"]
     assert len(messages) == 1
-    assert "Search by meaning is unavailable" in messages[0]
+    assert "The index is unavailable, so only what Django's own search finds is shown." in messages[0]
     assert "clip_rebuild" in messages[0]
 
 
@@ -392,7 +423,7 @@ def test_search_asks_the_index_once_a_request(staff, catalogue, document, admin_
     asked = []
     search = searching.search
     monkeypatch.setattr("clip_search.searching.search", lambda *a, **o: asked.append(a) or search(*a, **o))
-    request = rf.get(PRODUCTS)
+    request = rf.get(f"{PRODUCTS}?{MEANING}")
     request.user = admin_user
     model_admin = admin_of(Product, search_fields=("name", "tags__name"))
     for _ in range(3):
@@ -406,7 +437,7 @@ def test_search_asks_the_index_once_a_request(staff, catalogue, document, admin_
 def test_search_finds_rows_once_though_words_match_twice(staff, catalogue, admin_user, rf):
     for name in ("sale", "on sale"):
         catalogue["red mug"].tags.add(Tag.objects.create(name=name))
-    request = rf.get(PRODUCTS)
+    request = rf.get(f"{PRODUCTS}?{MEANING}")
     request.user = admin_user
     model_admin = admin_of(Product, search_fields=("tags__name",))
     rows, _ = model_admin.get_search_results(request, Product.objects.distinct().order_by("pk"), "sale")
@@ -423,7 +454,7 @@ def test_search_fields_are_the_host_s_or_those_of_exact_words(rf):
 def test_a_list_has_a_search_box_also_without_exact_words(staff, catalogue, document, monkeypatch):
     monkeypatch.setattr(type(document.declaration), "exact_fields", ())
     assert b'id="searchbar"' in staff.get(PRODUCTS).content
-    assert changelist(staff, "q=a+red+mug+of+clay")[0][0] == "red mug"
+    assert changelist(staff, f"q=a+red+mug+of+clay&{MEANING}")[0][0] == "red mug"
     key = catalogue["blue vase"].pk
     assert changelist(staff, f"q={key}")[0][0] == "blue vase"
 
@@ -453,4 +484,101 @@ def test_posted_products_are_no_rows(staff, catalogue, document):
     IndexEntry.objects.mark_changed(document, ["test-123"], source=POSTED_SOURCE)
     for _report in indexing.index_due(document):
         pass
-    assert len(changelist(staff, "q=a+red+mug+of+clay")[0]) == 5
+    assert len(changelist(staff, f"q=a+red+mug+of+clay&{MEANING}")[0]) == 5
+    assert changelist(staff, "q=reds")[0] == ["red mug", "red cup"]
+
+
+# The page "Search standing"
+
+
+def why(client: Client, product: Product, **query: str):
+    answer = client.get(f"{PRODUCTS}{product.pk}/why/", query)
+    assert answer.status_code == 200
+    return answer
+
+
+def test_the_page_of_a_product_links_to_its_search_standing(staff, catalogue):
+    product = catalogue["red mug"]
+    assert (
+        f'href="{PRODUCTS}{product.pk}/why/"' in staff.get(f"{PRODUCTS}{product.pk}/change/").content.decode()
+    )
+    assert "/why/" not in staff.get(f"{PRODUCTS}add/").content.decode()
+    form = why(staff, product)
+    assert "explanation" not in form.context
+    assert '<input type="search"' in form.content.decode()
+
+
+def test_a_host_keeps_its_own_template_of_the_change_form(staff, catalogue, monkeypatch):
+    model_admin = admin.site._registry[Product]
+    monkeypatch.setattr(type(model_admin), "change_form_template", "admin/change_form.html", raising=False)
+    page = staff.get(f"{PRODUCTS}{catalogue['red mug'].pk}/change/").content.decode()
+    assert "/why/" not in page
+
+
+def test_a_found_product_shows_its_rank_and_evidence(staff, catalogue):
+    answer = why(staff, catalogue["red cup"], q="the cup in red")
+    page = answer.content.decode()
+    assert "Rank 1 of 1" in page
+    assert "all words, relevance 1.000" in page
+    assert "✓ cup, weight" in page
+    assert "Ignored" in page
+    assert answer.context["row"].product.name == "red cup"
+
+
+def test_a_product_that_is_not_found_shows_why(staff, catalogue, document):
+    page = why(staff, catalogue["blue vase"], q="red mug").content.decode()
+    assert "Not found" in page
+    assert "It lacks: red, mug." in page
+    assert f'href="{PRODUCTS}{catalogue["red mug"].pk}/why/?q=red+mug&amp;document=product"' in page
+    IndexEntry.objects.filter(product_id=catalogue["red mug"].pk).update(state="failed", error="<b>no</b>")
+    page = why(staff, catalogue["red mug"], q="lamp").content.decode()
+    assert "It could not be indexed: &lt;b&gt;no&lt;/b&gt;" in page
+
+
+def test_queries_are_escaped_and_may_be_odd(staff, catalogue):
+    for query in ("<script>alert(1)</script>", '"', "-", "asdfgh", "🫖", "x" * 5000):
+        page = why(staff, catalogue["red mug"], q=query).content.decode()
+        assert "<script>alert" not in page
+    assert (
+        "Nothing has these words. Closest:" in why(staff, catalogue["red mug"], q="asdfgh").content.decode()
+    )
+
+
+def test_the_page_needs_the_permission_to_view(catalogue):
+    url = f"{PRODUCTS}{catalogue['red mug'].pk}/why/"
+    assert Client().get(url).status_code == 302
+    assert viewer("view_product").get(url, {"q": "mug"}).status_code == 200
+    get_user_model().objects.all().delete()
+    assert viewer("view_category").get(url, {"q": "mug"}).status_code == 403
+
+
+def test_the_page_of_no_row_leads_back(staff, catalogue):
+    assert staff.get(f"{PRODUCTS}99999/why/").status_code == 302
+
+
+def test_the_page_says_that_search_is_unavailable(staff, catalogue):
+    Collection.objects.update(fingerprint="another")
+    page = why(staff, catalogue["red mug"], q="mug").content.decode()
+    assert 'class="errornote"' in page
+    assert "clip_rebuild" in page
+
+
+def test_a_row_that_is_no_product_and_one_of_several_documents(staff, catalogue, document, monkeypatch):
+    class Second(Document):
+        name = "second"
+
+        def index_as(self, obj):
+            return None
+
+    second = BoundDocument(Second(Product))
+    monkeypatch.setattr(registry, "documents", {"product": document, "second": second})
+    page = why(staff, catalogue["red mug"], q="mug").content.decode()
+    assert "Rank 1 of 1" in page
+    assert "<option selected>product</option><option>second</option>" in page
+    answer = why(staff, catalogue["red mug"], q="mug", document="second")
+    assert "Nothing of &#x27;second&#x27; is indexed yet" in answer.content.decode()
+    monkeypatch.setattr(type(document.declaration), "index_as", lambda self, row: None)
+    forget_declarations()
+    assert (
+        "This row is not indexed as a product." in why(staff, catalogue["red mug"], q="mug").content.decode()
+    )
