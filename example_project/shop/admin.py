@@ -1,7 +1,7 @@
 """The back office.
 
-`ClipSearchAdminMixin` adds the column with the index status, the action that indexes again, and search by
-meaning.
+`ClipSearchAdminMixin` adds the column with the index status, the action that indexes again, search in the
+index, and the page that says why a product is found.
 """
 
 from __future__ import annotations
