@@ -29,8 +29,8 @@ MOST_ADDED: Final = 100
 LEAST_PROVEN: Final = 3
 """With fewer proven products, none is added: too few scores to tell what is near."""
 QUARTILE: Final = 0.75
-STRONG: Final = 0.75
-"""The share of the highest score by words that a product has which does not name them only in passing."""
+IN_PASSING: Final = 0.5
+"""A product names the words in passing if it lacks this share of one word's part of the highest score."""
 LEAST_STRONG: Final = 2
 """With fewer of these, none is left out: too few scores to tell what is far away."""
 
@@ -106,7 +106,7 @@ def _find(
     rankings = dict(zip(proven, answers, strict=False))
     nearest = dict(zip(others, answers[len(proven) :], strict=True))
     is_complete = all(len(ranking) < DEPTH for ranking in rankings.values())
-    if left_out := in_passing(rankings):
+    if left_out := in_passing(rankings, len(reading.parsed.wanted)):
         words.append(replace(with_ids(left_out), negated=True))
         rankings |= {name: without(rankings[name], left_out) for name in rankings if name != EXACT}
     return Found(
@@ -172,7 +172,7 @@ def can_be_shown(parsed: ParsedText) -> bool:
     return not any(" " in text or any(map(str.isdigit, text)) for text in texts)
 
 
-def in_passing(rankings: Rankings) -> list[uuid.UUID]:
+def in_passing(rankings: Rankings, number_of_words: int) -> list[uuid.UUID]:
     """Return the products that have all words, but only in passing, as in "goes well with our red mug".
 
     Their score by words is far below the highest one, and in each ranking by meaning they come after all
@@ -181,7 +181,8 @@ def in_passing(rankings: Rankings) -> list[uuid.UUID]:
     by_words = rankings.get(WORDS, ())
     if not by_words:
         return []
-    strong = {one.id for one in by_words if one.score >= STRONG * by_words[0].score}
+    enough = (1 - IN_PASSING / number_of_words) * by_words[0].score
+    strong = {one.id for one in by_words if one.score >= enough}
     weak = {one.id for one in by_words} - strong
     if len(strong) < LEAST_STRONG or not weak:
         return []
