@@ -17,7 +17,7 @@ from typing import Final
 
 from ..documents.binding import BoundDocument
 from ..stores.base import CLIP, TERMS, Condition, Query, Rank, Retriever
-from ..types import WORDS
+from ..types import IMAGE, TEXT, WORDS
 from .live_collection import LiveCollection
 from .parsing import ParsedText, Wanted
 from .spelling import Reading, readings
@@ -35,8 +35,10 @@ LEAST_STRONG: Final = 2
 """With fewer of these, none is left out: too few scores to tell what is far away."""
 
 EXACT: Final = "exact"
+WITHOUT_IMAGE: Final = "without image"
+MEANING: Final = (TEXT, IMAGE)
 Rankings = Mapping[str, Sequence[Rank]]
-"""A ranking by each kind of evidence: "exact", "words", "text", "image"."""
+"""The rankings "words", "text" and "image", the products that match exactly, and those without an image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ class Found:
     is_complete: bool
     """Whether the rankings have all proven products."""
     nearest: Rankings
-    """The rankings by meaning of all other products, without filters. At most MOST_ADDED of each."""
+    """The rankings by meaning of the other products, without filters. At most MOST_ADDED of each."""
 
     @property
     def is_empty(self) -> bool:
@@ -142,7 +144,21 @@ def proven_queries(
             queries[retriever.using] = Query(
                 retriever=retriever, conditions=[*conditions, *words], limit=DEPTH
             )
+        queries |= without_image(retrievers, [*conditions, *words])
     return queries
+
+
+def without_image(retrievers: Sequence[Retriever], conditions: Sequence[Condition]) -> dict[str, Query]:
+    """Return the query for products without an image that the text ranks high, or {} if nothing is compared.
+
+    A product that is not in the ranking by image may have another image, or none.
+    """
+    by_name = {retriever.using: retriever for retriever in retrievers}
+    if not by_name.keys() >= {TEXT, IMAGE}:
+        return {}
+    has_no_image = Condition(key=IMAGE, operator="has_vector", value=True, negated=True)
+    query = Query(retriever=by_name[TEXT], conditions=[*conditions, has_no_image], limit=DEPTH)
+    return {WITHOUT_IMAGE: query}
 
 
 def near(rankings: Rankings, nearest: Rankings) -> list[uuid.UUID]:
@@ -187,9 +203,9 @@ def in_passing(rankings: Rankings, number_of_words: int) -> list[uuid.UUID]:
     if len(strong) < LEAST_STRONG or not weak:
         return []
     compared = False
-    for name, ranking in rankings.items():
-        scores = {one.id: one.score for one in ranking}
-        if name in (WORDS, EXACT) or not scores.keys() & strong:
+    for name in MEANING:
+        scores = {one.id: one.score for one in rankings.get(name, ())}
+        if not scores.keys() & strong:
             continue
         compared = True
         lowest = min(scores[key] for key in scores.keys() & strong)

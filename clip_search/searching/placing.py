@@ -9,20 +9,23 @@ from itertools import islice
 from typing import Final
 
 from ..stores.base import Condition, Query, Rank, Retriever
-from ..types import WORDS, Basis
+from ..types import IMAGE, WORDS, Basis
 from . import queries
 from .finding import (
     DEPTH,
     EXACT,
+    MEANING,
+    WITHOUT_IMAGE,
     Found,
     Rankings,
     exact_conditions,
     excluded_conditions,
     proven_queries,
     with_ids,
+    without_image,
     words_conditions,
 )
-from .fusing import fuse, without_last_ties
+from .fusing import Ranking, fuse, without_last_ties
 from .live_collection import LiveCollection
 from .queries import TextQuery
 from .retrieval import WeightedRetriever
@@ -84,11 +87,29 @@ class Search:
         weights = {retriever.using: weight for weight, retriever in self.weighted}
         if isinstance(self.query, TextQuery):
             weights[WORDS] = self.query.weights[WORDS]
+        lacking = rankings.get(WITHOUT_IMAGE, ())
         return fuse(
-            (weights[name], without_last_ties(ranking, DEPTH))
+            weighted_ranking(weights[name], name, ranking, lacking)
             for name, ranking in rankings.items()
-            if name in weights and ranking
+            if name in weights
         )
+
+
+def weighted_ranking(
+    weight: float, using: str, ranking: Sequence[Rank], lacking: Sequence[Rank], depth: int = DEPTH
+) -> Ranking:
+    """Return a ranking to merge. `lacking` are the products without an image."""
+    others = None
+    if using == WORDS:
+        others = 0.0  # a product that is not in this ranking has none of the words
+    elif len(ranking) >= depth:
+        others = ranking[-1].score
+    return Ranking(
+        weight=weight,
+        ranks=without_last_ties(ranking, depth),
+        others=others,
+        lacking={one.id for one in lacking} if using == IMAGE else (),
+    )
 
 
 def rank_found(search: Search, found: Found) -> Ranked:
@@ -143,7 +164,7 @@ def near_enough(
     near = {
         one.id
         for name, ranking in rankings.items()
-        if name not in (WORDS, EXACT)
+        if name in MEANING
         for one in ranking
         if one.score >= lowest
     }
@@ -152,13 +173,12 @@ def near_enough(
 
 def rank_closest(search: Search, found: Found) -> Ranked:
     """Rank the products that are nearest in meaning to words that no product has."""
-    rankings = found.nearest
-    if search.query.conditions:
-        conditions = [*search.conditions, *excluded_conditions(found.reading.parsed)]
-        closest = {
-            one.using: Query(retriever=one, conditions=conditions, limit=DEPTH) for one in search.retrievers
-        }
-        rankings = dict(zip(closest, search.rank(list(closest.values())), strict=True))
+    conditions = [*search.conditions, *excluded_conditions(found.reading.parsed)]
+    closest = {
+        one.using: Query(retriever=one, conditions=conditions, limit=DEPTH) for one in search.retrievers
+    }
+    closest |= without_image(search.retrievers, conditions)
+    rankings = dict(zip(closest, search.rank(list(closest.values())), strict=True))
     places = {
         key: Place(score=score, relevance=score)
         for key, score in islice(search.merge(rankings).items(), MOST_CLOSEST)
@@ -240,12 +260,17 @@ def ranked_by_all(
         )
         for _, retriever in weighted
     ]
-    answers = search.rank([*before, *by_each])
-    rankings = [without_last_ties(ranking, depth) for ranking in answers[len(before) :]]
+    lacking = without_image([retriever for _, retriever in weighted], conditions)
+    answers = search.rank([*before, *by_each, *lacking.values()])
+    rankings = answers[len(before) :][: len(by_each)]
+    no_image = answers[-1] if lacking else ()
     if len(rankings) == 1:
-        scores = {one.id: one.score for one in rankings[0]}
+        scores = {one.id: one.score for one in without_last_ties(rankings[0], depth)}
     else:
-        scores = fuse((weight, ranking) for (weight, _), ranking in zip(weighted, rankings, strict=True))
+        scores = fuse(
+            weighted_ranking(weight, retriever.using, ranking, no_image)
+            for (weight, retriever), ranking in zip(weighted, rankings, strict=True)
+        )
     return Scores(scores=scores, conditions=conditions, before=answers[: len(before)])
 
 
