@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -49,22 +50,24 @@ def compare(
     only: Sequence[str] | None = None,
     size: int = ROWS_PER_PAGE,
     replicas: bool = False,
+    words: Counter[str] | None = None,
 ) -> Iterator[Page]:
     """Compare every row and every posted product with its stored point, and yield the result of each page.
 
     Nothing is written, no image is opened, and the CLIP model is not loaded. With `only`, just these product
     ids are compared, and products that failed before count as changed, because their cause may be gone: an
     image may have been repaired in the storage, for example. With `replicas`, products whose point is not the
-    same in all replicas count as changed. Raises StoreUnavailable, ModelChanged, ForeignCollection.
+    same in all replicas count as changed. If `words` is given, the words of every product are counted in it,
+    and products without an entry are read too. Raises StoreUnavailable, ModelChanged, ForeignCollection.
     """
     retry = only is not None
-    for entries, rows, unknown in _rows(document, only, size):
-        yield compare_rows(document, rows, entries, unknown, retry=retry, replicas=replicas)
+    for entries, rows, unknown in _rows(document, only, size, read_all=words is not None):
+        yield compare_rows(document, rows, entries, unknown, retry=retry, replicas=replicas, words=words)
     posted = PostedProduct.objects.of(document)
     if only is not None:
         posted = posted.filter(uuid__in=[document.point_id(product_id) for product_id in only])
     for products in pages(posted, size):
-        yield compare_posted(document, products, retry=retry, replicas=replicas)
+        yield compare_posted(document, products, retry=retry, replicas=replicas, words=words)
     yield from stale(document, only=only, size=size)
 
 
@@ -83,11 +86,12 @@ def mark_changed(
 
 
 def _rows(
-    document: BoundDocument, only: Sequence[str] | None, size: int
+    document: BoundDocument, only: Sequence[str] | None, size: int, *, read_all: bool = False
 ) -> Iterator[tuple[dict[uuid.UUID, IndexEntry], list[Any], list[str]]]:
     """Yield for each page: its entries by point id, its rows, and the ids of products that have no entry.
 
-    If each row is a product, the rows of a page without entries are not read: all its products are new.
+    If each row is a product, the rows of a page without entries are not read, unless `read_all`: all its
+    products are new.
     """
     selected = _selected_rows(document, only)
     for keys in pages(selected.prefetch_related(None).values_list("pk", named=True), size):
@@ -100,7 +104,7 @@ def _rows(
                 product_ids = [document.declaration.product_id(row) for row in rows]
         ids = {document.point_id(product_id): product_id for product_id in product_ids}
         entries = _entries(document, ids)
-        if document.rows_are_products and entries:
+        if document.rows_are_products and (entries or read_all):
             with document.in_its_language():
                 rows = list(page)
         yield entries, rows, [product_id for key, product_id in ids.items() if key not in entries]
@@ -124,6 +128,7 @@ def compare_rows(
     *,
     retry: bool = False,
     replicas: bool = False,
+    words: Counter[str] | None = None,
 ) -> Page:
     """Compare rows with their stored points, and return the result.
 
@@ -138,8 +143,11 @@ def compare_rows(
         if entry.source == POSTED_SOURCE and entry.state != IndexEntry.State.REMOVED
     }
     own = {key: row for key, row in ids.items() if key in entries and key not in posted}
+    new = [row for key, row in ids.items() if key not in entries] if words is not None else []
     with document.in_its_language():
         contents = {key: read_content(document, row) for key, row in own.items()}
+        _count_words(document, words, contents.values())
+        _count_words(document, words, (read_content(document, row) for row in new))
     page = _compare(document, [entries[key] for key in own], contents, retry=retry, replicas=replicas)
     return replace(page, changed=[*page.changed, *unknown])
 
@@ -150,6 +158,7 @@ def compare_posted(
     *,
     retry: bool = False,
     replicas: bool = False,
+    words: Counter[str] | None = None,
 ) -> Page:
     """Compare posted products with their stored points, and return the result.
 
@@ -158,8 +167,19 @@ def compare_posted(
     entries = _entries(document, [product.uuid for product in products])
     own = [p for p in products if p.uuid in entries and entries[p.uuid].source == POSTED_SOURCE]
     contents = read_posted(document, own)
+    _count_words(document, words, contents.values())
     theirs = [entries[product.uuid] for product in own]
     return _compare(document, theirs, contents, source=POSTED_SOURCE, retry=retry, replicas=replicas)
+
+
+def _count_words(
+    document: BoundDocument, words: Counter[str] | None, contents: Iterable[Content | str]
+) -> None:
+    """Count the words of products. An error text is no product."""
+    if words is not None:
+        for content in contents:
+            if isinstance(content, Content):
+                words.update(document.analyser.vocabulary_of(content.searched))
 
 
 def _compare(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..documents.words import Analyser, has_code_terms
 from ..models import IndexEntry
-from ..types import IMAGE, Content, ImageStamp, Point, Stamp
+from ..types import IMAGE, Content, ImageStamp, Point, Stamp, Words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +49,8 @@ class Item:
     """True if this run embedded the text, and the text was too long for the CLIP model."""
     image_vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """The vectors that this run embedded, by the hash of the image's bytes."""
+    words: Words | None = None
+    """The product's words, if this run writes its point."""
 
     @property
     def is_settled(self) -> bool:

@@ -19,7 +19,7 @@ from django.utils.dateparse import parse_datetime
 from ..conf import conf
 from ..documents.registry import registry
 from ..exceptions import CollectionMissing
-from ..models import Collection, Database, IndexEntry, PostedProduct, RelatedChange, Run
+from ..models import Collection, Database, IndexEntry, PostedProduct, RelatedChange, Run, Vocabulary, Word
 from ..models.paging import ROWS_PER_STATEMENT, pages
 from ..models.posted import delete_image
 from ..models.tables import TablesMissing
@@ -32,7 +32,15 @@ YOUNG = timedelta(hours=1)
 """Data that was created or used less than this time ago is kept, because a process may still use it."""
 NAME = re.compile(r"[\w.-]+-\d+-[0-9a-f]{8}")
 """The form of the names that `create_collection()` gives."""
-TABLES: tuple[type[models.Model], ...] = (Collection, IndexEntry, PostedProduct, RelatedChange, Run)
+TABLES: tuple[type[models.Model], ...] = (
+    Collection,
+    IndexEntry,
+    PostedProduct,
+    RelatedChange,
+    Run,
+    Word,
+    Vocabulary,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +176,7 @@ def _remove_document(leftover: Leftover) -> None:
             PostedProduct.objects.using(using).filter(pk__in=[product.pk for product in products]).delete()
         for image in images:  # only after the commit, because the deletion of a file cannot be rolled back
             delete_image(image)
-    for table in (IndexEntry, RelatedChange, Run):
+    for table in (IndexEntry, RelatedChange, Run, Word, Vocabulary):
         rows = table._default_manager.using(using).filter(document=name)
         for page in pages(rows.only("pk"), ROWS_PER_STATEMENT):
             table._default_manager.using(using).filter(pk__in=[row.pk for row in page]).delete()

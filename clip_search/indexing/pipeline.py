@@ -34,6 +34,8 @@ from .embedding import ImageLoader, Stopped, embed, split_by_embedding
 from .items import Item
 from .reading import read_items, read_points
 from .targets import Target, get_target, opened
+from .upgrading import prepare_for_words
+from .vocabulary import add_words
 from .writing import finish, refusals_recorded, write
 
 LEASE = timedelta(seconds=60)
@@ -141,6 +143,7 @@ class Pipeline:
                 # The target is read after the claim. So it has every collection that was created before the
                 # claim, and these entries are written to all of them.
                 target = get_target(self.document)
+                prepare_for_words(target)
                 items = read_items(target, entries, partial(self._renew, entries))
                 targets = [target, *(batch.target for batch in batches)]
                 with refusals_recorded(*targets), opened(*targets):
@@ -154,6 +157,7 @@ class Pipeline:
                 if entries:
                     self._start(target, to_embed)
                 reports = [finish(batch.target, batch.items) for batch in batches]
+                add_words(self.document, (item for batch in batches for item in batch.items))
                 return Report.total(reports) if reports else None
         finally:
             if embedded:

@@ -46,6 +46,9 @@ def write(target: Target, items: Sequence[Item]) -> None:
         for collection in target.writable:
             multiple = has_multiple_images(collection, target.document)
             changed = [item for item in stored if not is_up_to_date(item, collection.name)]
+            for item in changed:
+                if item.content and item.words is None:
+                    item.words = item.analyser.words_of(item.content.searched, item.content.codes)
             send(target, collection, changed, partial(point_of, multiple_images=multiple), store.put)
         for item in ready:
             item.entry.unconfirmed = item.is_settled
@@ -151,8 +154,9 @@ def point_of(item: Item, *, multiple_images: bool) -> Point:
     if shown:
         vectors[IMAGE] = np.stack(shown) if multiple_images else shown[0]
     payload = dict(content.payload) if content else {}
-    words = item.analyser.words_of(content.searched, content.codes) if content else Words()
-    return Point(id=item.entry.uuid, stamp=item.stamp, vectors=vectors, payload=payload, words=words)
+    return Point(
+        id=item.entry.uuid, stamp=item.stamp, vectors=vectors, payload=payload, words=item.words or Words()
+    )
 
 
 def finish(target: Target, items: Sequence[Item]) -> Report:

@@ -122,6 +122,7 @@ def _collection_status(
         installation=row.installation,
         has_configured_model=row.fingerprint == model.fingerprint if model.fingerprint else None,
         fits_max_images=is_compatible(row, document),
+        has_words=row.has_words,
         is_leased=row.lease is not None and row.lease > timezone.now(),
         next_step=next_step(row),
         points=counted.points if isinstance(counted, PointCount) else None,

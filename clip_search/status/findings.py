@@ -126,6 +126,12 @@ def notes_of(document: DocumentStatus) -> Iterator[Finding]:
             size = f"{collection.state}, {collection.points or 0} points"
             message = f"collection {collection.name} of {name} ({size}): {collection.next_step}"
             yield Finding(code=UNFINISHED, message=message, document=name)
+        if collection.state == Collection.State.LIVE and not collection.has_words:
+            message = (
+                f"searches of {name} do not compare words yet: run `manage.py clip_reindex {name}`, "
+                "which adds them without the CLIP model"
+            )
+            yield Finding(code="without_words", message=message, document=name)
     run = document.last_run
     if run and run.ended_at is None:
         message = f"the last clip_reindex of {name} has not ended: it is at work, or was killed"

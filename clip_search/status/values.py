@@ -44,6 +44,8 @@ class CollectionStatus:
     """Whether the configured CLIP model built it. None if that model cannot be read."""
     fits_max_images: bool
     """False if `max_images` has changed from 1 to several, or back, since it was created."""
+    has_words: bool
+    """Whether searches compare words in it. False until `clip_reindex` has added those of all products."""
     is_leased: bool
     """True if a process is building it."""
     next_step: str

@@ -47,8 +47,8 @@ def refused(message: str) -> SetupError:
     """Return the exception for a request that Qdrant refused with this message."""
     if WITHOUT_WORDS.search(message):
         return SetupError(
-            "The collection in Qdrant has no words yet, because an earlier version created it. "
-            "Run `manage.py clip_reindex`."
+            "The collection in Qdrant has no words yet. If an earlier version created it, run "
+            f"`manage.py clip_reindex`. Otherwise another program did. {REMEDY}"
         )
     if OTHER_VECTORS.search(message):  # the model is the same, or the request would not have been sent
         return CollectionMismatch(

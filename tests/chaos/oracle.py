@@ -201,7 +201,12 @@ def server_points(url: str, collection: str) -> dict[str, Seen]:
 
 def seen(payload: dict[str, Any], vectors: Any) -> Seen:
     stamp = payload.pop("_clip")
-    plain = {name: [float(value) for value in vector] for name, vector in (vectors or {}).items()}
+    payload.pop("_terms", None)  # written together with the payload, by which they are checked
+    plain = {
+        name: [float(value) for value in vector]
+        for name, vector in (vectors or {}).items()
+        if name != "words"
+    }
     if isinstance(payload.get("tag"), list):
         payload["tag"].sort()
     return Seen(stamp["product_id"], plain, payload, bool(stamp["removed"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -22,8 +23,9 @@ from clip_search.indexing.counting import count_points, difference
 from clip_search.indexing.housekeeping import purge_tombstones
 from clip_search.indexing.related import expand_related
 from clip_search.indexing.targets import get_target
+from clip_search.indexing.upgrading import record_words
 from clip_search.management.base import IMAGES, DocumentCommand, Progress, products, summary
-from clip_search.models import Collection, IndexEntry, Run
+from clip_search.models import Collection, IndexEntry, Run, Word
 from clip_search.models.entries import IndexEntryQuerySet
 from clip_search.models.paging import ROWS_PER_STATEMENT
 from clip_search.types import Report
@@ -83,9 +85,13 @@ class Command(DocumentCommand):
         started, ids = time.monotonic(), options["ids"]
         if options["images"]:
             self.chosen_entries(document, ids).read_images_again()
-        report = self.compare(document, ids)
+        last, words = Word.objects.last_key(document), None if ids else Counter[str]()
+        report = compared = self.compare(document, ids, words)
         report += (self.watch if options["queue"] else self.index)(document, ids, options["batch_size"])
-        if not ids:
+        if words is not None:
+            Word.objects.replace(document, words, added_until=last)
+            if not compared.postponed:
+                record_words(document)
             purge_tombstones(document)
         self.stdout.write(f"{document.name}: {summary(report, time.monotonic() - started)}")
         self.show_truncated(document)
@@ -124,14 +130,14 @@ class Command(DocumentCommand):
             f"{total.unchanged} unchanged, {total.failed} failed before (dry run, nothing was changed)"
         )
 
-    def compare(self, document: BoundDocument, ids: list[str] | None) -> Report:
-        """Mark the products that differ from the index as pending, and count the others."""
+    def compare(self, document: BoundDocument, ids: list[str] | None, words: Counter[str] | None) -> Report:
+        """Mark the products that differ from the index as pending, and count the others and all words."""
         expand_related(document)
         repair(document)
         total = Report()
         rows = len(ids) if ids else document.queryset().count()
         with self.progress(rows, f"Comparing {document.name}") as progress:
-            for report in mark_changed(document, compare(document, only=ids)):
+            for report in mark_changed(document, compare(document, only=ids, words=words)):
                 progress.add(report.products)
                 total += report
         return total

@@ -13,6 +13,7 @@ from clip_search import indexing
 from clip_search.documents.binding import BoundDocument
 from clip_search.indexing.collections import repair
 from clip_search.indexing.comparing import compare, mark_changed, orphans, removed
+from clip_search.indexing.upgrading import record_words
 from clip_search.management.base import DocumentCommand, summary
 from clip_search.types import Report
 
@@ -58,5 +59,7 @@ class Command(DocumentCommand):
             for report in indexing.index_due(document):
                 progress.add(report.products)
                 total += report
+        if not any(page.unchanged.postponed for page in pages):
+            record_words(document)
         self.stdout.write(f"{document.name}: {summary(total, time.monotonic() - started)}")
         return self.show_failures(document) or self.show_waiting(document, total)

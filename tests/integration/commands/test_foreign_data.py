@@ -148,8 +148,7 @@ def test_a_collection_of_ours_that_somebody_else_has_written_to(server, name, wr
     assert complain("clip_status").endswith(
         f"Some points in the collection {name} were not written by clip_search. {REMEDY}"
     )
-    with pytest.raises(SearchUnavailable, match="clip_rebuild"):
-        list(ProductDocument.search("chair"))
+    assert len(list(ProductDocument.search("chair"))) == (2 if write is overwrite_payload else 3)
     said = "1 embedded, 2 unchanged" if write is overwrite_payload else "3 unchanged"
     assert f"3 products: {said}" in run("clip_rebuild")
     assert names_in(collection()) == {"c0", "c1", "c2"}

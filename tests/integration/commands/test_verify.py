@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from qdrant_client.models import PointStruct, Record
@@ -168,7 +169,8 @@ def test_verify_removes_what_a_restored_snapshot_brought_back(client):
     run("clip_reindex")
     store.destroy(name)
     store.create(name, schema(DOCUMENT, get_encoder().dimension))
-    store.put(name, list(snapshot.values()))
+    words = DOCUMENT.analyser.words_of([("chair", 1.0)])
+    store.put(name, [replace(point, words=words) for point in snapshot.values()])
     said = complain("clip_reindex")
     assert said.endswith(
         "the collection of product has 5 points, but 2 of its products are indexed: "

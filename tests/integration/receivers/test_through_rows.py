@@ -193,7 +193,7 @@ def test_a_relation_without_any_such_model_breaks_nothing(mug, monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 def test_filters_and_facets_follow(mug, pot, shelves):
-    with connected(Product, text_fields=["upc"], **CATEGORY) as watch:
+    with connected(Product, text_fields=["upc"], everything=True, **CATEGORY) as watch:
         search = type(watch.document.declaration).search
         mug.save()
         pot.save()

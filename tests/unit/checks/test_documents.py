@@ -210,7 +210,7 @@ def test_e111_wrong_type(attributes):
 
 @pytest.mark.parametrize(
     "weights",
-    [None, {}, {"text": 1}, {"text": 0, "image": 0}, {"text": -1, "image": 1}, {"text": "1", "image": 1}],
+    [None, {"text": 0, "image": 0, "words": 0}, {"text": -1}, {"text": "1"}, {"colour": 1}],
 )
 def test_e112_weights(weights):
     assert said_of(weights=weights) == ["E112"]
