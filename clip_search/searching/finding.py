@@ -22,8 +22,10 @@ from .live_collection import LiveCollection
 from .parsing import ParsedText, Wanted
 from .spelling import Reading, readings
 
-DEPTH: Final = 200
-"""How many products of each ranking are merged. All others that are found follow, ordered by id."""
+DEPTH: Final = 100
+"""How many products of each ranking are merged. All others that are found follow, ordered by id.
+
+A server's time grows with it. With a depth of 1000 the first page is the same: tests/benchmarks/depth.py."""
 MOST_ADDED: Final = 100
 """How many products are added at most because their meaning is near."""
 LEAST_PROVEN: Final = 3

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ..stores.base import Rank
+
+WINDOW: Final = 50
+"""How many products of a ranking say what a high score is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,43 +30,56 @@ def fuse(rankings: Iterable[Ranking]) -> dict[uuid.UUID, float]:
     """Return {id: score} of everything in the rankings, best first. Scores lie between 0 and 1.
 
     A cosine between a text and an image says less than one between two texts. So each score is expressed in
-    standard deviations from the mean of its ranking (Montague & Aslam, "Relevance score normalization for
-    metasearch", CIKM 2001). A product's score is the mean over the rankings that can compare it, so a product
-    without an image loses nothing. In this mean, a ranking counts by its weight, and by how far its best
-    product stands out: texts that are all alike, such as SKUs, should not decide. Only the ratio of the
-    weights matters. The mean is mapped to 0 to 1 by the logistic function. Equal scores are ordered by id.
+    standard deviations from a mean (Montague & Aslam, "Relevance score normalization for metasearch", CIKM
+    2001): those of the first WINDOW products, so that the order does not depend on how many were read. A
+    product's score is the mean over the rankings that can compare it, so a product without an image loses
+    nothing. In this mean, a ranking counts by its weight, and by how far its best product stands out: texts
+    that are all alike, such as SKUs, should not decide. How far a product lies behind the window decides only
+    between products that are equal otherwise. Only the ratio of the weights matters. The mean is mapped to 0
+    to 1 by the logistic function. Equal scores are ordered by id.
     """
-    sums: dict[uuid.UUID, tuple[float, float]] = {}
-    standardised = [one for one in map(_standardised, rankings) if one]
-    ids = {key for _, scores, _, _ in standardised for key in scores}
-    for weight, scores, others, lacking in standardised:
-        for key in ids:
-            score = scores.get(key, None if key in lacking else others)
+    standardised = [_standardised(one) for one in rankings if one.weight and one.ranks]
+    ids = {key for one in standardised for key in one.scores}
+    means: dict[uuid.UUID, tuple[float, float]] = {}
+    for key in ids:
+        near = far = weights = 0.0
+        for one in standardised:
+            score = one.scores.get(key, None if key in one.lacking else one.others)
             if score is not None:
-                total, weights = sums.get(key, (0.0, 0.0))
-                sums[key] = total + weight * score, weights + weight
-    means = {key: total / weights for key, (total, weights) in sums.items()}
-    ordered = sorted(means.items(), key=lambda item: (-item[1], item[0]))
-    return {key: 1 / (1 + math.exp(-mean)) for key, mean in ordered}
+                near += one.weight * max(score, one.lowest)
+                far += one.weight * score
+                weights += one.weight
+        if weights:
+            means[key] = near / weights, far / weights
+    ordered = sorted(means.items(), key=lambda item: (-item[1][0], -item[1][1], item[0]))
+    return {key: 1 / (1 + math.exp(-near)) for key, (near, _) in ordered}
 
 
-def _standardised(
-    ranking: Ranking,
-) -> tuple[float, dict[uuid.UUID, float], float | None, Collection[uuid.UUID]] | None:
-    """Return the weight, the standard scores by id, that of other products, and those that lack one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Standardised:
+    """A ranking in standard scores."""
 
-    Return None if the ranking says nothing: it has no weight or no products.
-    """
-    if not ranking.weight or not ranking.ranks:
-        return None
-    scores = [one.score for one in ranking.ranks]
-    mean = math.fsum(scores) / len(scores)
-    deviation = math.sqrt(math.fsum((score - mean) ** 2 for score in scores) / len(scores))
+    weight: float
+    scores: Mapping[uuid.UUID, float]
+    lowest: float
+    """The standard score of the last product of the window."""
+    others: float | None
+    lacking: Collection[uuid.UUID]
+
+
+def _standardised(ranking: Ranking) -> _Standardised:
+    window = [one.score for one in ranking.ranks[:WINDOW]]
+    mean = math.fsum(window) / len(window)
+    deviation = math.sqrt(math.fsum((score - mean) ** 2 for score in window) / len(window))
     deviation = max(deviation, 1e-6)  # of equal scores, it would be the error of their rounding
-    best = (scores[0] - mean) / deviation
-    others = None if ranking.others is None else (ranking.others - mean) / deviation
-    standard = {one.id: (one.score - mean) / deviation for one in ranking.ranks}
-    return ranking.weight * max(best, 1e-3), standard, others, ranking.lacking
+    best, lowest = (window[0] - mean) / deviation, (window[-1] - mean) / deviation
+    return _Standardised(
+        weight=ranking.weight * max(best, 1e-3),
+        scores={one.id: (one.score - mean) / deviation for one in ranking.ranks},
+        lowest=lowest,
+        others=None if ranking.others is None else (ranking.others - mean) / deviation,
+        lacking=ranking.lacking,
+    )
 
 
 def without_last_ties(ranking: Sequence[Rank], limit: int) -> Sequence[Rank]:

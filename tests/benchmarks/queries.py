@@ -29,7 +29,7 @@ PAGE = 24
 WORDS = ("red", "blue", "striped", "small", "wooden", "mug", "lamp", "chair", "garden", "winter", "cotton")
 EMPTY = ("the", "a", "an", "some", "any", "with", "for", "of", "in", "on", "my", "our", "your", "these")
 """Words that carry no meaning make a query new, and leave what it finds as it is."""
-DEPTH = 200
+DEPTH = 100
 TEXT_LENGTHS = (20, 300)
 MEASURED_FOR_SIZE = 2000
 WARMING_UP = 3

@@ -35,7 +35,7 @@ QUERIES = 432
 """A sample of the sentences in each language; all of them take four times as long and say the same."""
 PATTERNS = ("plain", "striped")
 WITHOUT_IMAGE = 0.3
-DEPTH = 200
+DEPTH = 100
 COMPLETE, TERSE, COLOURLESS, SKUS = "complete", "terse", "colourless", "only SKUs"
 PROMPTS = ("{query}", "photo: {query}", "a product: {query}", "a photo of a {query}")
 """What the default, a document's own, is compared with."""
