@@ -315,7 +315,11 @@ def test_every_block_can_be_read_by_what_reads_it(path):
         compile(re.sub(r"^    \.\.\.,$", "", block, flags=re.M), str(path), "exec")
     for block in blocks(text, "json"):
         json.loads(block)
-    engine = Engine(libraries={"clip_search": "clip_search.templatetags.clip_search"})
+    libraries = {
+        "admin_urls": "django.contrib.admin.templatetags.admin_urls",
+        "clip_search": "clip_search.templatetags.clip_search",
+    }
+    engine = Engine(libraries=libraries)
     for block in blocks(text, "html+django"):
         engine.from_string(block)
 
