@@ -93,7 +93,7 @@ class ClipSearchAdminMixin(ModelAdmin if TYPE_CHECKING else object):  # type: ig
         is_asked = request.GET.get(SEARCH_VAR, "").strip() or MeaningFilter.parameter_name in request.GET
         if not is_asked or self.clip_search_meaning or not documents_of(self.model):
             return filters
-        return [*filters, MeaningFilter]
+        return [MeaningFilter, *filters]
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         view = self.admin_site.admin_view(self.clip_search_why_view)

@@ -14,6 +14,7 @@ from django.utils.translation import ngettext
 from clip_search.documents.binding import BoundDocument
 from clip_search.evaluation.evaluating import Evaluation, evaluate, unknown_products
 from clip_search.evaluation.judgments import read_judgments
+from clip_search.management.base import products
 from clip_search.management.one_document import OneDocumentCommand, in_words, table, weights
 
 DEFAULT: Final = "default"
@@ -73,7 +74,7 @@ class Command(OneDocumentCommand):
         )
         if unknown:
             named = ", ".join(unknown[:NAMED]) + ", …" * (len(unknown) > NAMED)
-            self.stdout.write(f"Not in the index, and so not counted: {len(unknown)} products ({named})")
+            self.stdout.write(f"Not in the index, and so not counted: {products(len(unknown))} ({named})")
         if judged < count:
             self.stdout.write(f"No product is right for {count - judged} of them; an empty answer is best.")
         header = ["weights", "nDCG@10", "recall@10", "MRR@10", "empty"]

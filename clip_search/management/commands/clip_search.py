@@ -173,7 +173,7 @@ def row_of(product: ProductExplanation, place: int) -> list[str]:
         cut(f"{product.product_id} {product.name}"),
         product.basis or "",
         f"{product.relevance:.3f}",
-        *(f"{leg.score:.3f} #{leg.rank or '…'}" if leg else "–" for leg in legs),
+        *(f"{leg.score:.3f}{f' #{leg.rank}' if leg.rank else ''}" if leg else "–" for leg in legs),
     ]
 
 
