@@ -226,7 +226,7 @@ class _Evidence:
 
     @property
     def proven(self) -> int:
-        """Return how many products have all words, up to 200."""
+        """Return how many products have all words, up to the number that is ranked."""
         return len(self.found.rankings.get(WORDS, ())) if self.found else 0
 
     def needed(self, using: str) -> float | None:

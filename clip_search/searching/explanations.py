@@ -53,7 +53,7 @@ class Standing:
     """The cosine similarity to the query or, for words, the sum of their weights."""
     rank: int | None = None
     """The rank among the products that have all words or, if it has not, among those that have not. From 1;
-    None if it is not among the first 200 or 1,000 of these."""
+    None if it comes after those that are ranked."""
     needed: float | None = None
     """The score that a product without all words needs to be found for its meaning."""
 

@@ -10,6 +10,7 @@ from clip_search.models import Collection, IndexEntry, Word
 from clip_search.searching import search
 from clip_search.searching.explaining import explain
 from clip_search.searching.fusing import fuse
+from clip_search.searching.placing import weighted_ranking
 from clip_search.stores.base import Rank
 from clip_search.testing import pause_indexing
 from clip_search.types import point_id
@@ -43,7 +44,7 @@ def test_it_shows_what_the_search_finds_in_the_same_order(any_store, document, s
     assert (explained.products[0].rank, explained.products[0].name) == (1, "red mug")
 
 
-def test_its_ranks_are_those_that_are_merged(any_store, document, shop):
+def test_its_rankings_are_those_that_are_merged(any_store, document, shop):
     explained = explain(document, "mug", limit=10, weights={"words": 2})
     by_words = [one for one in explained.products if one.basis == "words"]
     assert len(by_words) == 6
@@ -52,7 +53,7 @@ def test_its_ranks_are_those_that_are_merged(any_store, document, shop):
         have = [one for one in by_words if name in one.rankings]
         have.sort(key=lambda one: one.rankings[name].rank)
         ranked = [Rank(point_id("product", one.product_id), one.rankings[name].score) for one in have]
-        rankings.append((explained.weights[name], ranked))
+        rankings.append(weighted_ranking(explained.weights[name], name, ranked, ()))
     merged = fuse(rankings)
     expected = {one.product_id: merged[point_id("product", one.product_id)] for one in by_words}
     assert {one.product_id: one.relevance for one in by_words} == pytest.approx(expected)
