@@ -19,6 +19,7 @@ from demo_model_training.rendering import COLOURS
 class Category:
     name: str
     slug: str
+    parent: Category | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +45,21 @@ class CatalogueProduct:
     colour: str
     pattern: str
     image_seed: int
+    days: int
+    """How many days ago the product came into the shop."""
 
 
-KITCHEN = Category(name="Kitchen & table", slug="kitchen")
-DECORATION = Category(name="Decoration", slug="decoration")
-CLOTHING = Category(name="Clothing", slug="clothing")
-ACCESSORIES = Category(name="Shoes & accessories", slug="accessories")
-BAGS = Category(name="Bags", slug="bags")
-FURNITURE = Category(name="Furniture", slug="furniture")
-LIGHTING = Category(name="Lighting", slug="lighting")
+HOME = Category(name="Home", slug="home")
+FASHION = Category(name="Fashion", slug="fashion")
+KITCHEN = Category(name="Kitchen", slug="kitchen", parent=HOME)
+DECORATION = Category(name="Decoration", slug="decoration", parent=HOME)
+FURNITURE = Category(name="Furniture", slug="furniture", parent=HOME)
+LIGHTING = Category(name="Lighting", slug="lighting", parent=HOME)
+CLOTHING = Category(name="Clothing", slug="clothing", parent=FASHION)
+# Not "Shoes & accessories": the words of a category find its products, and "shoes" should find no hat.
+SHOES = Category(name="Shoes", slug="shoes", parent=FASHION)
+ACCESSORIES = Category(name="Accessories", slug="accessories", parent=FASHION)
+BAGS = Category(name="Bags", slug="bags", parent=FASHION)
 MUSIC = Category(name="Music", slug="music")
 
 PRODUCT_LINES: dict[str, ProductLine] = {
@@ -63,7 +70,7 @@ PRODUCT_LINES: dict[str, ProductLine] = {
     "t-shirt": ProductLine(sku_prefix="TSH", category=CLOTHING, prices=(15, 35)),
     "dress": ProductLine(sku_prefix="DRE", category=CLOTHING, prices=(45, 95)),
     "hat": ProductLine(sku_prefix="HAT", category=ACCESSORIES, prices=(19, 49)),
-    "shoe": ProductLine(sku_prefix="SHO", category=ACCESSORIES, prices=(49, 119)),
+    "shoe": ProductLine(sku_prefix="SHO", category=SHOES, prices=(49, 119)),
     "backpack": ProductLine(sku_prefix="BAC", category=BAGS, prices=(39, 99)),
     "handbag": ProductLine(sku_prefix="HAN", category=BAGS, prices=(49, 139)),
     "umbrella": ProductLine(sku_prefix="UMB", category=ACCESSORIES, prices=(19, 45)),
@@ -137,4 +144,5 @@ def make_product(kind: str, colour: str, pattern: str, number: int) -> Catalogue
         colour=colour,
         pattern=pattern,
         image_seed=rng.randrange(100_000),
+        days=rng.randrange(1, 365),
     )

@@ -58,7 +58,8 @@ class ProductAdmin(ClipSearchAdminMixin, admin.ModelAdmin):
 
 @admin.register(Category)
 class CategoryAdmin(admin.ModelAdmin):
-    list_display = ["name", "slug", "products"]
+    list_display = ["name", "parent", "slug", "products"]
+    list_select_related = ["parent"]
     prepopulated_fields = {"slug": ["name"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Category]:

@@ -1,27 +1,31 @@
-"""The filters beside the results: their values, the number of products with each, and a link to select it.
+"""The filters beside the results: their values, the number of products with each, and a link to choose it.
 
 Each number respects the filters of the other groups, so it is the number of results after a click.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .clip_documents import ProductDocument
-from .forms import PRICE_BANDS, SearchForm
+from clip_search.types import Facet, FacetValue
+
+from .forms import SearchForm
+
+FACETS = ("category", "colour", "price", "in_stock")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One value of a filter. `url` selects it, or deselects it if it is selected."""
+    """One value of a filter. `url` chooses it, or removes it if it is chosen."""
 
-    value: str
     label: str
     url: str
-    is_selected: bool
-    count: int
+    value: str = ""
+    count: int = 0
+    is_selected: bool = True
+    children: tuple[Option, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,68 +37,71 @@ class Group:
     options: list[Option]
 
 
-def facet_groups(form: SearchForm, category_names: Mapping[str, str]) -> list[Group]:
-    """Return the filters that have values. `category_names` is by slug. Raise SearchUnavailable."""
+def facet_groups(form: SearchForm, facets: Mapping[str, Facet]) -> list[Group]:
+    """Return the filters that have values, from the facets of the results."""
+    in_stock = [
+        Option(
+            label="In stock",
+            url=form.url(in_stock=not value.chosen),
+            count=value.count,
+            is_selected=value.chosen,
+        )
+        for value in facets["in_stock"]
+        if value.value
+    ]
+    colours = sorted(facets["colour"], key=lambda colour: colour.label)  # an order that stays the same
     groups = [
-        Group(name="category", title="Category", options=_keyword_options(form, "category", category_names)),
-        Group(name="colour", title="Colour", options=_keyword_options(form, "colour", {})),
-        Group(name="price", title="Price", options=_price_options(form)),
-        Group(name="in_stock", title="Availability", options=_stock_options(form)),
+        Group(name="category", title="Category", options=_options(form, "category", facets["category"])),
+        Group(name="colour", title="Colour", options=_options(form, "colour", colours)),
+        Group(name="in_stock", title="Availability", options=in_stock),
     ]
     return [group for group in groups if group.options]
 
 
-def selected_options(groups: list[Group]) -> list[Option]:
-    """Return the options that are selected."""
-    return [option for group in groups for option in group.options if option.is_selected]
-
-
-def _keyword_options(form: SearchForm, name: str, labels: Mapping[str, str]) -> list[Option]:
-    """Return the options of a keyword, sorted by label so that their order stays the same."""
-    counts = ProductDocument.search("").filter(**form.lookups(leave_out=name)).facet(name)
-    selected: list[str] = form.value(name)
-    options = [
+def _options(form: SearchForm, name: str, values: Iterable[FacetValue]) -> list[Option]:
+    return [
         Option(
-            value=value,
-            label=labels.get(value) or value[:1].upper() + value[1:],
-            url=form.url(**{name: sorted({*selected} ^ {value})}),
-            is_selected=value in selected,
-            count=counts.get(value, 0),
+            value=value.value,
+            label=value.label[:1].upper() + value.label[1:],
+            url=form.url(**{name: _toggled(form.value(name), value.value)}),
+            count=value.count,
+            is_selected=value.chosen,
+            children=tuple(_options(form, name, value.children)),
         )
-        for value in {*counts, *selected} - {""}
+        for value in values
     ]
-    return sorted(options, key=lambda option: option.label)
 
 
-def _price_options(form: SearchForm) -> list[Option]:
-    other_lookups, selected = form.lookups(leave_out="price"), form.value("price")
-    options = [
-        Option(
-            value=key,
-            label=band.label,
-            url=form.url(price="" if key == selected else key),
-            is_selected=key == selected,
-            count=_count(**other_lookups, **band.lookups()),
-        )
-        for key, band in PRICE_BANDS.items()
+def _toggled(chosen: list[str], value: str) -> list[str]:
+    """Return the chosen values with this one added, or without it if it is among them.
+
+    "home" is removed when "home/kitchen" is added, and the reverse: both together would find all of "home".
+    """
+    if value in chosen:
+        return [one for one in chosen if one != value]
+    apart = [one for one in chosen if not f"{one}/".startswith(f"{value}/")]
+    return [*(one for one in apart if not f"{value}/".startswith(f"{one}/")), value]
+
+
+def selected_options(form: SearchForm, groups: Iterable[Group]) -> list[Option]:
+    """Return the filters that are chosen, each with a link that removes it."""
+    chosen = [option for group in groups for option in _with_children(group.options) if option.is_selected]
+    low, high = form.value("price_from"), form.value("price_to")
+    if low or high:
+        label = f"€{low} to €{high}" if low and high else f"€{low} and more" if low else f"Up to €{high}"
+        chosen.append(Option(label=label, url=form.url(price_from="", price_to="")))
+    return chosen
+
+
+def _with_children(options: Iterable[Option]) -> Iterator[Option]:
+    for option in options:
+        yield option
+        yield from _with_children(option.children)
+
+
+def orders(form: SearchForm, labels: Mapping[str, str]) -> list[Option]:
+    """Return the orders, each with a link that sorts by it."""
+    return [
+        Option(label=label, url=form.url(order=order), value=order, is_selected=order == form.order)
+        for order, label in labels.items()
     ]
-    return _without_empty(options)
-
-
-def _stock_options(form: SearchForm) -> list[Option]:
-    is_selected = bool(form.value("in_stock"))
-    count = _count(**form.lookups(leave_out="in_stock"), in_stock=True)
-    url = form.url(in_stock=not is_selected)
-    return _without_empty(
-        [Option(value="yes", label="In stock", url=url, is_selected=is_selected, count=count)]
-    )
-
-
-def _without_empty(options: list[Option]) -> list[Option]:
-    """Leave out options without products, except selected ones: shoppers must be able to deselect them."""
-    return [option for option in options if option.count or option.is_selected]
-
-
-def _count(**lookups: Any) -> int:
-    """Count the products that meet the filters. A search for "" needs no model."""
-    return ProductDocument.search("").filter(**lookups).count()

@@ -1,8 +1,8 @@
-"""The forms of the search pages: text, filters and photo."""
+"""The forms of the search pages: text, filters and order, and the photo."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,29 +15,14 @@ from . import photos
 
 MAX_LENGTH = 200
 MAX_VALUES = 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceBand:
-    """The prices in euros from `low` up to, but not including, `high`. None means no limit."""
-
-    label: str
-    low: int | None = None
-    high: int | None = None
-
-    def lookups(self) -> dict[str, int]:
-        """Return the band as arguments of `SearchResults.filter()`."""
-        limits = {"price__gte": self.low, "price__lt": self.high}
-        return {name: limit for name, limit in limits.items() if limit is not None}
-
-
-PRICE_BANDS = {
-    "under-25": PriceBand(label="Under €25", high=25),
-    "25-50": PriceBand(label="€25 to €50", low=25, high=50),
-    "50-100": PriceBand(label="€50 to €100", low=50, high=100),
-    "100-250": PriceBand(label="€100 to €250", low=100, high=250),
-    "over-250": PriceBand(label="€250 and more", low=250),
+HIGHEST_PRICE = 1_000_000
+ORDERS = {
+    "": "Best match",
+    "price": "Price, low to high",
+    "-price": "Price, high to low",
+    "-created": "Newest",
 }
+"""The labels of the orders: the arguments of `SearchResults.order_by()`."""
 
 
 class QueryField(forms.CharField):
@@ -58,43 +43,91 @@ class ValuesField(forms.MultipleChoiceField):
         return True
 
 
+class PriceField(forms.DecimalField):
+    """A price in euros."""
+
+    def __init__(self) -> None:
+        super().__init__(required=False, min_value=0, max_value=HIGHEST_PRICE, decimal_places=2)
+
+
 class SearchForm(forms.Form):
     """The parameters of a search. `cleaned_data` has the valid ones; the others are ignored."""
 
     q = QueryField(required=False)
     category = ValuesField(required=False)
     colour = ValuesField(required=False)
-    price = forms.ChoiceField(
-        required=False, choices=[(key, band.label) for key, band in PRICE_BANDS.items()]
-    )
+    price_from = PriceField()
+    price_to = PriceField()
     in_stock = forms.BooleanField(required=False)
+    order = forms.ChoiceField(required=False, choices=list(ORDERS.items()))
+
+    def clean(self) -> dict[str, Any]:
+        low, high = self.value("price_from"), self.value("price_to")
+        if low and high and low > high:
+            self.cleaned_data |= {"price_from": high, "price_to": low}
+        return self.cleaned_data
 
     @property
     def query(self) -> str:
         return str(self.cleaned_data["q"])
 
+    @property
+    def order(self) -> str:
+        return str(self.value("order") or "")
+
     def value(self, name: str) -> Any:
         """Return a field's value. It is falsy if the parameter is missing or invalid."""
         return self.cleaned_data.get(name)
 
-    def lookups(self, *, leave_out: str = "") -> dict[str, Any]:
-        """Return the filters as arguments of `SearchResults.filter()`, without those of one field."""
-        values = {name: value for name, value in self.cleaned_data.items() if value and name != leave_out}
-        lookups = {f"{name}__in": values[name] for name in ("category", "colour") if name in values}
-        if "price" in values:
-            lookups |= PRICE_BANDS[values["price"]].lookups()
-        if "in_stock" in values:
-            lookups["in_stock"] = True
-        return lookups
+    def lookups(self) -> dict[str, Any]:
+        """Return the filters as arguments of `SearchResults.filter()`."""
+        lookups = {
+            "category__in": self.value("category"),
+            "colour__in": self.value("colour"),
+            "price__gte": self.value("price_from"),
+            "price__lte": self.value("price_to"),
+            "in_stock": self.value("in_stock"),
+        }
+        return {name: value for name, value in lookups.items() if value}
+
+    def parameters(self, **changes: Any) -> Iterator[tuple[str, str]]:
+        """Yield the names and values that lead to the first page of this search, with some fields changed."""
+        for name, value in (self.cleaned_data | changes).items():
+            for one in value if isinstance(value, list) else [value]:
+                if one:
+                    yield name, "yes" if one is True else str(one)
 
     def url(self, **changes: Any) -> str:
         """Return the query string for the first page of this search, with some fields changed."""
-        values = {name: value for name, value in (self.cleaned_data | changes).items() if value}
-        return "?" + urlencode({k: "yes" if v is True else v for k, v in values.items()}, doseq=True)
+        return "?" + urlencode(list(self.parameters(**changes)))
 
     def url_without_filters(self) -> str:
         """Return the query string for this search without any filter."""
-        return self.url(category=[], colour=[], price="", in_stock=False)
+        return self.url(category=[], colour=[], price_from="", price_to="", in_stock=False)
+
+    def url_as_typed(self, corrected: str) -> str:
+        """Return the query string that searches for the words as they were typed, not as they were corrected.
+
+        A word in quotes is not corrected.
+        """
+        typed = self.query.split()
+        words = corrected.split()
+        if len(words) != len(typed):
+            return self.url(q=f'"{self.query}"')
+        quoted = [
+            one if one == other else f'"{one}"' for one, other in zip(typed, words, strict=True)
+        ]
+        return self.url(q=" ".join(quoted))
+
+    # The hidden inputs of the forms in the page, each of which sends one part of a search.
+
+    def besides_price(self) -> list[tuple[str, str]]:
+        """Return what a form for the price must send too."""
+        return list(self.parameters(price_from="", price_to=""))
+
+    def besides_text(self) -> list[tuple[str, str]]:
+        """Return what a form for the text must send too."""
+        return list(self.parameters(q=""))
 
 
 class PhotoForm(forms.Form):

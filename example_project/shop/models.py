@@ -5,13 +5,22 @@ from __future__ import annotations
 from django.core.validators import MinValueValidator, validate_slug
 from django.db import models
 from django.urls import reverse
+from django.utils import timezone
 
 
 class Category(models.Model):
-    """A category; each product belongs to one."""
+    """A category; each product belongs to one. Categories have two levels."""
 
     name = models.CharField(max_length=100, unique=True)
     slug = models.SlugField(max_length=100, unique=True)
+    parent = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        related_name="children",
+        null=True,
+        blank=True,
+        limit_choices_to={"parent": None},
+    )
 
     class Meta:
         ordering = ["name"]
@@ -23,6 +32,16 @@ class Category(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("shop:category", args=[self.slug])
 
+    @property
+    def path(self) -> str:
+        """Return the slugs from the top of the tree to this category, such as "home/kitchen"."""
+        return f"{self.parent.slug}/{self.slug}" if self.parent else self.slug
+
+    @property
+    def path_of_names(self) -> str:
+        """Return the names from the top of the tree to this category, such as "Home/Kitchen"."""
+        return f"{self.parent.name}/{self.name}" if self.parent else self.name
+
 
 class ProductQuerySet(models.QuerySet["Product"]):
     def published(self) -> ProductQuerySet:
@@ -31,7 +50,7 @@ class ProductQuerySet(models.QuerySet["Product"]):
 
     def for_cards(self) -> ProductQuerySet:
         """Return the products with category and pictures, so that product cards need no further queries."""
-        return self.select_related("category").prefetch_related("images")
+        return self.select_related("category__parent").prefetch_related("images")
 
 
 class Product(models.Model):
@@ -45,7 +64,7 @@ class Product(models.Model):
     price = models.DecimalField(max_digits=8, decimal_places=2, validators=[MinValueValidator(0)])
     stock = models.PositiveIntegerField(default=0)
     is_published = models.BooleanField("published", default=True)
-    created = models.DateTimeField(auto_now_add=True)
+    created = models.DateTimeField(default=timezone.now, editable=False)
     updated = models.DateTimeField(auto_now=True)
 
     objects = ProductQuerySet.as_manager()

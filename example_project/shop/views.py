@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -18,15 +17,15 @@ from clip_search.searching import SearchResults
 
 from . import photos
 from .clip_documents import ProductDocument
-from .facets import facet_groups, selected_options
-from .forms import PhotoForm, SearchForm
+from .facets import FACETS, facet_groups, orders, selected_options
+from .forms import ORDERS, PhotoForm, SearchForm
 from .models import Category, Product
 
 logger = logging.getLogger(__name__)
 
 PAGE_SIZE = 24
 SIMILAR_PRODUCTS = 8
-SUGGESTIONS = ["red mug", "striped dress", "green backpack", "tasse rouge", "parapluie jaune"]
+SUGGESTIONS = ["red mug", "striped dress", "green backpack", "wall clock", "couch"]
 
 
 class ShopMixin(ContextMixin):
@@ -51,7 +50,7 @@ class CatalogueView(ShopMixin, ListView):
         if "slug" not in self.kwargs:
             return products
         self.category = get_object_or_404(Category, slug=self.kwargs["slug"])
-        return products.filter(category=self.category)
+        return products.filter(Q(category=self.category) | Q(category__parent=self.category))
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         is_whole_catalogue = self.category is None
@@ -92,45 +91,57 @@ class ResultsView(ShopMixin, TemplateView):
         form = SearchForm(request.GET)
         form.full_clean()
         context = self.get_context_data(form=form, query=form.query, suggestions=SUGGESTIONS)
-        category_names = {category.slug: category.name for category in context["categories"]}
         try:
-            context |= self.results_context(form, category_names)
+            context |= self.results_context(form)
         except SearchUnavailable:  # clip_search has logged the reason
             context["search_unavailable"] = True
             context["products"] = Product.objects.published().for_cards()[:PAGE_SIZE]
             return self.render_to_response(context, status=503)
         return self.render_to_response(context)
 
-    def results_context(self, form: SearchForm, category_names: Mapping[str, str]) -> dict[str, Any]:
-        """Return a page of products, and the filters. Raise SearchUnavailable."""
-        results = self.search(form).filter(**form.lookups())
-        with results.session():
+    def results_context(self, form: SearchForm) -> dict[str, Any]:
+        """Return a page of products, and what stands beside it. Raise SearchUnavailable."""
+        found = self.search(form)
+        results = found.filter(**form.lookups())
+        if form.order:
+            results = results.order_by(form.order)
+        with results.session():  # an embedded store is opened once for all of this
             # get_page() returns the last page if the number is too high, so no page is too deep to search.
             page = Paginator(results, PAGE_SIZE).get_page(self.request.GET.get("page"))
-            products, groups = list(page), facet_groups(form, category_names)
+            products, facets = list(page), results.facets(*FACETS)
+            nothing_has_the_words = bool(form.query) and not products and not found.exists()
+            closest = list(results.closest) if nothing_has_the_words else []
+        groups = facet_groups(form, facets)
         return {
             "products": products,
+            "corrected": results.corrected,
+            "url_as_typed": form.url_as_typed(results.corrected),
+            "dropped": results.dropped,
+            "nothing_has_the_words": nothing_has_the_words,
+            "closest": closest,
             "groups": groups,
-            "selected_options": selected_options(groups),
+            "price": facets["price"],
+            "orders": orders(form, ORDERS),
+            "selected_options": selected_options(form, groups),
             "page_obj": page,
             "page_range": page.paginator.get_elided_page_range(page.number, on_each_side=2, on_ends=1),
         }
 
     def search(self, form: SearchForm) -> SearchResults[Product]:
-        """Return the results without filters."""
+        """Return the results without filters and order."""
         raise NotImplementedError
 
 
 class SearchView(ResultsView):
-    """Search by text. Without text, the products that meet the filters; without both, suggestions."""
+    """Search by text. Without text, the products that meet the filters; without both, what to search for."""
 
     def search(self, form: SearchForm) -> SearchResults[Product]:
         return ProductDocument.search(form.query)
 
-    def results_context(self, form: SearchForm, category_names: Mapping[str, str]) -> dict[str, Any]:
-        if not form.query and not form.lookups():
+    def results_context(self, form: SearchForm) -> dict[str, Any]:
+        if not form.query and not form.lookups() and not form.order:
             return {"is_start_page": True}
-        return super().results_context(form, category_names)
+        return super().results_context(form)
 
 
 class PhotoView(ShopMixin, FormView):
@@ -148,7 +159,7 @@ class PhotoView(ShopMixin, FormView):
 
 
 class PhotoResultsView(ResultsView):
-    """The products that look most like a photo of the shopper's session."""
+    """The products that look most like a photo of the shopper's session, with words about it if there are any."""
 
     photo = b""
 
@@ -165,4 +176,4 @@ class PhotoResultsView(ResultsView):
         return super().get_context_data(**kwargs, photo=photo)
 
     def search(self, form: SearchForm) -> SearchResults[Product]:
-        return ProductDocument.search_by_image(self.photo)
+        return ProductDocument.search(form.query, image=self.photo)  # without words, by the photo alone

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.core.files.base import ContentFile
 from django.core.management.base import BaseCommand
 from django.db import transaction
+from django.utils import timezone
 from django.utils.translation import ngettext
 
 from demo import catalogue, pictures
@@ -47,7 +49,9 @@ def add(entries: Sequence[catalogue.CatalogueProduct]) -> None:
 
 def get_category(category: catalogue.Category) -> Category:
     """Return the shop's category. Create it if it does not exist."""
-    return Category.objects.get_or_create(slug=category.slug, defaults={"name": category.name})[0]
+    parent = get_category(category.parent) if category.parent else None
+    values = {"name": category.name, "parent": parent}
+    return Category.objects.get_or_create(slug=category.slug, defaults=values)[0]
 
 
 def unsaved_product(entry: catalogue.CatalogueProduct, category: Category) -> Product:
@@ -60,4 +64,5 @@ def unsaved_product(entry: catalogue.CatalogueProduct, category: Category) -> Pr
         colour=entry.colour,
         price=entry.price,
         stock=entry.stock,
+        created=timezone.now() - timedelta(days=entry.days),
     )
