@@ -13,7 +13,7 @@ from .models import Category, Product, ProductImage
 class ProductDocument(Document):
     text_fields = ["name", "description"]  # their meaning, in this order; CLIP reads the first 77 tokens
     search_fields = {"name": 3, "description": 1, "category.name": 1}  # their words, with weights
-    synonyms = {"mug": ["cup"], "sofa": ["couch", "settee"]}  # they find each other
+    synonyms = {"mug": ["cup"], "sofa": ["couch", "settee"], "grey": ["gray"]}  # they find each other
     image_field = "images.original"  # the first picture, in the order of ProductImage.Meta
     exact_fields = ["sku", "name"]  # products that match these exactly come first
     filter_fields = {

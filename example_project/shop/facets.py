@@ -11,7 +11,7 @@ from typing import Any
 
 from clip_search.types import Facet, FacetValue
 
-from .forms import SearchForm
+from .forms import ORDERS, SearchForm
 
 FACETS = ("category", "colour", "price", "in_stock")
 
@@ -99,9 +99,9 @@ def _with_children(options: Iterable[Option]) -> Iterator[Option]:
         yield from _with_children(option.children)
 
 
-def orders(form: SearchForm, labels: Mapping[str, str]) -> list[Option]:
+def orders(form: SearchForm) -> list[Option]:
     """Return the orders, each with a link that sorts by it."""
     return [
-        Option(label=label, url=form.url(order=order), value=order, is_selected=order == form.order)
-        for order, label in labels.items()
+        Option(label=label, url=form.url(order=order), is_selected=order == (form.value("order") or ""))
+        for order, label in ORDERS.items()
     ]

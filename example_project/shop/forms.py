@@ -54,6 +54,7 @@ class SearchForm(forms.Form):
     """The parameters of a search. `cleaned_data` has the valid ones; the others are ignored."""
 
     q = QueryField(required=False)
+    about = QueryField(required=False)  # words about a photo
     category = ValuesField(required=False)
     colour = ValuesField(required=False)
     price_from = PriceField()
@@ -70,10 +71,6 @@ class SearchForm(forms.Form):
     @property
     def query(self) -> str:
         return str(self.cleaned_data["q"])
-
-    @property
-    def order(self) -> str:
-        return str(self.value("order") or "")
 
     def value(self, name: str) -> Any:
         """Return a field's value. It is falsy if the parameter is missing or invalid."""
@@ -125,9 +122,9 @@ class SearchForm(forms.Form):
         """Return what a form for the price must send too."""
         return list(self.parameters(price_from="", price_to=""))
 
-    def besides_text(self) -> list[tuple[str, str]]:
-        """Return what a form for the text must send too."""
-        return list(self.parameters(q=""))
+    def besides_about(self) -> list[tuple[str, str]]:
+        """Return what a form for the words about a photo must send too."""
+        return list(self.parameters(about=""))
 
 
 class PhotoForm(forms.Form):

@@ -18,7 +18,7 @@ from clip_search.searching import SearchResults
 from . import photos
 from .clip_documents import ProductDocument
 from .facets import FACETS, facet_groups, orders, selected_options
-from .forms import ORDERS, PhotoForm, SearchForm
+from .forms import PhotoForm, SearchForm
 from .models import Category, Product
 
 logger = logging.getLogger(__name__)
@@ -103,25 +103,26 @@ class ResultsView(ShopMixin, TemplateView):
         """Return a page of products, and what stands beside it. Raise SearchUnavailable."""
         found = self.search(form)
         results = found.filter(**form.lookups())
-        if form.order:
-            results = results.order_by(form.order)
+        if order := form.value("order"):
+            results = results.order_by(order)
         with results.session():  # an embedded store is opened once for all of this
             # get_page() returns the last page if the number is too high, so no page is too deep to search.
             page = Paginator(results, PAGE_SIZE).get_page(self.request.GET.get("page"))
             products, facets = list(page), results.facets(*FACETS)
-            nothing_has_the_words = bool(form.query) and not products and not found.exists()
-            closest = list(results.closest) if nothing_has_the_words else []
+            nothing_has_the_words = not products and bool(form.query) and not found.exists()
+            closest = list(found.closest) if nothing_has_the_words else []
+            corrected, dropped = results.corrected, results.dropped
         groups = facet_groups(form, facets)
         return {
             "products": products,
-            "corrected": results.corrected,
-            "url_as_typed": form.url_as_typed(results.corrected),
-            "dropped": results.dropped,
+            "corrected": corrected,
+            "url_as_typed": form.url_as_typed(corrected),
+            "dropped": dropped,
             "nothing_has_the_words": nothing_has_the_words,
             "closest": closest,
             "groups": groups,
             "price": facets["price"],
-            "orders": orders(form, ORDERS),
+            "orders": orders(form),
             "selected_options": selected_options(form, groups),
             "page_obj": page,
             "page_range": page.paginator.get_elided_page_range(page.number, on_each_side=2, on_ends=1),
@@ -139,7 +140,7 @@ class SearchView(ResultsView):
         return ProductDocument.search(form.query)
 
     def results_context(self, form: SearchForm) -> dict[str, Any]:
-        if not form.query and not form.lookups() and not form.order:
+        if not form.query and not form.lookups() and not form.value("order"):
             return {"is_start_page": True}
         return super().results_context(form)
 
@@ -159,7 +160,7 @@ class PhotoView(ShopMixin, FormView):
 
 
 class PhotoResultsView(ResultsView):
-    """The products that look most like a photo of the shopper's session, with words about it if there are any."""
+    """The products that look most like a photo of the shopper's session, such as "this, but in red"."""
 
     photo = b""
 
@@ -176,4 +177,4 @@ class PhotoResultsView(ResultsView):
         return super().get_context_data(**kwargs, photo=photo)
 
     def search(self, form: SearchForm) -> SearchResults[Product]:
-        return ProductDocument.search(form.query, image=self.photo)  # without words, by the photo alone
+        return ProductDocument.search(form.value("about"), image=self.photo)

@@ -67,9 +67,8 @@ if (form) {
   });
 }
 
-/* Escape, or a click beside it, closes the panel with the photo form. */
-const panel = document.querySelector(".photobox");
-if (panel) {
+/* Escape, or a click beside it, closes the panel with the photo form and the menu of orders. */
+for (const panel of document.querySelectorAll(".photobox, .order")) {
   addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !panel.open) return;
     panel.open = false;
