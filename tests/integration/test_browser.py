@@ -462,7 +462,8 @@ def test_the_keyboard_is_enough(open_page: Callable[..., Page]) -> None:
         page.keyboard.press("Tab")
     page.keyboard.type("red mu")
     page.get_by_role("option").first.wait_for()
-    page.keyboard.press("ArrowDown")
+    while page.locator("[aria-selected=true]").all_inner_texts() != ["red mug"]:
+        page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     page.wait_for_url("**/search/?q=red+mug")
     page.keyboard.press("Tab")
