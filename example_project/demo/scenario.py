@@ -101,7 +101,7 @@ class Scenario:
 
     def sort(self) -> None:
         page = self.search_page(q="mug", order="price")
-        mugs = sorted((p.price for p in products() if p.kind == "mug"))
+        mugs = sorted(p.price for p in products() if p.kind == "mug")
         prices = [Decimal(price) for price in re.findall(r'"card__price">€([\d.]+)', page.text)]
         expect(prices == mugs, f"the mugs cost {mugs}, but the page shows {prices}")
 
@@ -167,9 +167,7 @@ class Scenario:
         """Post a product with a photo from another system, and poll until it is indexed."""
         fields = {"product_id": "demo-2", "name": SAMOVAR, "metadata": "{'season': 'autumn'}"}
         photo = new_photo("teapot", "orange")
-        response = self.other_system.post(
-            "/api/v1/index-product-with-image", fields, {"image_file": photo}
-        )
+        response = self.other_system.post("/api/v1/index-product-with-image", fields, {"image_file": photo})
         body = expect_status(response, 202).json()
         expect(
             (body["status"], body["product_id"]) == ("queued", "demo-2"),

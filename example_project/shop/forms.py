@@ -111,9 +111,7 @@ class SearchForm(forms.Form):
         words = corrected.split()
         if len(words) != len(typed):
             return self.url(q=f'"{self.query}"')
-        quoted = [
-            one if one == other else f'"{one}"' for one, other in zip(typed, words, strict=True)
-        ]
+        quoted = [one if one == other else f'"{one}"' for one, other in zip(typed, words, strict=True)]
         return self.url(q=" ".join(quoted))
 
     # The hidden inputs of the forms in the page, each of which sends one part of a search.

@@ -287,7 +287,9 @@ def test_a_category_and_one_above_it_replace_each_other(open_page: Callable[...,
 def test_a_price_range_is_filtered_by_and_can_be_removed(open_page: Callable[..., Page]) -> None:
     page = open_page("/search/?q=striped&colour=red")
     before = total(page)
-    low, high = (float(page.get_by_label(label).get_attribute("placeholder") or "") for label in ("From €", "To €"))
+    low, high = (
+        float(page.get_by_label(label).get_attribute("placeholder") or "") for label in ("From €", "To €")
+    )
     assert (low, high) == (min(prices(page)), max(prices(page)))
     page.get_by_label("From €").fill("20")
     page.get_by_label("To €").fill("100")
