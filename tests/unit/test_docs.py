@@ -250,7 +250,9 @@ def test_a_shop_on_the_store_of_the_guide(settings, examples):
     settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QDRANT": {"backend": "own_store.DictStore"}}
     Product.objects.create(sku="A", name="Red mug", price=8)
     Product.objects.create(sku="B", name="Blue chair", price=80)
-    found = registry.get("product").declaration.search("red mug")
+    search = registry.get("product").declaration.search
+    assert [product.name for product in search("red mug")] == ["Red mug"]
+    found = search("red mug", everything=True)
     assert [product.name for product in found] == ["Red mug", "Blue chair"]
     assert [product.name for product in found.filter(price__in=[80])] == ["Blue chair"]
 
@@ -292,7 +294,8 @@ def test_a_shop_with_the_encoder_of_the_guide(settings, examples, service, pictu
     Product.objects.create(sku="A", name="Red mug", price=8).images.create(original=picture())
     Product.objects.create(sku="B", name="Blue chair", price=80)
     document = registry.get("product").declaration
-    assert [product.name for product in document.search("red mug please")] == ["Red mug", "Blue chair"]
+    found = document.search("red mug please", everything=True)
+    assert [product.name for product in found] == ["Red mug", "Blue chair"]
     assert document.search_by_image(picture()).first().name == "Red mug"
     settings.EMBEDDING_SERVICE = "http://127.0.0.1:1/"
     with pytest.raises(SearchUnavailable, match="The embedding service failed"):
@@ -342,12 +345,16 @@ def test_the_views_of_the_guide_search_filter_count_and_survive(settings, shop_v
     mug.images.create(original=picture("red"))
     Product.objects.create(sku="B", name="Blue chair", price=80)
     template, context = shop_views["search"](rf.get("/?q=mug"))
-    assert [product.name for product in context["products"]] == ["Red mug", "Blue chair"]
-    assert (template, context["categories"]) == ("shop/search.html", {"kitchen": 1})
+    assert template == "shop/search.html"
+    assert [product.name for product in context["products"]] == ["Red mug"]
+    assert [(one.value, one.count) for one in context["facets"]["category"]] == [("kitchen", 1)]
     _, context = shop_views["search"](rf.get("/?q=mug&category=kitchen&max=10&page=999"))
     assert [product.name for product in context["products"]] == ["Red mug"]
     _, context = shop_views["search"](rf.get("/?q=mug&max=much"))
-    assert len(context["products"]) == 2
+    assert len(context["products"]) == 1
+    _, context = shop_views["search"](rf.get("/?q=beaker"))
+    assert len(context["products"]) == 0
+    assert {product.name for product in context["closest"]} == {"Red mug", "Blue chair"}
 
     template, context = shop_views["by_photo"](rf.post("/", {"photo": picture("red")}))
     assert template == "shop/search.html"
