@@ -45,7 +45,7 @@ E108 `max_images` is less than 1
 E109 `product_id()` is overridden, but `id_field` is not set
 E110 `id_field` does not name a unique field
 E111 an attribute has a value of the wrong type
-E112 `weights` are not two numbers for "text" and "image"
+E112 `weights` are not numbers for "text", "image" and "words"
 E113 `query_prompt` does not contain `{query}`
 E114 the model has a primary key of several columns
 E115 `language` is unknown
@@ -55,6 +55,7 @@ W101 a path crosses a relation whose changes are not noticed
 W102 `image_field` does not lead to a file field
 W103 a document has neither text nor image to search by
 W104 the storage of the images overwrites files, and a new image is not noticed
+W105 there is no stemmer for the language: words are found only as they are spelled in the texts
 ==== =====================================================================================
 """
 

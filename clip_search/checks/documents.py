@@ -16,7 +16,7 @@ from django.utils import translation
 
 from ..documents import paths, querysets
 from ..documents.binding import BoundDocument, is_local
-from ..documents.declaration import WEIGHTS
+from ..documents.declaration import WEIGHTS, is_weight
 from ..documents.fields import RESERVED_KEYS, FilterField
 from ..documents.registry import registry
 from ..documents.watching import declared_paths
@@ -60,6 +60,18 @@ def check_types(document: BoundDocument) -> Iterator[CheckMessage]:
         ("text_fields", _is_texts(document.declaration.text_fields), 'a list of paths, such as ["name"]'),
         ("exact_fields", _is_texts(document.declaration.exact_fields), 'a list of paths, such as ["sku"]'),
         (
+            "search_fields",
+            _is_weighted(document.declaration.search_fields),
+            'a dict of paths with weights above 0, such as {"name": 3, "description": 1}',
+        ),
+        (
+            "synonyms",
+            _is_synonyms(document.declaration.synonyms),
+            'a dict of words with lists of words, such as {"sofa": ["couch"]}',
+        ),
+        ("stop_words", _is_texts(document.declaration.stop_words), 'a list of words, such as ["shop"]'),
+        ("everything", isinstance(document.declaration.everything, bool), "True or False"),
+        (
             "reads",
             document.declaration.reads is None or _is_texts(document.declaration.reads),
             'None, or a list of paths such as ["is_public"]',
@@ -91,6 +103,18 @@ def check_types(document: BoundDocument) -> Iterator[CheckMessage]:
 
 def _is_texts(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(path, str) for path in value)
+
+
+def _is_weighted(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(path, str) and is_weight(weight) for path, weight in value.items()
+    )
+
+
+def _is_synonyms(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(word, str) and _is_texts(others) for word, others in value.items()
+    )
 
 
 def _is_related(value: Any) -> bool:
@@ -134,6 +158,13 @@ def _language(document: BoundDocument) -> Iterator[CheckMessage]:
         yield error(
             "clip_search.E115", f"{label_of(document, 'language')} is unknown: {language!r}", hint, document
         )
+    elif not document.analyser.algorithm:
+        message = f"{type(document.declaration).__name__}: no stemmer for {document.analyser.language!r}."
+        hint = (
+            "Words are found only as they are spelled in the texts: not in the plural if a text has the "
+            "singular. If the texts are in another language, set language or LANGUAGE_CODE."
+        )
+        yield warning("clip_search.W105", message, hint, document)
 
 
 def _max_images(document: BoundDocument) -> Iterator[CheckMessage]:

@@ -54,7 +54,7 @@ K1, B, AVERAGE = 1.2, 0.75, 100
 """Parameters of BM25; AVERAGE is the number of words of a text that is neither long nor short."""
 
 _INCH_MARKS: Final = ('"', "''", "\N{DOUBLE PRIME}", "\N{RIGHT DOUBLE QUOTATION MARK}")
-_INCHES = re.compile(rf"(?<=\d)\s?(?:{'|'.join(_INCH_MARKS)})")
+_INCHES = re.compile(rf"(?<=[\d\u00bc-\u00be\u2150-\u215e])\s?(?:{'|'.join(_INCH_MARKS)})")
 _WITHOUT_SPACES = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Thai, Japanese and Chinese, which are written without spaces: each character is a part."""
 
@@ -207,7 +207,9 @@ class Analyser:
         """Return `words_of(texts).vocabulary`, in a fraction of the time."""
         found: set[str] = set()
         for text, _ in texts:
-            found.update(*map(_vocabulary, map(self._chunk, set(_split(text)))))
+            raw = set(_split(text))
+            is_short = len(max(raw, key=len, default="")) <= LONGEST_WORD
+            found.update(*map(_vocabulary, map(self._kept if is_short else self._chunk, raw)))
         return found
 
     def _pairs(self, found: Iterable[_Chunk]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import F, Max
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..documents.binding import BoundDocument
@@ -63,10 +64,10 @@ class WordQuerySet(models.QuerySet["Word"]):
             self.using(document.using).bulk_update(rows, ["products"])
         for keys in chunks(gone):
             self.using(document.using).filter(pk__in=keys).delete()
-        if new or changed or gone:
-            versions = Vocabulary.objects.using(document.using)
-            vocabulary, _is_new = versions.get_or_create(document=document.name)
-            versions.filter(pk=vocabulary.pk).update(version=F("version") + 1)
+        versions = Vocabulary.objects.using(document.using)
+        vocabulary, _is_new = versions.get_or_create(document=document.name)
+        rise = 1 if new or changed or gone else 0
+        versions.filter(pk=vocabulary.pk).update(version=F("version") + rise, counted_at=timezone.now())
 
     def _create(self, document: BoundDocument, counts: Mapping[str, int]) -> None:
         """Create rows of these words. Other processes may have created some of them already."""
@@ -96,10 +97,11 @@ class Word(models.Model):
 
 
 class Vocabulary(models.Model):
-    """The version of a document's words. It rises when they are counted again."""
+    """The version of a document's words. It rises when another count has changed them."""
 
     document = models.CharField(max_length=100, unique=True)
     version = models.PositiveIntegerField(default=0)
+    counted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name = _("vocabulary")

@@ -24,6 +24,7 @@ from clip_search.indexing.housekeeping import purge_tombstones
 from clip_search.indexing.related import expand_related
 from clip_search.indexing.targets import get_target
 from clip_search.indexing.upgrading import record_words
+from clip_search.indexing.vocabulary import must_count
 from clip_search.management.base import IMAGES, DocumentCommand, Progress, products, summary
 from clip_search.models import Collection, IndexEntry, Run, Word
 from clip_search.models.entries import IndexEntryQuerySet
@@ -85,11 +86,13 @@ class Command(DocumentCommand):
         started, ids = time.monotonic(), options["ids"]
         if options["images"]:
             self.chosen_entries(document, ids).read_images_again()
-        last, words = Word.objects.last_key(document), None if ids else Counter[str]()
+        last = Word.objects.last_key(document)
+        words = Counter[str]() if not ids and must_count(document) else None
         report = compared = self.compare(document, ids, words)
         report += (self.watch if options["queue"] else self.index)(document, ids, options["batch_size"])
         if words is not None:
             Word.objects.replace(document, words, added_until=last)
+        if not ids:
             if not compared.postponed:
                 record_words(document)
             purge_tombstones(document)
@@ -131,7 +134,7 @@ class Command(DocumentCommand):
         )
 
     def compare(self, document: BoundDocument, ids: list[str] | None, words: Counter[str] | None) -> Report:
-        """Mark the products that differ from the index as pending, and count the others and all words."""
+        """Mark the products that differ from the index as pending, and count the others, and the words."""
         expand_related(document)
         repair(document)
         total = Report()

@@ -202,6 +202,19 @@ def test_e110_id_field():
         {"filter_fields": ["sku"]},
         {"filter_fields": {1: Keyword("sku")}},
         {"related": [ProductImage]},
+        {"search_fields": ["name"]},
+        {"search_fields": {"name": 0}},
+        {"search_fields": {"name": -1}},
+        {"search_fields": {"name": float("nan")}},
+        {"search_fields": {"name": float("inf")}},
+        {"search_fields": {"name": True}},
+        {"search_fields": {"name": "3"}},
+        {"synonyms": ["sofa", "couch"]},
+        {"synonyms": {"sofa": "couch"}},
+        {"synonyms": {"sofa": [1]}},
+        {"stop_words": "shop"},
+        {"everything": None},
+        {"everything": 1},
     ],
 )
 def test_e111_wrong_type(attributes):
@@ -214,6 +227,37 @@ def test_e111_wrong_type(attributes):
 )
 def test_e112_weights(weights):
     assert said_of(weights=weights) == ["E112"]
+
+
+def test_weights_may_leave_some_out():
+    assert said_of(weights={}) == said_of(weights={"words": 2}) == []
+    assert said_of(weights={"text": 0, "image": 0}) == []
+
+
+def test_words_that_are_declared_well():
+    assert (
+        said_of(
+            search_fields={"name": 3, "category.name": 0.5},
+            synonyms={"sofa": ["couch"]},
+            stop_words=("shop",),
+            everything=True,
+            language="fr",
+            related={Category: ["products"]},
+        )
+        == []
+    )
+
+
+def test_e103_a_path_of_search_fields():
+    assert said_of(search_fields={"nome": 2}) == ["E103"]
+
+
+def test_w105_a_language_without_a_stemmer(settings):
+    assert said_of(language="ja") == ["W105"]
+    assert said_of(language="pt-br") == []
+    assert said_of(language="xx") == ["E115"]
+    settings.LANGUAGE_CODE = "th"
+    assert said_of() == ["W105"]
 
 
 @pytest.mark.parametrize("prompt", ["a photo of", "a photo of {}", "", None])
