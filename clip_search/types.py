@@ -166,7 +166,9 @@ class Hit:
     basis: Basis = "meaning"
     """Why the product was found: an exact field equals the query, its words do, or it is near in meaning."""
     relevance: float = 0.0
-    """From 0 to 1, never higher than that of an earlier hit. Comparable within one search only."""
+    """From 0 to 1, never higher than that of an earlier hit unless the results are sorted by filters.
+
+    Comparable within one search only."""
     payload: Mapping[str, Any] = field(default_factory=dict)
     source: str = MODEL_SOURCE
     instance: Any = None

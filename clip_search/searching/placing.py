@@ -194,23 +194,29 @@ def rank_everything(search: Search, query: TextQuery) -> Ranked:
     parsed, has_words = query.parsed, search.live.collection.has_words
     conditions = [*search.conditions, *excluded_conditions(parsed)]
     weighted = list(search.weighted)
-    if has_words and parsed.ranked and query.weights[WORDS]:
-        weighted.append((query.weights[WORDS], Retriever(using=WORDS, vector=parsed.ranked)))
+    by_words = Retriever(using=WORDS, vector=parsed.ranked) if has_words and parsed.ranked else None
+    if by_words and query.weights[WORDS]:
+        weighted.append((query.weights[WORDS], by_words))
     if not weighted:
         return Ranked()
-    tiers: dict[Basis, Sequence[Condition]] = {}
-    if not query.photo:
-        tiers = {"exact": exact_conditions(parsed), "words": words_conditions(parsed) if has_words else ()}
-        tiers = {basis: tier for basis, tier in tiers.items() if tier}
-    in_tiers = [Query(conditions=[*conditions, *tier], limit=DEPTH) for tier in tiers.values()]
-    ranked = ranked_by_all(search, weighted, conditions, before=in_tiers)
+    tiers: dict[Basis, Query] = {}
+    if not query.photo and (exact := exact_conditions(parsed)):
+        tiers["exact"] = Query(conditions=[*conditions, *exact], limit=DEPTH)
+    if not query.photo and by_words:
+        with_words = [*conditions, *words_conditions(parsed)]
+        tiers["words"] = Query(retriever=by_words, conditions=with_words, limit=DEPTH)
+    ranked = ranked_by_all(search, weighted, conditions, before=list(tiers.values()))
     places: dict[uuid.UUID, Place] = {}
+    lowest = 1.0
     for basis, tier in zip(tiers, ranked.before, strict=True):
         for key in by_score(tier, ranked.scores):
-            score = 1.0 if basis == "exact" else ranked.scores.get(key, 0.0)
-            places.setdefault(key, Place(score=score, basis=basis, relevance=score))
+            if key not in places:
+                lowest = 1.0 if basis == "exact" else min(lowest, ranked.scores.get(key, 0.0))
+                places[key] = Place(score=lowest, basis=basis, relevance=max(lowest, 0.0))
     for key, score in ranked.scores.items():
-        places.setdefault(key, Place(score=score, relevance=score))
+        if key not in places:
+            lowest = min(lowest, score)
+            places[key] = Place(score=lowest, relevance=max(lowest, 0.0))
     return all_of(search, ranked.conditions, places)
 
 
@@ -227,7 +233,7 @@ def rank_by_meaning(search: Search) -> Ranked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """The scores of several rankings together, best first: cosines if there is only one ranking."""
+    """The scores of several rankings together, best first: cosines if there is one ranking, by meaning."""
 
     scores: Mapping[uuid.UUID, float]
     conditions: Sequence[Condition]
@@ -264,7 +270,7 @@ def ranked_by_all(
     answers = search.rank([*before, *by_each, *lacking.values()])
     rankings = answers[len(before) :][: len(by_each)]
     no_image = answers[-1] if lacking else ()
-    if len(rankings) == 1:
+    if len(rankings) == 1 and weighted[0][1].using != WORDS:
         scores = {one.id: one.score for one in without_last_ties(rankings[0], depth)}
     else:
         scores = fuse(

@@ -51,10 +51,10 @@ def any_store(request, configured) -> Iterator[str]:
 
 @pytest.fixture
 def asked(monkeypatch) -> list[Query]:
-    """Return the queries that the store gets."""
+    """Return the rankings that the store is asked for."""
     store, queries = get_store(), []
-    query = store.query
-    monkeypatch.setattr(store, "query", lambda name, q: queries.append(q) or query(name, q))
+    rank = store.rank
+    monkeypatch.setattr(store, "rank", lambda name, several: queries.extend(several) or rank(name, several))
     return queries
 
 

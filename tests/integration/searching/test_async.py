@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_asynchronous_code_gets_the_same(shop):
-    results = ProductDocument.search("a red mug")[:24]
+    results = ProductDocument.search("a red mug", everything=True)[:24]
 
     async def gather() -> dict[str, Any]:
         return {
@@ -29,7 +29,7 @@ def test_asynchronous_code_gets_the_same(shop):
             "hits with rows": await results.ahits(with_rows=True),
         }
 
-    same = ProductDocument.search("a red mug")[:24]
+    same = ProductDocument.search("a red mug", everything=True)[:24]
     assert async_to_sync(gather)() == {
         "rows": list(same),
         "count": 24,
@@ -53,7 +53,7 @@ def test_asynchronous_code_finds_nothing(shop):
 @pytest.mark.django_db(transaction=True)
 def test_asynchronous_code_never_waits_in_the_event_loop(shop):
     """Django refuses a statement in a thread whose event loop is running."""
-    results = ProductDocument.search("a red mug").filter(in_stock=True)
+    results = ProductDocument.search("a red mug", everything=True).filter(in_stock=True)
 
     async def gather() -> list[Any]:
         try:
@@ -62,7 +62,7 @@ def test_asynchronous_code_never_waits_in_the_event_loop(shop):
         finally:
             await sync_to_async(connections.close_all)()
 
-    same = list(ProductDocument.search("a red mug")[:5])
+    same = list(ProductDocument.search("a red mug", everything=True)[:5])
     count, exists, first, hits, rows = asyncio.run(gather())
     assert (count, exists, first, rows) == (60, True, same[0], same)
     assert [hit.instance for hit in hits] == same

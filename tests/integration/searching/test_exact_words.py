@@ -6,6 +6,8 @@ import unicodedata
 
 import pytest
 
+from clip_search.models import Collection
+from clip_search.stores import get_store
 from tests.conftest import ROOT
 from tests.shops.shop.clip_documents import ProductDocument
 from tests.shops.shop.models import Product
@@ -22,7 +24,9 @@ def odd(text: str) -> list[str]:
     return [text, text.upper(), text.lower(), bare, spaced, *(text.replace("-", sign) for sign in " _")]
 
 
-def test_every_sku_and_name_of_the_demo_is_first(document, monkeypatch, asked):
+def test_every_sku_and_name_of_the_demo_is_first(document, monkeypatch, configured, tmp_path):
+    pytest.importorskip("qdrant_edge")
+    configured(QDRANT={"path": str(tmp_path / "qdrant")})
     monkeypatch.syspath_prepend(ROOT / "example_project")
     from demo.catalogue import products
 
@@ -31,10 +35,13 @@ def test_every_sku_and_name_of_the_demo_is_first(document, monkeypatch, asked):
         Product(name=p.name, sku=p.sku, description=p.description) for p in demo
     )
     index(document)
-    for product in made:
-        for text in (product.sku, product.name):
-            hits = [ProductDocument.search(t)[:1].hits()[0] for t in [*odd(text), text.replace(" ", "")]]
-            assert {(hit.product_id, hit.score) for hit in hits} == {(str(product.pk), 1.0)}
+    monkeypatch.setattr("clip_search.stores.embedded.sharing.SharedHandle._is_wanted", lambda self: False)
+    with get_store().session(Collection.objects.get().name):
+        for number, product in enumerate(made):
+            for text in (product.sku, product.name):
+                typed = [*odd(text), text.replace(" ", "")]
+                hits = [ProductDocument.search(t).hits()[0] for t in typed[number % 3 :: 3]]
+                assert {(hit.product_id, hit.score) for hit in hits} == {(str(product.pk), 1.0)}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +60,7 @@ def test_spelling_does_not_matter(document, name, typed):
     meant, *_ = make([name, "Galaxy S20", "Galaxy", "C", "C++", "RM-002", "bardak", f"{name} other"])
     index(document)
     for text in [*odd(name), *typed]:
-        first, second = ProductDocument.search(text)[:2]
+        first, second = ProductDocument.search(text, everything=True)[:2]
         assert (first, first.search_score) == (meant, 1.0)
         assert second.search_score < 1, text
 
@@ -81,11 +88,6 @@ def test_an_exact_one_needs_no_vector(document, monkeypatch):
     monkeypatch.setattr(ProductDocument, "text_fields", ())
     index(document)
     assert ProductDocument.search("x 1")[0] == bare
-
-
-@pytest.mark.parametrize("text", ["!!!", "\ud800", "a\x00b", "💡", "x" * 20_000, "مرحبا", "“'\"\\"])
-def test_odd_texts_are_texts(any_store, few, text):
-    assert len(list(ProductDocument.search(text)[:5])) == 5
 
 
 @pytest.mark.parametrize("text", ["", "  \t\n"])

@@ -82,7 +82,7 @@ def names(results: Iterable[Product]) -> set[str]:
 def test_filter_keeps_what_meets_all_lookups_and_exclude_the_rest(labelled):
     declared = ProductDocument
     for results in (
-        declared.search("a red mug"),
+        declared.search("a red mug", everything=True),
         declared.search(""),
         declared.search_by_image(picture_bytes("red")),
     ):
@@ -100,7 +100,7 @@ def test_a_hundred_random_lookups_equal_the_database(any_store, document):
     random_shop(document)
     rng = random.Random(3)
     everything = set(keys(Product.objects.all()))
-    results = ProductDocument.search("a red mug")
+    results = ProductDocument.search("a red mug", everything=True)
     excluded_some = 0
     with get_store().session(Collection.objects.get().name):
         for _ in range(100):
@@ -118,27 +118,33 @@ def test_a_hundred_random_lookups_equal_the_database(any_store, document):
 
 def test_results_are_narrowed_step_by_step(labelled):
     search = ProductDocument.search
-    results = search("a red mug", filters={"price__lt": 30}).filter(tag="sale").exclude(category="bath")
+    results = (
+        search("a red mug", everything=True, filters={"price__lt": 30})
+        .filter(tag="sale")
+        .exclude(category="bath")
+    )
     assert names(results) == {"red mug", "red cup"}
     assert names(results.filter(tag="new")) == {"red mug"}
     assert names(results.exclude(tag="new")) == {"red cup"}
     # each exclude() stands for itself: what meets either lookup is left out
-    either = search("a red mug").exclude(price=10).exclude(category="kitchen")
+    either = search("a red mug", everything=True).exclude(price=10).exclude(category="kitchen")
     assert names(either) == {"red vase"}
-    assert names(search("a red mug").exclude(price=10, category="kitchen")) == labelled.keys() - {"red mug"}
+    assert names(
+        search("a red mug", everything=True).exclude(price=10, category="kitchen")
+    ) == labelled.keys() - {"red mug"}
 
 
 def test_what_is_narrowed_is_ranked_counted_and_paged_like_a_search_with_filters(labelled):
     search = ProductDocument.search
-    narrowed = search("red mug").filter(price__gte=20)
-    filtered = search("red mug", filters={"price__gte": 20})
+    narrowed = search("red mug", everything=True).filter(price__gte=20)
+    filtered = search("red mug", everything=True, filters={"price__gte": 20})
     assert list(narrowed.hits()) == list(filtered.hits())
     assert [hit for n in range(3) for hit in narrowed[n : n + 1].hits()] == list(filtered.hits())
     assert counted(narrowed, "category") == counted(filtered, "category") == {"kitchen": 2}
-    left = search("red mug").exclude(price__gte=20, tag="sale")
+    left = search("red mug", everything=True).exclude(price__gte=20, tag="sale")
     assert counted(left, "category") == {"kitchen": 2, "bath": 1}
     assert left.first() == labelled["red mug"]  # an exact name is still first
-    assert search("red mug").exclude(price=10).first() != labelled["red mug"]
+    assert search("red mug", everything=True).exclude(price=10).first() != labelled["red mug"]
 
 
 def test_similar_ones_are_narrowed_and_never_the_product_itself(labelled):
@@ -172,7 +178,7 @@ def test_what_is_sliced_cannot_be_narrowed(window):
 
 
 def test_a_slice_of_everything_can_be_narrowed(labelled):
-    assert names(ProductDocument.search("a red mug")[:].filter(price=20)) == {"red cup"}
+    assert names(ProductDocument.search("a red mug", everything=True)[:].filter(price=20)) == {"red cup"}
 
 
 def test_nothing_is_asked_before_what_is_narrowed_is_used(asked, django_assert_num_queries):

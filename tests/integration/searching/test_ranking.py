@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import random
+from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
 from PIL import Image
 
-from clip_search.stores.base import Query
+from clip_search.stores.base import TERMS
 from clip_search.testing import pause_indexing
 from tests.conftest import picture_bytes
 from tests.shops.shop.clip_documents import ProductDocument
@@ -23,30 +25,30 @@ def test_words_find_by_what_is_said_and_by_what_is_shown(document):
     said, shown, neither = make(["red things", "thing one", "thing two"])
     with_pictures([said, shown, neither], ["white", "red", "blue"])
     index(document)
-    found = keys(ProductDocument.search("something red"))
+    found = keys(ProductDocument.search("something red", everything=True))
     assert set(found[:2]) == {said.pk, shown.pk}
 
 
-def weights_of(query: Query) -> dict[str, float]:
-    return {retriever.using: retriever.weight for retriever in query.retrievers}
-
-
-def test_weights_choose_between_text_and_image(document, asked):
+def test_weights_choose_between_text_and_image(document):
     said, shown = make(["red things", "thing"])
     with_pictures([said, shown], ["white", "red"])
     index(document)
     search = ProductDocument.search
-    assert keys(search("something red", weights={"image": 0}))[0] == said.pk
-    assert keys(search("something red", weights={"text": 0}))[0] == shown.pk
-    asked.clear()
-    list(search("something red", weights={"text": 2})[:5].hits())
-    assert weights_of(asked[-1]) == {"text": 1.0, "image": 0.5}
+    assert keys(search("red zzzz", everything=True, weights={"image": 0, "words": 0}))[0] == said.pk
+    assert keys(search("red zzzz", everything=True, weights={"text": 0, "words": 0}))[0] == shown.pk
 
 
 def test_weights_of_the_document_are_the_default(shop, asked, monkeypatch):
-    monkeypatch.setattr(ProductDocument, "weights", {"text": 3})
-    list(ProductDocument.search("a red mug")[:5].hits())
-    assert weights_of(asked[-1]) == {"text": 1.0}
+    def legs(**options: Any) -> set[str]:
+        asked.clear()
+        list(ProductDocument.search("a red mug", everything=True, **options)[:5].hits())
+        in_tier = [query for query in asked if any(one.key == TERMS for one in query.conditions)]
+        return {query.retriever.using for query in asked if query.retriever and query not in in_tier}
+
+    assert legs() == {"text", "image", "words"}
+    monkeypatch.setattr(ProductDocument, "weights", {"text": 3, "words": 0})
+    assert legs() == {"text", "image"}
+    assert legs(weights={"image": 0, "words": 1}) == {"text", "words"}
 
 
 @pytest.mark.parametrize(
@@ -62,15 +64,24 @@ def test_scores_are_in_rank_order_whatever_the_weights(any_store, document, weig
     assert hits[0].score >= 1
 
 
-@pytest.fixture
-def opposed(document) -> list[Product]:
-    """Eight products that the words "red mug" rank in this order, and their pictures in the reverse one.
+BY_WORDS = (3, 0, 6, 2, 7, 4, 1, 5)
+"""The order in which the words of their descriptions rank the products of `opposed`."""
 
-    No two of them score the same by either, so that no order is a matter of chance.
+
+@pytest.fixture
+def opposed(document, monkeypatch) -> list[Product]:
+    """Eight products that "red mug" ranks in this order by text, in the reverse one by image, and BY_WORDS.
+
+    No two of them score the same by any, so that no order is a matter of chance.
     """
+    monkeypatch.setattr(ProductDocument, "text_fields", ["name"])
+    monkeypatch.setattr(ProductDocument, "search_fields", {"description": 1})
     names = [" ".join(["mug", *(f"word{number}x{extra}" for extra in range(number))]) for number in range(8)]
     products = make(names)
     with pause_indexing():
+        for place, number in enumerate(BY_WORDS):
+            products[number].description = "red mug" + " and filler" * place
+        Product.objects.bulk_update(products, ["description"])
         for number, product in enumerate(products):
             image = Image.new("RGB", (32, 32), "white")
             image.paste("red", (0, 0, 32, 4 * (number + 1)))
@@ -82,39 +93,62 @@ def opposed(document) -> list[Product]:
     return products
 
 
-@pytest.mark.parametrize(
-    "ratio",
-    [
-        [{"text": 1, "image": 0.5}, {"text": 2, "image": 1}, {"text": 1e6, "image": 5e5}],
-        [{"text": 1, "image": 1}, {"text": 7, "image": 7}, {"text": 1e-9, "image": 1e-9}],
-        [{"text": 1, "image": 3}, {"text": 1e6, "image": 3e6}],
-    ],
-)
-def test_only_the_ratio_of_the_weights_counts(any_store, opposed, ratio):
-    search = ProductDocument.search
-    first, *others = (list(search("a red mug", weights=weights).hits()) for weights in ratio)
-    assert len(first) == 8
-    assert others == [first] * len(others)
+LEGS = ("text", "image", "words")
 
 
-def test_a_weight_that_outweighs_the_other_leaves_its_ranking_alone(any_store, opposed):
-    search = ProductDocument.search
-    by_text, by_image = keys(opposed), keys(reversed(opposed))
-    assert keys(search("a red mug", weights={"image": 0})) == by_text
-    assert keys(search("a red mug", weights={"text": 0})) == by_image
-    assert keys(search("a red mug", weights={"text": 1_000_000, "image": 1})) == by_text
-    assert keys(search("a red mug", weights={"text": 1, "image": 1_000_000})) == by_image
-    assert keys(search("a red mug")) not in (by_text, by_image)
+@pytest.mark.parametrize("everything", [True, False])
+@pytest.mark.parametrize("seed", range(5))
+def test_only_the_ratio_of_the_weights_counts(any_store, opposed, seed, everything):
+    rng = random.Random(seed)
+    weights = {leg: rng.choice([0, 0.25, 1, 3, 10]) for leg in LEGS} | {rng.choice(LEGS): 1}
+    first, *others = (
+        list(
+            ProductDocument.search(
+                "a red mug",
+                everything=everything,
+                weights={leg: by * weight for leg, weight in weights.items()},
+            ).hits()
+        )
+        for by in (1, 2, 7, 1e6, 1e-9)
+    )
+    assert len(first) == 8 if everything else first
+    for found in others:
+        assert [hit.product_id for hit in found] == [hit.product_id for hit in first]
+        assert [hit.score for hit in found] == pytest.approx([hit.score for hit in first])
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_a_weight_that_outweighs_the_others_ranks_like_its_leg_alone(any_store, opposed, everything):
+    def ranked(**weights: float) -> list[int]:
+        return keys(ProductDocument.search("a red mug", everything=everything, weights=weights))
+
+    alone = {leg: ranked(**(dict.fromkeys(LEGS, 0) | {leg: 1})) for leg in LEGS}
+    if everything:
+        by_words = [opposed[number].pk for number in BY_WORDS]
+        assert alone == {"text": keys(opposed), "image": keys(reversed(opposed)), "words": by_words}
+    assert len({tuple(order) for order in alone.values()}) == 3
+    for leg in LEGS:
+        assert ranked(**(dict.fromkeys(LEGS, 1) | {leg: 1_000_000})) == alone[leg], leg
+    assert ranked() not in alone.values()
+
+
+def test_a_leg_that_ranks_nothing_alone_is_no_failure(any_store, document):
+    products = make(["red mug", "blue mug"])
+    index(document)
+    for everything, weights in ((False, {"text": 0, "words": 0}), (False, {"image": 0, "text": 0})):
+        found = ProductDocument.search("a mug", everything=everything, weights=weights)
+        assert set(found) == set(products)
+        assert all(0 <= hit.relevance <= 1 for hit in found.hits())
 
 
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"words": 1}, "no weight 'words'"),
+        ({"sound": 1}, "no weight 'sound'. The weights are: text, image, words, photo"),
         ({"text": -1}, "'text' is -1.0"),
         ({"image": float("nan")}, "'image' is nan"),
         ({"image": float("inf")}, "'image' is inf"),
-        ({"text": 0, "image": 0}, "Both weights are 0"),
+        ({"text": 0, "image": 0, "words": 0}, "All weights are 0"),
     ],
 )
 def test_weights_that_are_none_are_refused(weights, message):

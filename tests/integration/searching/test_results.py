@@ -19,28 +19,30 @@ pytestmark = pytest.mark.django_db
 
 
 def test_instances_in_rank_order_with_scores(shop):
-    found = list(ProductDocument.search("big red mug")[:10])
+    found = list(ProductDocument.search("big red mug", everything=True)[:10])
     assert found[0].name.startswith("red")
     scores = [product.search_score for product in found]
     assert scores == sorted(scores, reverse=True)
-    hits = list(ProductDocument.search("big red mug")[:10].hits())
+    hits = list(ProductDocument.search("big red mug", everything=True)[:10].hits())
     assert [(hit.product_id, hit.score) for hit in hits] == [(str(p.pk), p.search_score) for p in found]
 
 
 def test_a_page_takes_two_statements(shop, django_assert_num_queries):
     with django_assert_num_queries(2):
-        assert len(list(ProductDocument.search("red mug")[:24])) == 24
+        assert len(list(ProductDocument.search("red mug", everything=True)[:24])) == 24
     with django_assert_num_queries(2):
-        page = Paginator(ProductDocument.search("red mug", filters={"price__gte": 0}), 24).page(2)
+        page = Paginator(
+            ProductDocument.search("red mug", everything=True, filters={"price__gte": 0}), 24
+        ).page(2)
         assert (len(list(page)), page.paginator.num_pages) == (24, 3)
     with django_assert_num_queries(1):
-        hits = ProductDocument.search("red mug").hits()
+        hits = ProductDocument.search("red mug", everything=True).hits()
         assert (len(list(hits[:5])), hits.count(), bool(hits), len(hits)) == (5, 60, True, 60)
         counted(hits, "category")
 
 
 def test_a_page_is_loaded_once(shop, asked, django_assert_num_queries):
-    page = ProductDocument.search("red mug")[:5]
+    page = ProductDocument.search("red mug", everything=True)[:5]
     with django_assert_num_queries(2):
         assert page
         assert list(page) == list(page)
@@ -48,7 +50,7 @@ def test_a_page_is_loaded_once(shop, asked, django_assert_num_queries):
         assert [page[rank] for rank in range(5)] == list(page)
         with pytest.raises(IndexError):
             page[5]
-    assert len([query for query in asked if query.retrievers]) == 1
+    assert [query.retriever.using for query in asked if query.retriever].count("text") == 1
 
 
 def test_select_and_prefetch_of_the_host_are_kept(shop, monkeypatch, django_assert_num_queries):
@@ -56,7 +58,7 @@ def test_select_and_prefetch_of_the_host_are_kept(shop, monkeypatch, django_asse
     rows = Product.objects.select_related("category").prefetch_related("images")
     monkeypatch.setattr(ProductDocument, "get_queryset", lambda self: rows.all())
     with django_assert_num_queries(3):
-        for product in ProductDocument.search("red mug")[:24]:
+        for product in ProductDocument.search("red mug", everything=True)[:24]:
             assert product.category.slug == "kitchen"
             list(product.images.all())
 
@@ -77,11 +79,11 @@ def test_an_embedded_store_is_opened_once_a_page(configured, tmp_path, document,
     load = handle._load
     monkeypatch.setattr(handle, "_load", lambda: opened.append(handle) or load())
     monkeypatch.setattr(SharedHandle, "_is_wanted", lambda self: True)  # another process waits all the time
-    assert next(iter(ProductDocument.search("red mug")[:5])) == products[0]
+    assert next(iter(ProductDocument.search("red mug", everything=True)[:5])) == products[0]
     assert len(opened) == 1
     assert list(ProductDocument.similar_to(products[0])[:5])
     assert len(opened) == 2
-    results = ProductDocument.search("red mug")
+    results = ProductDocument.search("red mug", everything=True)
     with results.session():
         assert (len(list(results[:5].hits())), results.count(), counted(results, "category")) == (5, 6, {})
     assert len(opened) == 3
@@ -91,21 +93,21 @@ def test_an_embedded_store_is_opened_once_a_page(configured, tmp_path, document,
 
 
 def test_first_and_exists(shop, asked):
-    results = ProductDocument.search("red mug")
+    results = ProductDocument.search("red mug", everything=True)
     assert (results.first(), results.exists()) == (shop[0], True)
-    assert max(query.limit for query in asked) == 1  # no more than the first rank is read
+    assert [query.retriever.using for query in asked if query.retriever].count("text") == 1
     everything = list(results)
     assert results[3:10].first() == everything[3]
     assert (results[3:10].exists(), results[60:].exists(), results[60:].first()) == (True, False, None)
-    none = ProductDocument.search("red mug", filters={"price__gt": 1000})
+    none = ProductDocument.search("red mug", everything=True, filters={"price__gt": 1000})
     assert (none.first(), none.exists()) == (None, False)
     unknown = ProductDocument.similar_to("unknown")
     assert (unknown.first(), unknown.exists()) == (None, False)
 
 
 def test_the_first_is_one_whose_row_is_there(shop):
-    ranked = list(ProductDocument.search("a red mug"))
+    ranked = list(ProductDocument.search("a red mug", everything=True))
     unpublish(ranked[:3])
-    first = ProductDocument.search("a red mug").first()
+    first = ProductDocument.search("a red mug", everything=True).first()
     assert first == ranked[3]
     assert first.search_score == ranked[3].search_score

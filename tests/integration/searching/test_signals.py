@@ -36,7 +36,7 @@ def told() -> Iterator[list[dict[str, Any]]]:
 
 
 def test_each_page_that_is_read_is_told_once(shop, told):
-    page = ProductDocument.search("a  red mug", filters={"price__gte": 0})[24:36]
+    page = ProductDocument.search("a  red mug", everything=True, filters={"price__gte": 0})[24:36]
     assert told == []
     assert (len(list(page)), len(page), bool(page)) == (12, 12, True)
     (call,) = told
@@ -60,13 +60,13 @@ def test_photos_and_similar_products_are_told_as_what_they_are(shop, document, t
 
 
 def test_counts_and_facets_are_no_pages(shop, told):
-    results = ProductDocument.search("a red mug")
+    results = ProductDocument.search("a red mug", everything=True)
     assert (results.count(), counted(results, "category")) == (60, {})
     assert told == []
 
 
 def test_a_search_that_fails_is_not_told(few, told, monkeypatch):
-    monkeypatch.setattr(get_store(), "query", fail_with(StoreUnavailable()))
+    monkeypatch.setattr(get_store(), "rank", fail_with(StoreUnavailable()))
     with pytest.raises(SearchUnavailable):
         list(ProductDocument.search("mug").hits())
     assert told == []

@@ -38,7 +38,11 @@ USES: dict[str, Callable[[Any], Any]] = {
     "len": len,
     "count": lambda results: results.count(),
     "hits": lambda results: list(results.hits()),
-    "facet": lambda results: counted(results, "category"),
+    "facets": lambda results: counted(results, "category"),
+    "sorted": lambda results: list(results.order_by("price").hits()),
+    "closest": lambda results: list(results.closest),
+    "corrected": lambda results: results.corrected,
+    "dropped": lambda results: results.dropped,
     "session": lambda results: results.session().__enter__(),
     "exists": lambda results: results.exists(),
     "first row": lambda results: results.first(),
@@ -57,7 +61,7 @@ USES: dict[str, Callable[[Any], Any]] = {
     "error", [StoreUnavailable("Start Qdrant."), SetupError("Fix it."), CollectionMissing("Reindex.")]
 )
 def test_no_use_of_results_is_empty_when_the_store_fails(few, monkeypatch, use, error):
-    for method in ("query", "count", "facet", "session", "get"):
+    for method in ("rank", "query", "values", "count", "facet", "session", "get"):
         monkeypatch.setattr(get_store(), method, fail_with(error))
     for results in (
         ProductDocument.search("mug"),
@@ -70,7 +74,7 @@ def test_no_use_of_results_is_empty_when_the_store_fails(few, monkeypatch, use, 
             USES[use](results)
 
 
-@pytest.mark.parametrize("use", sorted(USES.keys() - {"facet"}))
+@pytest.mark.parametrize("use", USES)
 def test_no_use_of_results_is_empty_when_the_model_fails(few, monkeypatch, use):
     for method in ("embed_texts", "embed_images"):
         monkeypatch.setattr(f"clip_search.testing.HashingEncoder.{method}", fail_with(ModelUnavailable()))
@@ -148,12 +152,24 @@ def test_settings_without_a_store_are_said(shop, configured):
 
 
 def test_a_swap_in_between_is_not_noticed(shop, document):
-    results = ProductDocument.search("a red mug")
+    results = ProductDocument.search("a red mug", everything=True)
     before = keys(results[:5])
     for _report in rebuilding.rebuild(document):
         pass
     assert keys(results[:5]) == before
     assert results.count() == 60
+
+
+def test_a_swap_between_what_is_found_and_its_facets_is_not_noticed(shop, document):
+    results = ProductDocument.search("red -towel")
+    assert results.count() == 9
+    for _report in rebuilding.rebuild(document):
+        pass
+    assert counted(results.filter(in_stock=True), "in_stock") == {True: 9}
+    for _report in rebuilding.rebuild(document):
+        pass
+    assert len(list(results.order_by("price").hits())) == 9
+    assert (results.corrected, list(results.closest)) == ("", [])
 
 
 def test_a_swap_while_the_model_is_asked_is_not_noticed(configured, tmp_path, document, monkeypatch):
@@ -170,7 +186,7 @@ def test_a_swap_while_the_model_is_asked_is_not_noticed(configured, tmp_path, do
         return embed(self, texts)
 
     monkeypatch.setattr(type(get_encoder()), "embed_texts", swapping)
-    results = ProductDocument.search("a red mug")
+    results = ProductDocument.search("a red mug", everything=True)
     with results.session():
         assert (results[:1].hits()[0].product_id, results.count()) == (str(products[0].pk), 6)
     assert not get_store().exists(before.name)
@@ -179,7 +195,7 @@ def test_a_swap_while_the_model_is_asked_is_not_noticed(configured, tmp_path, do
 def test_a_collection_that_is_lost_is_said(shop):
     get_store().destroy(Collection.objects.get().name)
     with pytest.raises(SearchUnavailable, match="clip_reindex"):
-        ProductDocument.search("a red mug").count()
+        ProductDocument.search("a red mug", everything=True).count()
 
 
 @pytest.mark.django_db(databases=["default", "other"])

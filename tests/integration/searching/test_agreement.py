@@ -1,0 +1,155 @@
+"""Count, pages, facets, order and filters of one search agree, whatever is searched for."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clip_search.documents.binding import BoundDocument
+from clip_search.models import Collection
+from clip_search.searching import SearchResults
+from clip_search.stores import get_store
+from clip_search.testing import HashingEncoder
+from clip_search.types import IMAGE, TEXT, Hit, Point, Stamp
+from tests.shops.shop.clip_documents import ProductDocument
+from tests.shops.shop.models import Category, Product
+
+from .actions import COLOURS, THINGS, counted, index, make
+from .random_shop import brute_force, random_filters, random_shop
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("any_store")]
+
+ORDERS = (
+    (),
+    ("price",),
+    ("-price", "relevance"),
+    ("released", "-price"),
+    ("-in_stock", "price"),
+    ("relevance",),
+)
+
+
+def random_text(rng: random.Random) -> str:
+    """Return words of which most are in the shop, with operators between some of them."""
+    ways: list[Callable[[], str]] = [
+        lambda: rng.choice(COLOURS),
+        lambda: rng.choice(THINGS),
+        lambda: f"{rng.choice(COLOURS)} {rng.choice(THINGS)}",
+        lambda: f"the {rng.choice(THINGS)} -{rng.choice(COLOURS)}",
+        lambda: f'"{rng.choice(COLOURS)} {rng.choice(THINGS)}"',
+        lambda: f"SKU-00{rng.randint(0, 70):02d}",
+        lambda: f"sku-000{rng.randint(0, 6)}",
+        lambda: rng.choice(["", "asdfgh", "re", "-red", "red asdfgh"]),
+    ]
+    return rng.choice(ways)()
+
+
+def in_pages(results: SearchResults[Any], rng: random.Random) -> list[Hit]:
+    """Return all hits, read in pages of random sizes."""
+    found: list[Hit] = []
+    while True:
+        size = rng.randint(1, 40)
+        page = list(results[len(found) : len(found) + size].hits())
+        found += page
+        if len(page) < size:
+            return found
+
+
+def is_sorted(hits: list[Hit], order: tuple[str, ...]) -> bool:
+    """Return whether the hits are sorted by the first of these filters, those without a value last."""
+    values = [hit.payload.get(order[0].removeprefix("-")) for hit in hits]
+    known = [value for value in values if value is not None]
+    return values == sorted(known, reverse=order[0].startswith("-")) + [None] * (len(values) - len(known))
+
+
+def test_five_hundred_random_searches_agree(document):
+    random_shop(document)
+    rng = random.Random(4)
+    found_some, by_meaning = 0, 0
+    searched: dict[Any, tuple[SearchResults[Any], set[int]]] = {}
+    with get_store().session(Collection.objects.get().name):
+        for number in range(500):
+            text, filters = random_text(rng), random_filters(document, rng) if rng.random() < 0.8 else {}
+            order, everything = ORDERS[number % len(ORDERS)], rng.random() < 0.2
+            said = (text, filters, order, everything)
+            if (text, everything) not in searched:
+                new = ProductDocument.search(text, everything=everything)
+                searched[text, everything] = new, {int(hit.product_id) for hit in new.hits()}
+            unfiltered, found = searched[text, everything]
+            results = unfiltered.filter(**filters).order_by(*order)
+            hits = in_pages(results, rng)
+            ids = {int(hit.product_id) for hit in hits}
+            assert len(hits) == len(ids) == results.count(), said
+            assert ids == found & brute_force(filters), said
+            if order and order[0] != "relevance":
+                assert is_sorted(hits, order), said
+            else:
+                relevance = [hit.relevance for hit in hits]
+                assert relevance == sorted(relevance, reverse=True), said
+            if not any(name.partition("__")[0] == "in_stock" for name in filters):
+                assert sum(counted(results, "in_stock").values()) == len(hits), said
+            assert list(results.hits()) == hits, said
+            found_some += bool(hits)
+            by_meaning += any(hit.basis == "meaning" for hit in hits)
+    assert found_some > 150
+    assert by_meaning > 20
+
+
+@pytest.fixture
+def large(document) -> BoundDocument:
+    """5,000 mugs of six colours and fifty prices, and 500 vases.
+
+    Six of them are indexed. The others are written to the store like these, which is quicker.
+    """
+    categories = [Category.objects.create(name=slug, slug=slug) for slug in ("kitchen", "bath", "garden")]
+    products = make(f"{COLOURS[n % 6]} {'vase' if n >= 5000 else 'mug'} number{n % 40}" for n in range(5500))
+    for number, product in enumerate(products):
+        product.price, product.category = number * 7 % 50, categories[number % 7 % 3]
+    Product.objects.bulk_update(products, ["price", "category"], batch_size=500)
+    index(document, products[:6])
+    encoder, declared = HashingEncoder(), document.declaration
+    texts = encoder.embed_texts([product.name for product in products])
+    words = [document.analyser.words_of(declared.get_search_texts(p), [p.sku]) for p in products]
+    points = [
+        Point(
+            id=document.point_id(str(product.pk)),
+            stamp=Stamp(product_id=str(product.pk), revision=1),
+            vectors={TEXT: np.asarray(vector)} | ({IMAGE: np.asarray(vector)} if number % 2 else {}),
+            payload=declared.get_payload(product),
+            words=said,
+        )
+        for number, (product, vector, said) in enumerate(zip(products, texts, words, strict=True))
+    ]
+    store, name = get_store(), Collection.objects.get().name
+    for start in range(6, len(points), 500):
+        store.put(name, points[start : start + 500])
+    return document
+
+
+@pytest.mark.parametrize("order", [(), ("price",), ("-price", "category"), ("relevance",)])
+def test_searches_that_find_five_thousand_products_agree(large, order):
+    rng = random.Random(5)
+    mugs = set(Product.objects.filter(name__contains="mug").values_list("pk", flat=True))
+    with get_store().session(Collection.objects.get().name):
+        for text in ("mug", "the mugs", "a MUG please", "mug -vase", '"mug"'):
+            unfiltered = ProductDocument.search(text)
+            results = unfiltered.filter(price__gte=0).order_by(*order)
+            assert results.count() == 5000
+            hits: list[Hit] = []
+            while page := list(results[len(hits) : len(hits) + rng.randint(500, 2000)].hits()):
+                hits += page
+            assert len(hits) == 5000
+            assert {int(hit.product_id) for hit in hits} == mugs
+            assert sum(counted(results, "category").values()) == 5000
+            assert sum(each.count for each in results.facets(price=[10, 20, 30])["price"]) == 5000
+            if order and order[0] != "relevance":
+                assert is_sorted(hits, order)
+            cheap = unfiltered.filter(price__lt=10).order_by(*order)
+            assert counted(unfiltered.filter(price__lt=10, category="bath"), "category") == counted(
+                cheap, "category"
+            )
+            assert cheap.count() == sum(hit.payload["price"] < 10 for hit in hits)
