@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -145,6 +145,9 @@ def places_of(
     }
     for key, score in merged.items():
         places.setdefault(key, Place(score=score, basis="words", relevance=score))
+    by_words = rankings.get(WORDS, ())
+    for one in by_words if len(by_words) < DEPTH else ():  # if the weights leave no ranking, none is merged
+        places.setdefault(one.id, Place(basis="words"))
     lowest = min((place.relevance for place in places.values()), default=1.0)
     for number, key in enumerate(added, 1):
         near = lowest * (1 - number / (len(added) + 1))
@@ -217,6 +220,8 @@ def rank_everything(search: Search, query: TextQuery) -> Ranked:
         if key not in places:
             lowest = min(lowest, score)
             places[key] = Place(score=lowest, relevance=max(lowest, 0.0))
+    if search.query.min_score is not None:
+        places = {key: place for key, place in places.items() if key in ranked.near}
     return all_of(search, ranked.conditions, places)
 
 
@@ -237,6 +242,8 @@ class Scores:
 
     scores: Mapping[uuid.UUID, float]
     conditions: Sequence[Condition]
+    near: Collection[uuid.UUID]
+    """What is in a ranking by meaning. Only this has the cosine that the query demands."""
     before: Sequence[Sequence[Rank]]
     """The answers to other queries of the same request."""
 
@@ -277,7 +284,13 @@ def ranked_by_all(
             weighted_ranking(weight, retriever.using, ranking, no_image)
             for (weight, retriever), ranking in zip(weighted, rankings, strict=True)
         )
-    return Scores(scores=scores, conditions=conditions, before=answers[: len(before)])
+    near = {
+        one.id
+        for (_, retriever), ranking in zip(weighted, rankings, strict=True)
+        if retriever.using != WORDS
+        for one in ranking
+    }
+    return Scores(scores=scores, conditions=conditions, near=near, before=answers[: len(before)])
 
 
 def all_of(search: Search, conditions: Sequence[Condition], places: Mapping[uuid.UUID, Place]) -> Ranked:

@@ -304,6 +304,8 @@ def test_a_lowest_score_cuts_what_the_words_find(document):
     assert 0 < near.count() == len(list(near)) < len(everything) == 3
     assert ProductDocument.search("a red mug", min_score=-1).count() == 3
     assert ProductDocument.search("a red mug", min_score=1).count() == 0
+    whole = ProductDocument.search("a red mug", min_score=0.5, everything=True)
+    assert {hit.product_id for hit in whole.hits()} == {hit.product_id for hit in near.hits()}
 
 
 def test_a_collection_of_an_earlier_version_ranks_the_whole_shop(mugs):

@@ -50,7 +50,7 @@ def test_a_page_is_loaded_once(shop, asked, django_assert_num_queries):
         assert [page[rank] for rank in range(5)] == list(page)
         with pytest.raises(IndexError):
             page[5]
-    assert [query.retriever.using for query in asked if query.retriever].count("text") == 1
+    assert [query.retriever.using for query in asked if query.retriever].count("image") == 1
 
 
 def test_select_and_prefetch_of_the_host_are_kept(shop, monkeypatch, django_assert_num_queries):
@@ -95,7 +95,7 @@ def test_an_embedded_store_is_opened_once_a_page(configured, tmp_path, document,
 def test_first_and_exists(shop, asked):
     results = ProductDocument.search("red mug", everything=True)
     assert (results.first(), results.exists()) == (shop[0], True)
-    assert [query.retriever.using for query in asked if query.retriever].count("text") == 1
+    assert [query.retriever.using for query in asked if query.retriever].count("image") == 1
     everything = list(results)
     assert results[3:10].first() == everything[3]
     assert (results[3:10].exists(), results[60:].exists(), results[60:].first()) == (True, False, None)
