@@ -361,9 +361,7 @@ def test_every_text_has_an_answer(mugs, text):
     assert ProductDocument.search(text, everything=True).count() >= results.count()
 
 
-@pytest.mark.parametrize(
-    "text", ['"red mug', 'red mug"', "red 💡 mug", "\u202ered mug\u202c", "red mug " * 50]
-)
+@pytest.mark.parametrize("text", ['"red mug', 'red mug"', "red 💡 mug", "\u202ered mug\u202c"])
 def test_what_is_no_operator_is_left_out(mugs, text):
     assert set(names(text)) == {"Red mug", "Red mug with a lid", "Large mug in red"}
 
