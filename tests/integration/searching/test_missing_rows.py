@@ -132,3 +132,17 @@ def test_a_posted_product_with_a_row_is_an_instance(shop, document):
     hit = ProductDocument.search("a shiny red mug", everything=True)[:1].hits(with_rows=True)[0]
     assert (hit.instance, hit.source) == (None, POSTED_SOURCE)
     assert IndexEntry.objects.get(product_id=str(shop[5].pk)).state == IndexEntry.State.INDEXED
+
+
+@pytest.mark.parametrize("order", [(), ("price",)])
+def test_what_is_gone_leaves_what_words_find_whole(shop, document, order):
+    found = list(ProductDocument.search("red -towel").order_by(*order))
+    gone, left = [*found[:2], found[5]], [*found[2:5], *found[6:]]
+    unpublish(gone)
+    results = ProductDocument.search("red -towel").order_by(*order)
+    pages = [list(results[start : start + 3]) for start in (0, 3, 6)]
+    assert [product for page in pages for product in page] == left
+    assert (results.count(), len(list(results))) == (6, 6)
+    index_due(document)
+    results = ProductDocument.search("red -towel").order_by(*order)
+    assert (set(results), results.count()) == (set(left), 6)
