@@ -19,7 +19,7 @@ ENDPOINTS: Final = (
     ("DELETE", "products/{product_id}", "Delete a posted product."),
     ("GET", "products/{product_id}/similar", "Find products that are similar to this one."),
     ("GET", "search", "Search products by words."),
-    ("POST", "search", "Search products by an image."),
+    ("POST", "search", "Search products by an image, with or without words."),
     ("GET", "suggest", "Suggest queries, products and categories for the beginning of a query."),
     ("GET", "health", "Report if this server can answer searches."),
     ("GET", "status", "Return what is indexed, what waits and what is wrong."),

@@ -7,17 +7,12 @@ from typing import TYPE_CHECKING, Any
 from rest_framework import serializers
 
 from ..types import MODEL_SOURCE, POSTED_SOURCE
+from .schema import field_schema
 
 if TYPE_CHECKING:
     Base = serializers.Serializer[Any]
 else:
     Base = serializers.Serializer
-
-
-class ProblemSerializer(Base):
-    """An error: either `detail`, or a list of messages for each invalid field."""
-
-    detail = serializers.JSONField(required=False)
 
 
 class EndpointSerializer(Base):
@@ -73,19 +68,47 @@ class HitSerializer(Base):
 
     product_id = serializers.CharField()
     score = serializers.FloatField()
+    basis = serializers.CharField(help_text="Why it was found: exact, words or meaning")
+    relevance = serializers.FloatField(
+        min_value=0, max_value=1, help_text="Comparable within one search only."
+    )
     source = serializers.CharField(help_text=f"{MODEL_SOURCE} or {POSTED_SOURCE}")  # type: ignore[assignment]
     payload = serializers.DictField()
+
+
+@field_schema({"nullable": True, "oneOf": [{"type": "number"}, {"type": "string", "format": "date"}]})
+class BoundField(serializers.JSONField):
+    """The start or end of a range of numbers, or of a period."""
+
+
+@field_schema({"nullable": True, "oneOf": [{"type": "number"}, {"type": "string", "format": "date-time"}]})
+class ExtremeField(serializers.JSONField):
+    """The lowest or highest value of a filter."""
+
+
+@field_schema({"type": "array", "items": {"$ref": "#/components/schemas/ClipSearchFacetValue"}})
+class ChildrenField(serializers.ListField):
+    """Values of a facet that are below another one."""
 
 
 class FacetValueSerializer(Base):
     """One value of a facet, and how many of the products that were found have it."""
 
-    value = serializers.JSONField(help_text="What to filter by.")
+    value = serializers.JSONField(help_text="What to filter by. Of a range or period, its start.")
     label = serializers.CharField()  # type: ignore[assignment]
     count = serializers.IntegerField(min_value=0)
-    children = serializers.ListField(
-        child=serializers.DictField(), help_text="The values below this one in a tree, of the same shape."
-    )
+    chosen = serializers.BooleanField(help_text="Whether the search is filtered by it.")
+    start = BoundField(help_text="Filter by __gte, if it is not null.")
+    end = BoundField(help_text="Filter by __lt, if it is not null.")
+    children = ChildrenField(help_text="The values below this one in a tree, each counted in it too.")
+
+
+class FacetStatsSerializer(Base):
+    """What is known of a facet as a whole."""
+
+    minimum = ExtremeField(help_text="The lowest number or date.")
+    maximum = ExtremeField(help_text="The highest number or date.")
+    exact = serializers.BooleanField(help_text="False if the counts are estimated.")
 
 
 class ResultsSerializer(Base):
@@ -94,8 +117,16 @@ class ResultsSerializer(Base):
     count = serializers.IntegerField(min_value=0)
     page = serializers.IntegerField()
     page_size = serializers.IntegerField()
+    corrected = serializers.CharField(allow_blank=True, help_text="The query, if its spelling was corrected.")
+    dropped = serializers.ListField(
+        child=serializers.CharField(), help_text="The words that no product has, and that were left out."
+    )
     facets = serializers.DictField(child=FacetValueSerializer(many=True))
+    facet_stats = serializers.DictField(child=FacetStatsSerializer())
     results = HitSerializer(many=True)
+    closest = HitSerializer(
+        many=True, help_text="If nothing was found: the products that are nearest in meaning, at most 12."
+    )
 
 
 class SuggestedProductSerializer(Base):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from rest_framework import serializers
 from rest_framework.schemas import DefaultSchema
 
 from ..documents.fields import FilterField
 from ..posting import NoDocument, api_document
-from ..searching import LOOKUP_NOTES, lookups
-from .responses import ProblemSerializer
+from ..searching import LOOKUP_NOTES, PERIODS, facet_options, lookups
 
 if TYPE_CHECKING:
     from drf_spectacular.openapi import AutoSchema
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
         extend_schema,
         extend_schema_field,
     )
+
+    Base = serializers.Serializer[Any]
 else:
+    Base = serializers.Serializer
     try:
         from drf_spectacular.openapi import AutoSchema
         from drf_spectacular.utils import (
@@ -57,11 +60,17 @@ TYPES: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
+class ProblemSerializer(Base):
+    """An error: either `detail`, or a list of messages for each invalid field."""
+
+    detail = serializers.JSONField(required=False)
+
+
 class ApiSchema(AutoSchema):
     """The OpenAPI schema of the endpoints.
 
     It prefixes component names with `ClipSearch`, so that they do not clash with the shop's own. It adds the
-    document's filters to the search endpoints as query parameters.
+    document's filters, and the options of their facets, to the search endpoints as query parameters.
     """
 
     def get_tags(self) -> list[str]:
@@ -103,17 +112,30 @@ def hidden(handler: Described) -> Described:
 
 
 def filter_parameters() -> list[Any]:
-    """Return the filters of the document that the endpoints search, as OpenAPI query parameters."""
+    """Return the filters and facet options of the document that is searched, as OpenAPI query parameters."""
     try:
         document = api_document()
     except NoDocument:
         return []
-    return [_parameter(name, field, lookup) for name, (field, lookup) in lookups(document).items()]
+    filters = [_parameter(name, field, lookup) for name, (field, lookup) in lookups(document).items()]
+    return filters + [_option(name, key, field) for name, (key, field) in facet_options(document).items()]
 
 
 def _parameter(name: str, field: FilterField, lookup: str) -> Any:
     schema = dict(TYPES["bool" if lookup == "isnull" else field.kind])
     if lookup != "in":
         return OpenApiParameter(name, type=schema, description=LOOKUP_NOTES[lookup])
+    return _list(name, schema, LOOKUP_NOTES[lookup])
+
+
+def _option(name: str, key: str, field: FilterField) -> Any:
+    if field.kind == "number":
+        note = f"Count the facet {key} between these numbers."
+        return _list(name, dict(TYPES["number"]), note)
+    schema = {"type": "string", "enum": list(PERIODS)}
+    return OpenApiParameter(name, type=schema, description=f"Count the facet {key} by this period.")
+
+
+def _list(name: str, schema: dict[str, str], description: str) -> Any:
     many = {"type": "array", "items": schema}
-    return OpenApiParameter(name, type=many, description=LOOKUP_NOTES[lookup], style="form", explode=False)
+    return OpenApiParameter(name, type=many, description=description, style="form", explode=False)

@@ -12,53 +12,63 @@ from rest_framework.exceptions import ValidationError
 from ..documents.binding import BoundDocument
 from ..exceptions import UnknownFilter
 from ..models import IndexEntry
-from ..searching import SearchResults, Suggestions, lookups, parse_filters
+from ..searching import SearchResults, Suggestions, facet_options, lookups, parse_facets, parse_filters
 from ..types import FacetValue, Hit
 
 MAX_VALUES: Final = 100
 MAX_VALUE: Final = 1000
-FIELDS: Final = ("product_id", "score", "source", "payload")
+FIELDS: Final = ("product_id", "score", "basis", "relevance", "source", "payload")
 
 
-def filters_of(document: BoundDocument, params: QueryDict, known: Collection[str]) -> dict[str, Any]:
-    """Return all request parameters that are not in `known`, as filters.
+def split_parameters(
+    document: BoundDocument, params: QueryDict, known: Collection[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return all request parameters that are not in `known`, as filters and as options of facets.
 
-    Raises ValidationError, which names each unknown filter and each filter with an invalid value.
+    Raises ValidationError, which names each unknown parameter and each with an invalid value.
     """
-    filters, faults = {}, {}
+    names = facet_options(document)
+    filters: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    faults = {}
     for name in params:
         if name in known:
             continue
         try:
-            filters[name] = value_of(document, name, params.getlist(name))
-            parse_filters(document, {name: filters[name]})
+            if name in names:
+                key, field = names[name]
+                options[key] = value_of(params.getlist(name), is_list=field.kind == "number")
+                parse_facets(document, [], {key: options[key]})
+            else:
+                _field, lookup = lookups(document).get(name, (None, ""))
+                filters[name] = value_of(params.getlist(name), is_list=lookup == "in")
+                parse_filters(document, {name: filters[name]})
         except UnknownFilter as error:
             faults[name] = [str(error)]
     if faults:
         raise ValidationError(faults)
-    return filters
+    return filters, options
 
 
-def value_of(document: BoundDocument, name: str, values: list[Any]) -> Any:
-    """Return the value of a request parameter: a list for the lookup `in`, otherwise a string.
+def value_of(values: list[Any], *, is_list: bool) -> Any:
+    """Return the value of a request parameter: a string, or a list of strings.
 
     A client sends a list as one value with commas, or repeats the parameter. Raises UnknownFilter if a value
     is invalid.
     """
     if not all(isinstance(value, str) for value in values):
         raise UnknownFilter("The value is a file. Send an image in the field image_file.")
-    _field, lookup = lookups(document).get(name, (None, ""))
-    if lookup == "in":
+    if is_list:
         values = values[0].split(",") if len(values) == 1 else values
     elif len(values) > 1:
         raise UnknownFilter(
-            f"The filter is given {len(values)} times. To send several values, use the lookup 'in'."
+            f"It is given {len(values)} times. To send several values of a filter, use the lookup 'in'."
         )
     for value in values:
         check_value(value)
     if len(values) > MAX_VALUES:
-        raise UnknownFilter(f"The filter has more than {MAX_VALUES} values. Send fewer.")
-    return values if lookup == "in" else values[0]
+        raise UnknownFilter(f"It has more than {MAX_VALUES} values. Send fewer.")
+    return values if is_list else values[0]
 
 
 def check_value(value: str) -> None:
@@ -78,14 +88,26 @@ def page_of(results: SearchResults[Any], asked: Mapping[str, Any]) -> dict[str, 
     unpublished is left out.
     """
     page, size = asked["page"], asked["page_size"]
-    hits = results.hits(with_rows=True)
+    names, options = asked["facets"], asked["options"]
+    hits = results.order_by(*asked["order_by"]).hits(with_rows=True)
     with hits.session():
         shown = [shown_as(hit) for hit in hits[(page - 1) * size : page * size]]
         count = hits.count()
-        names = asked.get("facets", ())
-        facets = hits.facets(*names) if names else {}
-    found = {key: values_of(facet) for key, facet in facets.items()}
-    return {"count": count, "page": page, "page_size": size, "facets": found, "results": shown}
+        facets = hits.facets(*names, **options) if names or options else {}
+        return {
+            "count": count,
+            "page": page,
+            "page_size": size,
+            "corrected": hits.corrected,
+            "dropped": hits.dropped,
+            "facets": {key: values_of(facet) for key, facet in facets.items()},
+            "facet_stats": {
+                key: {"minimum": facet.minimum, "maximum": facet.maximum, "exact": facet.exact}
+                for key, facet in facets.items()
+            },
+            "results": shown,
+            "closest": [] if count else [shown_as(hit) for hit in hits.closest],
+        }
 
 
 def values_of(values: Sequence[FacetValue]) -> list[dict[str, Any]]:
@@ -95,6 +117,9 @@ def values_of(values: Sequence[FacetValue]) -> list[dict[str, Any]]:
             "value": each.value,
             "label": each.label,
             "count": each.count,
+            "chosen": each.chosen,
+            "start": each.start,
+            "end": each.end,
             "children": values_of(each.children),
         }
         for each in values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import SuspiciousOperation
@@ -13,9 +14,9 @@ from ..conf import conf
 from ..documents import ids
 from ..documents.binding import BoundDocument
 from ..documents.text import clean
-from ..exceptions import BadImage, ProductError
+from ..exceptions import BadImage, ProductError, UnknownFilter
 from ..models.posted import filter_values
-from ..searching import MOST_SUGGESTIONS, keyword_fields
+from ..searching import MOST_SUGGESTIONS, parse_facets, parse_order
 from ..status import MAX_AGE
 from . import metadata
 from .schema import field_schema
@@ -32,6 +33,8 @@ MAX_NAME = 1000
 MAX_DESCRIPTION = 100_000
 MAX_QUERY = 1000
 MAX_PAGE_SIZE = 100
+MAX_RANK = 10_000
+"""The last rank that a page may have. The store skips the ranks before a page one by one."""
 MAX_MESSAGE = 300
 
 
@@ -130,7 +133,7 @@ class ProductWithImageSerializer(ImageSerializer, ProductSerializer):
     """A product to index, with its image."""
 
 
-@field_schema({"type": "string", "description": "Names of keyword filters, joined by commas."})
+@field_schema({"type": "string"})
 class NamesField(AnyField):
     """A list of names: a client joins them by commas or repeats the parameter."""
 
@@ -146,29 +149,76 @@ class NamesField(AnyField):
 
 
 class PageSerializer(Base):
-    """The requested page and facets. The context must contain the `document`."""
+    """The requested page, its order and its facets. The context must contain the `document`."""
 
     page = serializers.IntegerField(min_value=1, default=1)
     page_size = serializers.IntegerField(min_value=1, max_value=MAX_PAGE_SIZE, default=24)
-    facets = NamesField(required=False)
+    facets = NamesField(default=list, help_text="Names of filters, joined by commas.")
+    order_by = NamesField(
+        default=list,
+        help_text="Names of filters, joined by commas. A - before a name reverses the order; "
+        "relevance is the order that a search has.",
+    )
+    min_score = serializers.FloatField(
+        min_value=-1, max_value=1, default=None, help_text="The lowest cosine of the text or the image."
+    )
 
     def validate_facets(self, value: list[str]) -> list[str]:
-        known = keyword_fields(self.context["document"])
-        if unknown := sorted(set(value) - set(known)):
-            there = ", ".join(known) or "none"
-            raise serializers.ValidationError(
-                f"{unknown[0]!r:.99} is not a keyword filter. There are: {there}."
-            )
+        try:
+            parse_facets(self.context["document"], value, {})
+        except UnknownFilter as error:
+            raise serializers.ValidationError(str(error)) from error
         return value
+
+    def validate_order_by(self, value: list[str]) -> list[str]:
+        try:
+            parse_order(self.context["document"], value)
+        except UnknownFilter as error:
+            raise serializers.ValidationError(str(error)) from error
+        return value
+
+    def validate_min_score(self, value: float | None) -> float | None:
+        if value is not None and math.isnan(value):
+            raise serializers.ValidationError("NaN is not a number. Send a cosine, from -1 to 1.")
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["page"] * attrs["page_size"] > MAX_RANK:
+            reason = f"Pages end at rank {MAX_RANK}. Filter the search, or send an earlier page."
+            raise serializers.ValidationError({"page": [reason]})
+        return attrs
 
 
 class SearchSerializer(PageSerializer):
     """The parameters of a search by words."""
 
     q = serializers.CharField(max_length=MAX_QUERY)
+    everything = serializers.BooleanField(
+        default=None,
+        allow_null=True,  # otherwise DRF reads False if the parameter is missing
+        help_text="True ranks the whole shop. The default is what the document says.",
+    )
 
     def validate_q(self, value: str) -> str:
         return valid_text(value)
+
+
+class NearPhotoSerializer(PageSerializer):
+    """The parameters of a search by a photo."""
+
+    q = serializers.CharField(
+        max_length=MAX_QUERY,
+        allow_blank=True,
+        default="",
+        help_text="Words besides the photo, such as: in red",
+    )
+
+    def validate_q(self, value: str) -> str:
+        return valid_text(value)
+
+
+class PhotoSerializer(ImageSerializer, NearPhotoSerializer):
+    """The parameters of a search by a photo, with the uploaded image."""
 
 
 class SuggestSerializer(Base):
@@ -186,16 +236,6 @@ def valid_text(value: str) -> str:
     if "\N{REPLACEMENT CHARACTER}" in value:
         raise serializers.ValidationError("This is not valid UTF-8. Percent-encode the UTF-8 bytes.")
     return value
-
-
-class NearSerializer(PageSerializer):
-    """The parameters of a search for products that are similar to a product or an image."""
-
-    min_score = serializers.FloatField(min_value=-1, max_value=1, required=False)
-
-
-class PhotoSerializer(ImageSerializer, NearSerializer):
-    """The parameters of a search by image, with the uploaded image."""
 
 
 class MaxAgeSerializer(Base):

@@ -26,10 +26,10 @@ from . import permissions, responses
 from .errors import Conflict, LengthRequired, Unavailable, as_http
 from .parsers import FormParser, JSONParser, MultiPartParser
 from .schema import ApiSchema, hidden, operation
-from .search import filters_of, is_indexed, page_of, suggested
+from .search import is_indexed, page_of, split_parameters, suggested
 from .serializers import (
     ImageSerializer,
-    NearSerializer,
+    NearPhotoSerializer,
     PageSerializer,
     PhotoSerializer,
     ProductSerializer,
@@ -259,18 +259,18 @@ class SearchView(ApiView):
     def asked(
         self, serializer_class: type[PageSerializer], params: QueryDict, document: BoundDocument
     ) -> dict[str, Any]:
-        """Return the validated parameters. All parameters that the serializer lacks are under "filters".
+        """Return the validated parameters. All others are "filters", or "options" of facets.
 
         Raises ValidationError if a parameter is invalid.
         """
         serializer = serializer_class(data=params, context={"document": document})
         serializer.is_valid(raise_exception=True)
-        filters = filters_of(document, params, known=serializer.fields)
-        return {**serializer.validated_data, "filters": filters}
+        filters, options = split_parameters(document, params, known=serializer.fields)
+        return {**serializer.validated_data, "filters": filters, "options": options}
 
 
 class Search(SearchView, ImageView):
-    """`GET search?q=…` searches by words, `POST search` by an image."""
+    """`GET search?q=…` searches by words, `POST search` by an image, with or without words."""
 
     parser_classes = (MultiPartParser,)
 
@@ -279,23 +279,30 @@ class Search(SearchView, ImageView):
         """Search products by words."""
         document = posting.api_document()
         asked = self.asked(SearchSerializer, request.query_params, document)
-        return Response(page_of(search(document, asked["q"], filters=asked["filters"]), asked))
+        options = {name: asked[name] for name in ("filters", "min_score", "everything")}
+        return Response(page_of(search(document, asked["q"], **options), asked))
 
     @operation(
         "search_by_image",
-        parameters=[NearSerializer],
+        parameters=[NearPhotoSerializer],
         request=ImageSerializer,
         responses={200: responses.ResultsSerializer},
         errors=(411, 415),
     )
     def post(self, request: Request) -> Response:
-        """Search products by an image. The other parameters may be in the URL or in the form."""
+        """Search products by an image, with or without words.
+
+        The other parameters may be in the URL or in the form.
+        """
         document = posting.api_document()
         params = request.query_params.copy()
         params.update(request.data)
         asked = self.asked(PhotoSerializer, params, document)
-        near = {"filters": asked["filters"], "min_score": asked.get("min_score")}
-        return Response(page_of(search_by_image(document, asked["image_file"], **near), asked))
+        image = asked["image_file"]
+        options = {"filters": asked["filters"], "min_score": asked["min_score"]}
+        if asked["q"]:
+            return Response(page_of(search(document, asked["q"], image=image, **options), asked))
+        return Response(page_of(search_by_image(document, image, **options), asked))
 
 
 class Suggest(SearchView):
@@ -326,18 +333,18 @@ class Similar(SearchView, Product):
 
     @operation(
         "similar_products",
-        parameters=[NearSerializer],
+        parameters=[PageSerializer],
         responses={200: responses.ResultsSerializer},
         errors=(404,),
     )
     def get(self, request: Request, product_id: str) -> Response:
         """Find products that are similar to this one."""
         document = posting.api_document()
-        asked = self.asked(NearSerializer, request.query_params, document)
+        asked = self.asked(PageSerializer, request.query_params, document)
         if not is_indexed(document, product_id):
             raise Http404
-        near = {"filters": asked["filters"], "min_score": asked.get("min_score")}
-        return Response(page_of(similar_to(document, product_id, **near), asked))
+        options = {"filters": asked["filters"], "min_score": asked["min_score"]}
+        return Response(page_of(similar_to(document, product_id, **options), asked))
 
     @hidden
     def delete(self, request: Request, product_id: str) -> Response:

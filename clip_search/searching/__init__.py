@@ -7,8 +7,11 @@ from typing import Any
 from django.db.models import Model
 
 from ..documents.binding import BoundDocument
+from .facets import facet_options, parse_facets
 from .filters import LOOKUP_NOTES, Filters, keyword_fields, lookups, parse_filters
+from .ordering import parse_order
 from .queries import Weights, image_query, more_like_this, text_query
+from .ranges import PERIODS
 from .ranking import Ranking
 from .results import HitResults, SearchResults
 from .retrieval import warm_up
@@ -17,15 +20,19 @@ from .suggesting import MOST_SUGGESTIONS, SuggestedCategory, Suggestions, sugges
 __all__ = [
     "LOOKUP_NOTES",
     "MOST_SUGGESTIONS",
+    "PERIODS",
     "Filters",
     "HitResults",
     "SearchResults",
     "SuggestedCategory",
     "Suggestions",
     "Weights",
+    "facet_options",
     "keyword_fields",
     "lookups",
+    "parse_facets",
     "parse_filters",
+    "parse_order",
     "search",
     "search_by_image",
     "similar_to",

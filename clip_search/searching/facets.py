@@ -19,6 +19,17 @@ from .ranges import PERIODS, dates, numbers
 MAX_BOUNDS: Final = 100
 WHOLE_TREE: Final = 10_000
 """How many values are read from the store if the facet must not be cut, as with a tree."""
+OPTIONS: Final = {"number": "ranges", "date": "period"}
+"""How requests and template tags call the option of a facet, as in "price__ranges"."""
+
+
+def facet_options(document: BoundDocument) -> dict[str, tuple[str, FilterField]]:
+    """Return {"price__ranges": ("price", its field), …}: what names the option of a facet, outside Python."""
+    return {
+        f"{key}__{OPTIONS[field.kind]}": (key, field)
+        for key, field in document.declaration.filter_fields.items()
+        if field.kind in OPTIONS
+    }
 
 
 def parse_facets(document: BoundDocument, names: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -194,7 +194,7 @@ class Ranking:
             ids = self._ids(live, ranked)
             found = self._stored(live, ranked, list(islice(ids, start, end)))
             first = len(ids)
-            if end > first:
+            if end > max(start, first):
                 rest = base.Query(
                     conditions=[*ranked.conditions, replace(with_ids(list(ids)), negated=True)],
                     offset=max(start - first, 0),

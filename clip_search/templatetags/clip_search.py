@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from django import template
@@ -13,20 +14,43 @@ from django.urls import NoReverseMatch, reverse
 from .. import searching
 from ..documents.binding import BoundDocument
 from ..documents.registry import registry
-from ..exceptions import BadFilterValue, SearchUnavailable
+from ..exceptions import BadFilterValue, SearchUnavailable, UnknownFilter
+from ..types import Facet
 
 register = template.Library()
 MOST_SHOWN = 1000
 
 
 @register.simple_tag
-def clip_search(text: str | None, document: str = "", limit: Any = 24, **filters: Any) -> Products:
+def clip_search(
+    text: str | None,
+    document: str = "",
+    limit: Any = 24,
+    order_by: str | None = "",
+    facets: str = "",
+    **filters: Any,
+) -> Products:
     """Search products by words: `{% clip_search q limit=12 category="kitchen" as products %}`.
 
-    `document` may be left out if only one document is registered. Filters that are None or "" are ignored.
+    `document` may be left out if only one document is registered. `order_by` and `facets` are names joined by
+    commas. Filters that are None or "" are ignored.
     """
     found = _document(document)
-    return _shown(lambda: searching.search(found, str(text or ""), filters=_given(filters)), _size(limit, 24))
+    given = _given(filters)
+    options = {}
+    for name, (key, field) in searching.facet_options(found).items():
+        if name in given:
+            option = given.pop(name)
+            options[key] = option.split(",") if field.kind == "number" and isinstance(option, str) else option
+
+    def search() -> searching.SearchResults[Any]:
+        results = searching.search(found, str(text or ""), filters=given)
+        try:
+            return results.order_by(*_names(order_by))
+        except UnknownFilter as error:  # it may come from the URL of the page, as the values of filters
+            raise BadFilterValue(str(error)) from error
+
+    return _shown(search, _size(limit, 24), _names(facets), options)
 
 
 @register.simple_tag
@@ -79,6 +103,11 @@ def _given(filters: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in filters.items() if value not in (None, "")}
 
 
+def _names(text: str | None) -> list[str]:
+    """Return names that are joined by commas, or [] if there are none."""
+    return [name for name in str(text or "").split(",") if name]
+
+
 def _size(limit: Any, default: int) -> int:
     """Return `limit` as an integer from 0 to 1000, or `default` if it is not a number.
 
@@ -99,16 +128,40 @@ class Products(list[Any]):
     unavailable = ""
     """The reason why search is unavailable now, or ""."""
     invalid = ""
-    """An error message about an invalid value of a filter or of `min_score`, or ""."""
+    """An error message about an invalid value of a filter, `order_by` or `min_score`, or ""."""
+    count = 0  # type: ignore[assignment]  # a template cannot call the method of lists
+    """How many products are found, also beyond the limit."""
+    corrected = ""
+    """The query with its spelling corrected, or ""."""
+    dropped: tuple[str, ...] = ()
+    """The words that no product has, and that were left out of the query."""
+    closest: Sequence[Any] = ()
+    """If nothing is found, the products that are nearest in meaning, at most 12. They are no results."""
+    facets: Mapping[str, Facet] = {}
+    """The facets that were asked for, by the names of the filters."""
 
 
-def _shown(ask: Callable[[], searching.SearchResults[Any]], limit: int) -> Products:
-    products = Products()
+def _shown(
+    ask: Callable[[], searching.SearchResults[Any]],
+    limit: int,
+    facets: Sequence[str] = (),
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> Products:
+    """Return the first products that are found, with what a page says about them."""
     try:
-        products += ask()[:limit]
+        results = ask()
+        with results.session():
+            products = Products(results[:limit])
+            products.count = results.count()
+            products.corrected, products.dropped = results.corrected, results.dropped
+            products.closest = () if products.count else list(results.closest)
+            products.facets = results.facets(*facets, **options) if facets or options else {}
+            return products
     except SearchUnavailable as error:
+        products = Products()
         products.unavailable = str(error)
     except BadFilterValue as error:
+        products = Products()
         products.invalid = str(error)
     return products
 

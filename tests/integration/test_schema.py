@@ -85,6 +85,14 @@ def test_filters_of_the_document_are_parameters(schema):
     assert by_name["price__lte"]["schema"] == {"type": "number"}
     assert by_name["category__in"]["schema"] == {"type": "array", "items": {"type": "string"}}
     assert by_name["q"]["required"]
+    assert {"order_by", "everything", "min_score"} <= by_name.keys()
+    assert by_name["price__ranges"]["schema"] == {"type": "array", "items": {"type": "number"}}
+    assert by_name["released__period"]["schema"]["enum"] == ["day", "month", "year"]
+    by_photo = {
+        parameter["name"]: parameter for parameter in operations(schema)["search", "post"]["parameters"]
+    }
+    assert "everything" not in by_photo
+    assert not by_photo["q"].get("required")
 
 
 def test_a_document_that_is_not_named_leaves_the_filters_out(settings):
@@ -92,7 +100,15 @@ def test_a_document_that_is_not_named_leaves_the_filters_out(settings):
     output = io.StringIO()
     call_command(Command(stdout=output), validate=True, fail_on_warn=True)
     parameters = operations(yaml.safe_load(output.getvalue()))["search", "get"]["parameters"]
-    assert {parameter["name"] for parameter in parameters} == {"q", "page", "page_size", "facets"}
+    assert {parameter["name"] for parameter in parameters} == {
+        *("q", "page", "page_size", "facets", "order_by", "everything", "min_score")
+    }
+
+
+def test_a_facet_is_described_as_a_tree(schema):
+    value = schema["components"]["schemas"]["ClipSearchFacetValue"]["properties"]
+    assert value["children"]["items"] == {"$ref": "#/components/schemas/ClipSearchFacetValue"}
+    assert {"type": "number"} in value["start"]["oneOf"]
 
 
 def test_files_are_sent_as_files(schema):
@@ -113,7 +129,10 @@ def shop(uncounted_staff) -> str:
     with pause_indexing():
         kitchen = Category.objects.create(name="Kitchen", slug="kitchen")
         for number in range(20):
-            Product.objects.create(name=f"Red mug {number}", sku=f"M{number}", category=kitchen, price=number)
+            day = f"2026-03-{number + 1:02}"
+            Product.objects.create(
+                name=f"Red mug {number}", sku=f"M{number}", category=kitchen, price=number, released=day
+            )
     document = registry.get("product")
     outbox.schedule(document, document.product_ids(Product.objects.all()), wake=False)
     jobs.index_due("product")

@@ -18,6 +18,8 @@ from clip_search.api import schema, search
 from clip_search.documents.registry import registry
 from clip_search.exceptions import StoreUnavailable
 from clip_search.models import IndexEntry
+from clip_search.searching import finding, placing
+from clip_search.stores import get_store
 from clip_search.testing import MemoryStore, pause_indexing
 from tests.conftest import ROOT, picture_bytes
 from tests.shops.shop.models import Category, Product, ProductImage
@@ -53,8 +55,18 @@ def test_a_page_has_hits_facets_and_what_it_is_a_page_of(client, products):
     body = answer.json()
     assert ids(answer)[0] == str(products["mug"].pk)
     assert (body["count"], body["page"], body["page_size"]) == (1, 1, 2)
-    kitchen = {"value": "kitchen", "label": "kitchen", "count": 1, "children": []}
-    assert body["facets"] == {"category": [kitchen], "tag": []}
+    kitchen = {
+        "value": "kitchen",
+        "label": "kitchen",
+        "count": 1,
+        "chosen": False,
+        "start": None,
+        "end": None,
+    }
+    assert body["facets"] == {"category": [{**kitchen, "children": []}], "tag": []}
+    assert body["facet_stats"]["tag"] == {"minimum": None, "maximum": None, "exact": True}
+    assert (body["results"][0]["basis"], body["results"][0]["relevance"]) == ("exact", 1.0)
+    assert (body["corrected"], body["dropped"], body["closest"]) == ("", [], [])
     assert body["results"][0]["payload"]["price"] == 10.0
     assert "_clip" not in body["results"][0]["payload"]
 
@@ -66,7 +78,7 @@ def test_what_is_gone_is_not_shown_and_marked_for_removal(client, products, admi
     gone = {str(products[name].pk) for name in ("mug", "hat")}
     with pause_indexing():
         products["hat"].delete()
-    answer = client.get(SEARCH, {"q": "red mug"})
+    answer = client.get(SEARCH, {"q": "red mug", "everything": "true"})
     assert set(ids(answer)) == {str(products["pot"].pk), "posted"}
     assert answer.json()["count"] == 2
     pending = IndexEntry.objects.filter(state=IndexEntry.State.PENDING)
@@ -87,7 +99,7 @@ def test_what_is_gone_is_not_shown_and_marked_for_removal(client, products, admi
     ],
 )
 def test_filters(client, products, filters, expected):
-    answer = client.get(SEARCH, {"q": "red", **filters})
+    answer = client.get(SEARCH, {"q": "red", "everything": "true", **filters})
     assert set(ids(answer)) == {str(products[name].pk) for name in expected}
     assert answer.json()["count"] == len(expected)
 
@@ -99,6 +111,83 @@ def test_a_filter_may_be_called_format(client, products, monkeypatch):
     document.reindex(Product.objects.all())
     for params in ({"format": "paperback"}, {"format__in": "paperback,json"}):
         assert ids(client.get(SEARCH, {"q": "red", **params})) == [str(products["mug"].pk)]
+
+
+def test_what_is_not_known_is_refused_with_what_is(client, products):
+    for name in ("facets", "order_by"):
+        (message,) = client.get(SEARCH, {"q": "red", name: "colour"}).json()[name]
+        assert "category, in_stock, price, released, tag" in message
+
+
+def test_results_are_ordered_by_filters(client, products):
+    mug, pot, hat = (str(product.pk) for product in products.values())
+    shop = {"q": "red", "everything": "true"}
+    assert ids(client.get(SEARCH, shop | {"order_by": "-price"})) == [pot, hat, mug]
+    assert ids(client.get(SEARCH, shop | {"order_by": "-in_stock,price"})) == [mug, pot, hat]
+    assert ids(client.get(SEARCH, shop | {"order_by": ["-in_stock", "price"]})) == [mug, pot, hat]
+    assert ids(client.get(SEARCH, {"q": "red", "order_by": "-price"})) == [pot, mug]
+    assert ids(client.get(f"/api/v1/products/{mug}/similar", {"order_by": "price"})) == [hat, pot]
+    assert ids(client.post(SEARCH + "?order_by=price", {"image_file": photo()})) == [mug, hat, pot]
+
+
+def test_numbers_and_dates_are_counted_in_ranges_and_periods(client, products):
+    Product.objects.filter(pk=products["pot"].pk).update(released="2026-03-04")
+    registry.get("product").declaration.reindex(Product.objects.all())
+    wanted = {"facets": "category", "price__ranges": "20,30", "released__period": "month"}
+    body = client.get(SEARCH, {"q": "red", "price__gte": "30", **wanted}).json()
+    assert list(body["facets"]) == list(body["facet_stats"]) == ["category", "price", "released"]
+    ranges = [(each["start"], each["end"], each["count"], each["chosen"]) for each in body["facets"]["price"]]
+    assert ranges == [(None, 20, 1, False), (30, None, 1, True)]
+    assert body["facet_stats"]["price"] == {"minimum": 10, "maximum": 40, "exact": True}
+    (march,) = body["facets"]["released"]
+    assert (march["value"], march["start"], march["end"]) == ("2026-03-01", "2026-03-01", "2026-04-01")
+    assert (march["label"], march["count"]) == ("March 2026", 1)
+    assert body["facet_stats"]["released"]["minimum"].startswith("2026-03-04T")
+    assert client.get(SEARCH, {"q": "red", "facets": "price"}).json()["facets"]["price"]
+
+
+def test_a_page_beyond_the_end_is_empty_if_more_is_found_than_ranked(client, products, monkeypatch):
+    for module in (finding, placing):
+        monkeypatch.setattr(module, "DEPTH", 1)
+    shop = {"q": "red", "everything": "true", "page_size": "2"}
+    pages = [client.get(SEARCH, shop | {"page": str(page)}) for page in (1, 2, 3, 9)]
+    assert [len(ids(page)) for page in pages] == [2, 1, 0, 0]
+    assert {page.json()["count"] for page in pages} == {3}
+
+
+def test_nothing_found_shows_the_closest_which_are_not_counted(client, products):
+    for page in ("1", "2"):
+        body = client.get(SEARCH, {"q": "crimson vessel", "facets": "category,price", "page": page}).json()
+        assert (body["count"], body["results"]) == (0, [])
+        assert body["facets"] == {"category": [], "price": []}
+        assert {hit["product_id"] for hit in body["closest"]} == {str(one.pk) for one in products.values()}
+        assert {hit["basis"] for hit in body["closest"]} == {"meaning"}
+    body = client.get(SEARCH, {"q": "crimson vessel", "category": "kitchen", "order_by": "price"}).json()
+    assert str(products["hat"].pk) not in {hit["product_id"] for hit in body["closest"]}
+    assert client.get(SEARCH, {"q": "red", "page": "2"}).json()["closest"] == []
+    assert client.get(SEARCH, {"q": "red", "category": "bath"}).json()["closest"] == []
+
+
+def test_corrected_and_dropped_words_are_told(client, products):
+    Product.objects.create(name="Big red enamel kettle", sku="K-1")
+    registry.get("product").declaration.reindex(Product.objects.all())
+    body = client.get(SEARCH, {"q": "teapott"}).json()
+    assert (ids(client.get(SEARCH, {"q": "teapott"})), body["corrected"]) == (
+        [str(products["pot"].pk)],
+        "teapot",
+    )
+    body = client.get(SEARCH, {"q": "big red enamel xyzzyplugh kettle"}).json()
+    assert (body["count"], body["corrected"], body["dropped"]) == (1, "", ["xyzzyplugh"])
+
+
+def test_everything_and_a_lowest_score(client, products):
+    words = {"q": "red mug"}
+    assert len(ids(client.get(SEARCH, words))) == 1
+    assert len(ids(client.get(SEARCH, words | {"everything": "true"}))) == 3
+    assert len(ids(client.get(SEARCH, words | {"everything": "false"}))) == 1
+    assert len(ids(client.get(SEARCH, words | {"everything": ""}))) == 1
+    found = client.get(SEARCH, words | {"everything": "true", "min_score": "0.99"}).json()
+    assert found["count"] == len(found["results"]) < 3
 
 
 @pytest.mark.parametrize("names", [("Smith, Sons", "other"), ("Smith, Sons", "Smith, Sons")])
@@ -124,8 +213,21 @@ def test_values_with_commas_are_whole_where_the_parameter_is_repeated(client, na
         ({"q": "x", "category": "\N{REPLACEMENT CHARACTER}"}, "category"),
         ({"q": "x", "category__in": ",".join("abcdefghij" * 11)}, "category__in"),
         ({"q": "x", "released__gt": "9999-12-31T23:59:59-23:59"}, "released__gt"),
-        ({"q": "x", "facets": "price"}, "facets"),
+        ({"q": "x", "facets": "price,colour"}, "facets"),
+        ({"q": "x", "order_by": "-price,colour"}, "order_by"),
+        ({"q": "x", "order_by": "-relevance"}, "order_by"),
+        ({"q": "x", "price__ranges": "10,dear"}, "price__ranges"),
+        ({"q": "x", "price__ranges": "10,,20"}, "price__ranges"),
+        ({"q": "x", "price__ranges": ""}, "price__ranges"),
+        ({"q": "x", "price__ranges": ",".join(["1"] * 101)}, "price__ranges"),
+        ({"q": "x", "released__period": "week"}, "released__period"),
+        ({"q": "x", "released__period": ["day", "year"]}, "released__period"),
+        ({"q": "x", "category__ranges": "a"}, "category__ranges"),
+        ({"q": "x", "everything": "perhaps"}, "everything"),
+        ({"q": "x", "min_score": "1.1"}, "min_score"),
+        ({"q": "x", "min_score": "nan"}, "min_score"),
         ({"q": "x", "page": "1000"}, "page"),
+        ({"q": "x", "page": "101", "page_size": "100"}, "page"),
         ({"q": "x", "page_size": "101"}, "page_size"),
     ],
 )
@@ -141,6 +243,53 @@ def test_a_photo_finds_what_looks_like_it_under_the_filters(client, products):
     assert len(found) == 1
     assert found[0] != str(products["hat"].pk)
     assert len(ids(client.post(SEARCH, {"image_file": photo(), "min_score": "0.9"}))) == 1
+
+
+def test_a_photo_and_words(client, products):
+    alone = client.post(SEARCH, {"image_file": photo()}).json()
+    for params in ({"q": ""}, {"q": "  "}):
+        assert client.post(SEARCH, {"image_file": photo(), **params}).json() == alone
+    in_form = client.post(SEARCH, {"image_file": photo(), "q": "teapot", "min_score": "-1"}).json()
+    assert in_form == client.post(SEARCH + "?q=teapot&min_score=-1", {"image_file": photo()}).json()
+    assert in_form["count"] == 3
+    assert in_form["results"] != alone["results"]
+    without_pot = client.post(SEARCH, {"image_file": photo(), "q": "-teapot"})
+    assert str(products["pot"].pk) not in ids(without_pot)
+    assert client.post(SEARCH, {"image_file": photo(), "q": "x" * 1001}).json().keys() == {"q"}
+    assert client.post(SEARCH, {"image_file": photo(), "everything": "true"}).json().keys() == {"everything"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"red mug',
+        '"',
+        '""',
+        "the of and",
+        "-red -mug",
+        "-",
+        '- " -"',
+        "-red",
+        "mug " * 200,
+        "💡☕️🫖",
+        "كوب أحمر",
+        "\u202egum der",
+        "-5 °C",
+        "%",
+        "a\tb\nc",
+        "\u200b",
+    ],
+)
+def test_whatever_is_typed_has_an_answer(client, products, text):
+    for params in ({}, {"facets": "category,price", "order_by": "price"}, {"everything": "true"}):
+        answer = client.get(SEARCH, {"q": text, **params})
+        assert answer.status_code == 200, answer.content
+        assert answer.json()["count"] == len(answer.json()["results"])
+    assert client.post(SEARCH, {"q": text, "image_file": photo()}).status_code == 200
+
+
+def test_ten_kilobytes_are_refused(client, products):
+    assert client.get(SEARCH, {"q": "red mug " * 1250}).json().keys() == {"q"}
 
 
 @pytest.mark.parametrize("data", [b"", b"text", picture_bytes("red", 200, "JPEG")[:300]])
@@ -191,7 +340,7 @@ def test_a_store_that_is_down_is_a_503(client, products, monkeypatch):
     def down(*args, **kwargs):
         raise StoreUnavailable
 
-    monkeypatch.setattr(MemoryStore, "query", down)
+    monkeypatch.setattr(MemoryStore, "rank", down)
     answer = client.get(SEARCH, {"q": "red"})
     assert (answer.status_code, "Retry-After" in answer) == (503, True)
 
@@ -251,4 +400,43 @@ def test_without_the_extra_the_endpoints_work_undescribed(tmp_path):
 
 
 def test_hits_show_no_more_than_is_promised():
-    assert search.FIELDS == ("product_id", "score", "source", "payload")
+    assert search.FIELDS == ("product_id", "score", "basis", "relevance", "source", "payload")
+
+
+@pytest.fixture
+def requests(monkeypatch) -> list[str]:
+    """Return the names of the requests that the store gets."""
+    store, names = get_store(), []
+    for name in ("rank", "query", "get", "count", "facet", "values", "scroll"):
+        ask = getattr(store, name)
+
+        def noted(*args, name=name, ask=ask, **options):
+            names.append(name)
+            return ask(*args, **options)
+
+        monkeypatch.setattr(store, name, noted)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"q": "red"}, ["rank", "get"]),
+        ({"q": "red", "page": "7"}, ["rank"]),
+        ({"q": "red", "category": "kitchen"}, ["rank", "rank", "get"]),
+        ({"q": "red", "facets": "category,tag"}, ["rank", "get", "facet", "facet"]),
+        ({"q": "red", "facets": "price,released"}, ["rank", "get", "values"]),
+        ({"q": "red", "order_by": "price"}, ["rank", "values", "get"]),
+        ({"q": "crimson vessel", "facets": "category"}, ["rank", "rank", "get"]),
+    ],
+)
+def test_a_page_asks_the_store_and_the_database_no_more_than_this(
+    client, products, requests, params, expected, django_assert_num_queries
+):
+    client.get(SEARCH, {"q": "crimson"})  # loads the vocabulary
+    requests.clear()
+    # the live collection, and the rows of the products that are shown
+    with django_assert_num_queries(2 if "get" in expected else 1):
+        answer = client.get(SEARCH, params)
+    assert answer.status_code == 200
+    assert requests == expected

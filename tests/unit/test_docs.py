@@ -204,6 +204,8 @@ def test_the_answers_that_are_shown_have_the_fields_of_real_ones():
     assert [list(answer) for answer in shown[:-1]] == [list(answer().fields) for answer in ANSWERS]
     for hit in shown[3]["results"]:
         assert list(hit) == list(responses.HitSerializer().fields)
+    for value in (value for facet in shown[3]["facets"].values() for value in facet):
+        assert list(value) == list(responses.FacetValueSerializer().fields)
     for product in shown[4]["products"]:
         assert list(product) == list(responses.SuggestedProductSerializer().fields)
     (endpoint,) = shown[7]["endpoints"]
