@@ -24,6 +24,9 @@ class Encoder(Protocol):
 
     An encoder may also have a method `truncated(texts)`. It returns one bool for each text: whether the text
     is longer than the model reads. It is called after `embed_texts()`, with the same texts.
+
+    It may also have a method `knows(word)`, which returns whether the model knows the word as a whole. The
+    spelling of such a word is not corrected, even if no product has it.
     """
 
     @property

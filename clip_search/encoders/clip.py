@@ -140,6 +140,15 @@ class ClipEncoder:
                 found |= {text: len(row) > limit for text, row in zip(unknown, rows, strict=True)}
         return [found[text] for text in texts]
 
+    def knows(self, word: str) -> bool:
+        """Return whether the word is one token of the model, so it was frequent in the model's training.
+
+        Raises ModelUnavailable.
+        """
+        with self._lock:
+            tokens = self._text_tower.tokenizer(_readable(word), add_special_tokens=False)["input_ids"]
+        return len(tokens) == 1
+
     def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return one unit vector for each image: a float32 array (n, dimension).
 

@@ -59,8 +59,9 @@ def search(
     the document says so, the whole shop is ranked. If `text` is empty, every product that meets the filters
     is returned.
 
-    With `image`, a photo as for `search_by_image()`, the whole shop is ranked by the photo and the words, as
-    in `search("in red", image=photo)`.
+    With `image`, a photo as for `search_by_image()`, the products with an image are ranked by how like it is
+    to the sum of the photo and the words, as in `search("in red", image=photo)`. `weights` says how much
+    "photo" and "words" count in this sum.
 
     `weights` says how much "text", "image", "words" and "photo" count in the order, as in `{"words": 2}`; the
     document's `weights` are the default. Products whose text and image both have a lower cosine similarity to

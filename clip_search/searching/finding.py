@@ -11,7 +11,7 @@ No threshold on scores can decide this: see docs/explanation/relevance.rst.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,7 +20,7 @@ from ..stores.base import CLIP, TERMS, Condition, Query, Rank, Retriever
 from ..types import IMAGE, TEXT, WORDS
 from .live_collection import LiveCollection
 from .parsing import ParsedText, Wanted
-from .spelling import Reading, readings
+from .spelling import Reading, other_readings
 
 DEPTH: Final = 100
 """How many products of each ranking are merged. All others that are found follow, ordered by id.
@@ -80,18 +80,23 @@ def find(
     document: BoundDocument,
     live: LiveCollection,
     parsed: ParsedText,
-    retrievers: Sequence[Retriever],
+    retrievers: Callable[[ParsedText], Sequence[Retriever]],
     conditions: Sequence[Condition],
 ) -> Found:
     """Return what a search by words finds among the products that meet the conditions.
 
-    `retrievers` rank by meaning. Each way to read the query is tried until one finds something.
+    `retrievers` returns what ranks a reading of the query by meaning. Each way to read the query is tried
+    until one finds something. If none does, the query is read as it was typed.
     """
-    for reading in readings(document, parsed):
-        found = _find(live, reading, retrievers, conditions)
+    typed = _find(live, Reading(parsed=parsed), retrievers(parsed), conditions)
+    if not typed.is_empty:
+        return typed
+    knows = getattr(live.encoder, "knows", None)
+    for reading in other_readings(document, parsed, knows or (lambda word: False)):
+        found = _find(live, reading, retrievers(reading.parsed), conditions)
         if not found.is_empty:
-            break
-    return found
+            return found
+    return typed
 
 
 def _find(

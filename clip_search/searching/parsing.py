@@ -26,8 +26,10 @@ MOST_PARTS: Final = 8
 SHORTEST_CODE: Final = 4
 """A part of a query with fewer letters and digits is no code: "24" in "pan 24" is not meant as a SKU."""
 
-OTHER_SPELLING: Final = 0.8
-"""The weight of an alternative in the ranking by words; the spelling of the shopper has the weight 1."""
+OTHER_SPELLING: Final = 0.5
+"""The weight of an alternative in the ranking by words; the spelling of the shopper has the weight 1.
+
+A synonym may be rarer in the shop than the word itself, and would come before it."""
 
 _QUOTES: Final = '"“”„«»'
 _PHRASE = re.compile(rf"(?:(?<=\s)|^)(-?)[{_QUOTES}]\s*([^{_QUOTES}]+?)\s*[{_QUOTES}](?=\s|$)")
@@ -126,7 +128,7 @@ class Parser:
                 text=("" if is_code(parts) else "-").join(parts)[:LONGEST_JOIN],
                 alternatives=tuple(dict.fromkeys(alternatives[number])),
                 is_word=len(parts) == 1 and parts[0].isalpha(),
-                is_last=number == len(chunks) - 1 and not text[-1:].isspace(),
+                is_last=number == len(chunks) - 1,
             )
             for number, parts in enumerate(chunks)
         ]

@@ -197,7 +197,8 @@ def rank_everything(search: Search, query: TextQuery) -> Ranked:
     parsed, has_words = query.parsed, search.live.collection.has_words
     conditions = [*search.conditions, *excluded_conditions(parsed)]
     weighted = list(search.weighted)
-    by_words = Retriever(using=WORDS, vector=parsed.ranked) if has_words and parsed.ranked else None
+    can_compare = has_words and parsed.ranked and not query.photo
+    by_words = Retriever(using=WORDS, vector=parsed.ranked) if can_compare else None
     if by_words and query.weights[WORDS]:
         weighted.append((query.weights[WORDS], by_words))
     if not weighted:

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from ..documents.binding import BoundDocument
 from ..exceptions import CollectionMissing
 from ..stores import base
-from ..stores.base import CLIP, Condition
+from ..stores.base import CLIP, Condition, Retriever
 from ..types import Facet, Stamp
 from .facets import facets
 from .finding import Found, find, with_ids
@@ -93,6 +93,7 @@ class Ranking:
         """Use this collection. Empty all caches; ranks that were left out belong to the old collection."""
         self._live = live
         self._retrievers: Sequence[WeightedRetriever] | None = None
+        self._embedded = ""
         self._found: Found | None = None
         self._ranked: Ranked | None = None
         self._ordered: list[uuid.UUID] | None = None
@@ -301,8 +302,21 @@ class Ranking:
         return None
 
     def _find(self, live: LiveCollection, words: ParsedText) -> Found:
-        """Return what the search by words finds without its filters. Cached."""
+        """Return what the search by words finds without its filters. Cached.
+
+        If the spelling was corrected, the vectors become those of the corrected query.
+        """
         if self._found is None:
-            retrievers = self._search(live, self._base).retrievers
+
+            def retrievers(parsed: ParsedText) -> list[Retriever]:
+                if self._embedded != parsed.meaning and isinstance(self.query, TextQuery):
+                    query = replace(self.query, parsed=parsed)
+                    self._retrievers = get_retrievers(self.document, live, query)
+                    self._embedded = parsed.meaning
+                return self._search(live, self._base).retrievers
+
+            self._get_retrievers(live)
+            self._embedded = words.meaning
             self._found = find(self.document, live, words, retrievers, self._base)
+            retrievers(self._found.reading.parsed)
         return self._found

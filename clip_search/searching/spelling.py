@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -30,13 +30,15 @@ class Reading:
     """The words that were left out because no product has them."""
 
 
-def readings(document: BoundDocument, parsed: ParsedText) -> Iterator[Reading]:
-    """Yield the ways to read a query, in the order in which they are to be tried: first as it was typed.
+def other_readings(
+    document: BoundDocument, parsed: ParsedText, is_word: Callable[[str], bool]
+) -> Iterator[Reading]:
+    """Yield the ways to read a query if no product has it as it was typed, in the order to try them.
 
-    In the others, the last word may be the beginning of a word, and a word that no product has is replaced by
-    the most similar one of the shop's vocabulary, or left out.
+    The last word may be the beginning of a word, and a word that no product has is replaced by
+    the most similar one of the shop's vocabulary, or left out. What `is_word()` knows as a word of a language
+    is not replaced: in a shop that says no colours, "white" does not mean "while".
     """
-    yield Reading(parsed=parsed)
     if not parsed.wanted:
         return
     words = vocabulary(document)
@@ -47,7 +49,7 @@ def readings(document: BoundDocument, parsed: ParsedText) -> Iterator[Reading]:
         if not left:
             yield Reading(parsed=_with(parsed, completed))
     if unknown:
-        yield from _corrected(document, parsed, completed, unknown, words)
+        yield from _corrected(document, parsed, completed, unknown, words, is_word)
 
 
 def _corrected(
@@ -56,14 +58,17 @@ def _corrected(
     completed: list[Wanted],
     unknown: list[Wanted],
     words: Vocabulary,
+    is_word: Callable[[str], bool],
 ) -> Iterator[Reading]:
     """Yield the query with its unknown words corrected, completed or left out, unless too few remain."""
     kept, dropped, corrections = [], [], {}
+    typed_as = {fold(word): word.lower() for word in re.findall(r"\w+", parsed.meaning)}
     for typed, one in zip(parsed.wanted, completed, strict=True):
         if typed not in unknown or one is not typed:
             kept.append(one)
             continue
-        similar = words.corrections(one.text, limit=1) if one.is_word else []
+        may_be_wrong = one.is_word and not is_word(typed_as.get(one.text, one.text))
+        similar = words.corrections(one.text, limit=1) if may_be_wrong else []
         if similar:
             corrections[one.text] = similar[0]
             terms = (document.analyser.stem(similar[0]),)

@@ -9,6 +9,7 @@ import pytest
 
 from clip_search.models import Collection, Word
 from clip_search.stores import get_store
+from clip_search.testing import HashingEncoder
 from clip_search.types import Hit
 from tests.conftest import forget_declarations, picture_bytes
 from tests.shops.shop.clip_documents import ProductDocument
@@ -280,19 +281,48 @@ def test_a_document_may_rank_everything_by_default(mugs, monkeypatch):
     assert ProductDocument.search("asdfgh", everything=False).count() == 0
 
 
-def test_a_photo_with_words_ranks_the_whole_shop_by_both(document):
-    products = make(["mug one", "mug two", "vase one", "vase two"])
-    with_pictures(products, ["red", "blue", "red", "blue"])
+def test_a_word_that_the_model_knows_is_not_corrected(sold, monkeypatch):
+    sold("Great mug", "While we sleep", "Red teapot")
+    assert ProductDocument.search("whife mug").corrected == ""
+    assert names("greay mug") == ["Great mug"]
+    monkeypatch.setattr(HashingEncoder, "knows", lambda self, word: word == "greay", raising=False)
+    results = ProductDocument.search("greay mug")
+    assert (results.corrected, list(results)) == ("", [])
+    assert results.closest
+
+
+def test_a_query_that_finds_nothing_is_read_as_it_was_typed(sold):
+    sold("Red mug", "Blue striped vase")
+    results = ProductDocument.search("blue striped beaker mug")
+    assert (list(results), results.dropped, results.corrected) == ([], (), "")
+
+
+def test_a_corrected_query_is_ranked_by_its_correction(sold, document, monkeypatch):
+    sold("Red teapot", "Blue vase")
+    embedded = []
+    embed = HashingEncoder.embed_texts
+    monkeypatch.setattr(HashingEncoder, "embed_texts", lambda self, t: embedded.extend(t) or embed(self, t))
+    assert names("red teapto") == ["Red teapot"]
+    assert embedded == ["a photo of red teapto", "a photo of red teapot"]
+
+
+def test_the_typed_word_comes_before_its_synonym(sold, monkeypatch):
+    monkeypatch.setattr(ProductDocument, "synonyms", {"mug": ["cup"]})
+    sold(*["Red mug"] * 1, *[f"Mug {n}" for n in range(20)], "Red cup")
+    assert names("red mug")[:2] == ["Red mug", "Red cup"]
+
+
+def test_a_photo_with_words_ranks_images_by_the_sum_of_both(document):
+    with_pictures(make(["mug one", "mug two", "mug three"]), ["red", "blue", "green"])
+    make(["blue mug without an image"])
     index(document)
-    results = ProductDocument.search("vase", image=picture_bytes("red"))
-    assert results.count() == 4
-    assert results[0].name == "vase one"
+    results = ProductDocument.search("in blue", image=picture_bytes("red"))
+    assert [product.name for product in results][2:] == ["mug three"]
     assert {hit.basis for hit in results.hits()} == {"meaning"}
-    by_photo = ProductDocument.search("vase", image=picture_bytes("red"), weights={"photo": 1000})
-    assert {product.name for product in by_photo[:2]} == {"mug one", "vase one"}
-    by_words = ProductDocument.search("vase", image=picture_bytes("red"), weights={"words": 1000})
-    assert {product.name for product in by_words[:2]} == {"vase one", "vase two"}
-    assert ProductDocument.search("", image=picture_bytes("red")).count() == 4
+    for weights, first in (({"photo": 1000}, "mug one"), ({"words": 1000}, "mug two")):
+        weighted = ProductDocument.search("in blue", image=picture_bytes("red"), weights=weights)
+        assert weighted[0].name == first
+    assert ProductDocument.search("", image=picture_bytes("red")).count() == 3
 
 
 def test_a_lowest_score_cuts_what_the_words_find(document):
