@@ -19,7 +19,15 @@ from clip_search import SearchUnavailable, posting
 from clip_search.documents.registry import registry
 from clip_search.indexing import leftovers
 from clip_search.indexing.collections import schema
-from clip_search.models import Collection, Database, IndexEntry, PostedProduct, RelatedChange
+from clip_search.models import (
+    Collection,
+    Database,
+    IndexEntry,
+    PostedProduct,
+    RelatedChange,
+    Vocabulary,
+    Word,
+)
 from clip_search.stores import get_store
 from clip_search.stores.embedded.locks import acquire, release
 from tests.conftest import ROOT, picture_bytes
@@ -105,15 +113,19 @@ def cleanup(*arguments: str) -> str:
 
 def test_a_document_that_is_gone_is_named_and_removed(unregistered, store):
     said = "document 'product', which is not registered: 1 collection, 4 index entries, 1 posted product"
+    Word.objects.create(document="product", word="sofa", products=1)
     age_rows()
     for output in (complain_or_run("clip_status"), run("clip_cleanup", "--dry-run")):
         assert said in output
+        assert ", 4 words, 1 vocabulary" in output
     assert "1 to remove (dry run)" in run("clip_cleanup", "--dry-run")
     assert rows() == [1, 4, 1, 1]
     (image,) = PostedProduct.objects.values_list("image", flat=True)
     assert default_storage.exists(image)
     assert cleanup().endswith("1 removed\n")
     assert rows() == [0, 0, 0, 0]
+    assert not Word.objects.filter(document="product").exists()
+    assert not Vocabulary.objects.filter(document="product").exists()
     assert not store.exists(unregistered)
     assert not default_storage.exists(image)
     assert "product" not in run("clip_cleanup", "--dry-run")

@@ -7,6 +7,7 @@ from django.core.files.base import ContentFile
 from django.db.models import Prefetch
 
 from clip_search import Keyword, Number
+from clip_search.exceptions import ProductError
 from clip_search.types import ImageSource
 from tests.shops.shop.models import Category, Product, ProductImage, Tag
 
@@ -149,3 +150,47 @@ def test_what_a_prefetch_of_the_host_leaves_out_is_not_indexed(tagged):
     )
     (row,) = document.rows()
     assert document.content(row).payload == {"tag": ["blue"]}
+
+
+# Texts whose words find the product.
+
+
+def test_searched_texts_are_the_text_by_default():
+    asked = []
+
+    def get_text(self, obj):
+        asked.append(obj)
+        return "Red mug"
+
+    document = declare(get_text=get_text, exact_fields=("sku", "name"))
+    content = document.content(Product(pk=1, name="Mug", sku="SKU-4711"))
+    assert content.searched == (("Red mug", 1.0),)
+    assert content.codes == ("SKU-4711", "Mug")
+    assert len(asked) == 1
+    assert declare(text_fields=()).content(Product(pk=1)).searched == ()
+
+
+def test_search_fields_with_weights():
+    document = declare(text_fields=("name",), search_fields={"name": 3, "description": 0.5, "sku": 1})
+    content = document.content(Product(pk=1, name="<b>Mug</b>", description="Red &amp; round", sku=""))
+    assert content.text == "Mug"
+    assert content.searched == (("Mug", 3.0), ("Red & round", 0.5))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["Mug"],
+        [("Mug",)],
+        [("Mug", 0)],
+        [("Mug", "3")],
+        [("Mug", float("nan"))],
+        [(None, 1)],
+        [("Mug", True)],
+        [5],
+    ],
+)
+def test_searched_texts_that_are_no_pairs(texts):
+    document = declare(text_fields=("name",), get_search_texts=lambda self, obj: texts)
+    with pytest.raises(ProductError, match=r"get_search_texts\(\) returned .* search_fields"):
+        document.content(Product(pk=1, name="Mug"))
