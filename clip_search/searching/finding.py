@@ -37,10 +37,14 @@ LEAST_STRONG: Final = 2
 """With fewer of these, none is left out: too few scores to tell what is far away."""
 
 EXACT: Final = "exact"
+ALL_WORDS: Final = "all words"
 WITHOUT_IMAGE: Final = "without image"
 MEANING: Final = (TEXT, IMAGE)
 Rankings = Mapping[str, Sequence[Rank]]
-"""The rankings "words", "text" and "image", the products that match exactly, and those without an image."""
+"""The rankings "words", "text" and "image", the products that match exactly, and those without an image.
+
+Phrases, joined words and the beginnings of codes have no weight, so "words" may lack products that have them.
+If nothing is ranked by meaning, "all words" has these too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +125,7 @@ def _find(
     return Found(
         reading=reading,
         exact=exact if rankings.get(EXACT) else (),
-        words=words if rankings.get(WORDS) else (),
+        words=words if any(rankings[name] for name in rankings if name != EXACT) else (),
         added=near(rankings, nearest) if can_be_shown(reading.parsed) else (),
         rankings=rankings,
         is_complete=is_complete,
@@ -152,6 +156,8 @@ def proven_queries(
                 retriever=retriever, conditions=[*conditions, *words], limit=DEPTH
             )
         queries |= without_image(retrievers, [*conditions, *words])
+        if not retrievers:
+            queries[ALL_WORDS] = Query(conditions=[*conditions, *words], limit=DEPTH)
     return queries
 
 

@@ -12,6 +12,7 @@ from ..stores.base import Condition, Query, Rank, Retriever
 from ..types import IMAGE, WORDS, Basis
 from . import queries
 from .finding import (
+    ALL_WORDS,
     DEPTH,
     EXACT,
     MEANING,
@@ -145,9 +146,9 @@ def places_of(
     }
     for key, score in merged.items():
         places.setdefault(key, Place(score=score, basis="words", relevance=score))
-    by_words = rankings.get(WORDS, ())
-    for one in by_words if len(by_words) < DEPTH else ():  # if the weights leave no ranking, none is merged
-        places.setdefault(one.id, Place(basis="words"))
+    for ranking in (rankings.get(WORDS, ()), rankings.get(ALL_WORDS, ())):
+        for one in ranking if len(ranking) < DEPTH else ():  # without a weight, none of them is merged
+            places.setdefault(one.id, Place(basis="words"))
     lowest = min((place.relevance for place in places.values()), default=1.0)
     for number, key in enumerate(added, 1):
         near = lowest * (1 - number / (len(added) + 1))

@@ -19,7 +19,7 @@ from clip_search.types import IMAGE, TEXT, Hit, Point, Stamp
 from tests.shops.shop.clip_documents import ProductDocument
 from tests.shops.shop.models import Category, Product
 
-from .actions import COLOURS, THINGS, counted, index, make
+from .actions import COLOURS, THINGS, counted, index, make, with_pictures
 from .random_shop import brute_force, random_filters, random_shop
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("any_store")]
@@ -153,3 +153,25 @@ def test_twenty_searches_that_find_five_thousand_products_agree(large):
             cheap = unfiltered.filter(price__lt=10).order_by(*order)
             assert cheap.count() == sum(hit.payload["price"] < 10 for hit in hits)
             assert counted(cheap.filter(category="bath"), "category") == counted(cheap, "category")
+
+
+@pytest.mark.parametrize("weights", [{}, {"text": 0, "image": 0}, {"text": 0, "words": 0}])
+@pytest.mark.parametrize(
+    "text", ["n-00", '"red mug"', "teacup", '"red mug" -lamp'], ids=["code", "phrase", "joined", "without"]
+)
+def test_what_the_words_do_not_rank_is_counted_like_all_else(document, text, weights):
+    names = [f"a red mug of {colour}" for colour in COLOURS] + [f"{colour} tea cup" for colour in COLOURS]
+    rows = Product.objects.bulk_create(
+        Product(name=name, sku=f"N-00{n:02d}", price=n, in_stock=n % 2 == 0) for n, name in enumerate(names)
+    )
+    if "text" in weights and "image" not in weights:
+        with_pictures(rows, COLOURS * 2)
+    index(document)
+    results = ProductDocument.search(text, weights=weights)
+    found = {product.pk for product in results}
+    assert len(found) == (12 if text == "n-00" else 6) == results.count()
+    assert {product.pk for product in results.order_by("price")} == found
+    assert {product.pk for product in results.filter(in_stock=True)} == {
+        product.pk for product in rows if product.in_stock and product.pk in found
+    }
+    assert sum(counted(results, "in_stock").values()) == len(found)
