@@ -85,6 +85,7 @@ class Ranking:
         order = self._order if order is None else order
         ranking = Ranking(self.document, query, with_posted=with_posted, is_closest=is_closest, order=order)
         ranking._live, ranking._retrievers = self._live, self._retrievers
+        ranking._embedded = self._embedded
         if with_posted == self.is_with_posted:
             ranking._found = self._found
         return ranking
@@ -273,10 +274,10 @@ class Ranking:
         return self._ranked
 
     def _rank_in(self, live: LiveCollection) -> Ranked:
-        query = self.query
+        query, words = self.query, self._words_that_decide(live)
+        found = None if words is None else self._find(live, words)  # first, because it may change the vectors
         search = self._search(live, [*self._base, *query.conditions])
-        if (words := self._words_that_decide(live)) is not None:
-            found = self._find(live, words)
+        if found is not None:
             if self._is_closest:
                 return rank_closest(search, found) if found.is_empty else Ranked()
             return Ranked() if found.is_empty else rank_found(search, found)
@@ -316,7 +317,7 @@ class Ranking:
                 return self._search(live, self._base).retrievers
 
             self._get_retrievers(live)
-            self._embedded = words.meaning
+            self._embedded = self._embedded or words.meaning
             self._found = find(self.document, live, words, retrievers, self._base)
             retrievers(self._found.reading.parsed)
         return self._found

@@ -415,3 +415,12 @@ def test_what_is_found_is_decided_once_for_all_that_a_page_shows(mugs, monkeypat
         assert counted(results, "category") == {}
         assert (results.corrected, results.dropped) == ("", ())
     assert len(asked) == 1
+
+
+def test_under_a_filter_the_corrected_words_are_compared_too(sold):
+    sold("Teapot", "Red teapot", "Blue teapot")
+    results = ProductDocument.search("teapto", min_score=0.5)
+    assert results.corrected == "teapot"
+    assert [product.name for product in results] == ["Teapot"]
+    filtered = ProductDocument.search("teapto", min_score=0.5, filters={"in_stock": True})
+    assert [product.name for product in filtered] == ["Teapot"]
