@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
@@ -130,7 +130,7 @@ def rank_found(search: Search, found: Found) -> Ranked:
     places = places_of(rankings, search.merge(rankings), added)
     conditions = [*search.conditions, found.condition]
     if lowest is not None:
-        places = near_enough(places, rankings, lowest)
+        places = near_enough(places, [rankings, found.nearest], lowest)
         return Ranked(conditions=[*conditions, with_ids(list(places))], places=places, total=len(places))
     total = len(places) if is_complete else search.count(conditions)
     return Ranked(conditions=conditions, places=places, total=total, others=Place(basis="words"))
@@ -162,14 +162,14 @@ def by_score(ranking: Sequence[Rank], merged: Mapping[uuid.UUID, float]) -> list
 
 
 def near_enough(
-    places: Mapping[uuid.UUID, Place], rankings: Rankings, lowest: float
+    places: Mapping[uuid.UUID, Place], rankings: Sequence[Rankings], lowest: float
 ) -> dict[uuid.UUID, Place]:
     """Return the places of products whose text or image has at least the cosine `lowest`."""
     near = {
         one.id
-        for name, ranking in rankings.items()
-        if name in MEANING
-        for one in ranking
+        for by_name in rankings
+        for name in MEANING
+        for one in by_name.get(name, ())
         if one.score >= lowest
     }
     return {key: place for key, place in places.items() if key in near}
@@ -260,12 +260,14 @@ def ranked_by_all(
     """Rank the products that meet the conditions by all of these vectors.
 
     With only one, products that do not have this vector are left out. `before` are queries to answer in the
-    same request.
+    same request, which leave out the same products.
     """
     depth = DEPTH
     if len(weighted) == 1:
         depth = SINGLE_DEPTH
-        conditions = [*conditions, Condition(key=weighted[0][1].using, operator="has_vector", value=True)]
+        has_vector = Condition(key=weighted[0][1].using, operator="has_vector", value=True)
+        conditions = [*conditions, has_vector]
+        before = [replace(query, conditions=[*query.conditions, has_vector]) for query in before]
     by_each = [
         Query(
             retriever=retriever,

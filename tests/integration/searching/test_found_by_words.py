@@ -86,6 +86,8 @@ def test_what_is_as_near_in_meaning_is_added_after_what_has_the_words(document):
     assert results.count() == 5
     assert [hit.basis for hit in results.filter(in_stock=True).hits()] == ["words"] * 4 + ["meaning"]
     assert results.filter(in_stock=False).count() == 0
+    near = ProductDocument.search("red", weights={"text": 0}, min_score=0.5)
+    assert [hit.basis for hit in near.hits()] == ["words"] * 4 + ["meaning"]
 
 
 def test_with_two_proven_products_nothing_is_added(document):
@@ -424,3 +426,13 @@ def test_under_a_filter_the_corrected_words_are_compared_too(sold):
     assert [product.name for product in results] == ["Teapot"]
     filtered = ProductDocument.search("teapto", min_score=0.5, filters={"in_stock": True})
     assert [product.name for product in filtered] == ["Teapot"]
+
+
+@pytest.mark.parametrize("text", ["red mug", "N-001"])
+def test_a_ranking_of_the_shop_by_images_alone_has_only_what_has_an_image(sold, text):
+    products = sold("red mug", "red mug with a lid", "red cup", "blue mug", "large red mug", "vase")
+    with_pictures(products[3:], ["red", "blue", "green"])
+    index(ProductDocument.search("").document)
+    results = ProductDocument.search(text, everything=True, weights={"text": 0, "words": 0})
+    assert {hit.instance for hit in results.hits(with_rows=True)} == set(products[3:])
+    assert (results.count(), len({*results.order_by("price")})) == (3, 3)
