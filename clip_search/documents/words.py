@@ -152,8 +152,12 @@ class Analyser:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A string that changes when texts get other words."""
-        return f"{VERSION}:{self.algorithm}"
+        """A string that changes when texts get other words, as they may with another PyStemmer."""
+        if not self.algorithm:
+            return f"{VERSION}"
+        import Stemmer
+
+        return f"{VERSION}:{self.algorithm}:{Stemmer.version()}"
 
     def chunks(self, text: str) -> Iterator[list[str]]:
         """Yield the parts of each chunk of a text, folded. See `chunks()`."""

@@ -6,6 +6,7 @@ import sys
 import threading
 
 import pytest
+import Stemmer
 
 from clip_search.documents import words
 from clip_search.documents.text import fold
@@ -211,6 +212,13 @@ def test_languages():
     assert ENGLISH.fingerprint == analyser("en-gb").fingerprint
     for code in ALGORITHMS:
         assert analyser(code).stem("mugs")
+
+
+def test_another_stemmer_may_give_other_words(monkeypatch):
+    english, japanese = words.Analyser("en").fingerprint, words.Analyser("ja").fingerprint
+    monkeypatch.setattr(Stemmer, "version", lambda: "0.1")
+    assert words.Analyser("en").fingerprint != english
+    assert words.Analyser("ja").fingerprint == japanese
 
 
 def test_threads_share_an_analyser():
