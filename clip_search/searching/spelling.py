@@ -75,7 +75,9 @@ def _corrected(
             kept.append(replace(one, text=similar[0], alternatives=(terms,)))
         else:
             dropped.append(one.text)
-    if kept and len(kept) >= REMAINING * len(parsed.wanted) and (corrections or dropped):
+            if len(dropped) > (1 - REMAINING) * len(parsed.wanted):
+                return  # at once, because to look for a correction takes up to 20 ms
+    if kept and (corrections or dropped):
         new = _with(parsed, kept)
         corrected = _respelled(parsed.meaning, corrections) if corrections else ""
         yield Reading(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from clip_search.models import Collection, Word
+from clip_search.searching.vocabulary import Vocabulary
 from clip_search.stores import get_store
 from clip_search.testing import HashingEncoder
 from clip_search.types import Hit
@@ -436,3 +437,14 @@ def test_a_ranking_of_the_shop_by_images_alone_has_only_what_has_an_image(sold, 
     results = ProductDocument.search(text, everything=True, weights={"text": 0, "words": 0})
     assert {hit.instance for hit in results.hits(with_rows=True)} == set(products[3:])
     assert (results.count(), len({*results.order_by("price")})) == (3, 3)
+
+
+def test_the_search_for_corrections_stops_when_too_little_would_remain(mugs, monkeypatch):
+    corrected, corrections = [], Vocabulary.corrections
+    monkeypatch.setattr(
+        Vocabulary,
+        "corrections",
+        lambda self, word, limit: corrected.append(word) or corrections(self, word, limit),
+    )
+    results = ProductDocument.search(" ".join(f"qqqqqqqq{chr(97 + n)}" for n in range(20)))
+    assert (results.count(), len(corrected)) == (0, 6)
