@@ -32,7 +32,7 @@ OTHER_SPELLING: Final = 0.5
 A synonym may be rarer in the shop than the word itself, and would come before it."""
 
 _QUOTES: Final = '"“”„«»'
-_PHRASE = re.compile(rf"(?:(?<=\s)|^)(-?)[{_QUOTES}]\s*([^{_QUOTES}]+?)\s*[{_QUOTES}](?=\s|$)")
+_PHRASE = re.compile(rf"(?:(?<=\s)|^)(-?)[{_QUOTES}]([^{_QUOTES}]+)[{_QUOTES}](?=\s|$)")
 _EXCLUDED = re.compile(r"(?:(?<=\s)|^)(?<!^\w\s)(?<!\s\w\s)-(?=[^\W\d_])(\S+)")
 
 Alternative = tuple[str, ...]

@@ -116,3 +116,8 @@ def test_a_huge_query_is_cut(text):
     assert len(parsed.wanted) <= 32
     assert len(parsed.excluded) <= 32
     assert all(len(term) < 200 for one in parsed.wanted for terms in one.alternatives for term in terms)
+
+
+def test_a_long_run_of_spaces_takes_no_longer_than_other_text():
+    assert wanted('"' + " " * 9_999) == []  # three greedy patterns in a row would try 10^12 ways to split it
+    assert wanted('"  red   mug  "') == ["red mug"]
