@@ -118,7 +118,8 @@ class Item:
         if self.content is None:
             return ""
         codes = [code for code in self.content.codes if has_code_terms(code)]
-        return hash_text(SORTED.encode([self.analyser.fingerprint, self.content.searched, codes]))
+        texts = [f"{weight} {len(text)} {text}" for text, weight in self.content.searched]
+        return hash_text("\n".join([self.analyser.fingerprint, *texts, *codes]))
 
 
 def hash_text(text: str) -> str:
