@@ -205,10 +205,11 @@ def in_passing(rankings: Rankings, number_of_words: int) -> list[uuid.UUID]:
     """Return the products that have all words, but only in passing, as in "goes well with our red mug".
 
     Their score by words is far below the highest one, and in each ranking by meaning they come after all
-    products whose score is not.
+    products whose score is not. If more products have the words than are ranked, none is left out: those
+    that are not ranked are further away.
     """
     by_words = rankings.get(WORDS, ())
-    if not by_words:
+    if not 0 < len(by_words) < DEPTH:
         return []
     enough = (1 - IN_PASSING / number_of_words) * by_words[0].score
     strong = {one.id for one in by_words if one.score >= enough}

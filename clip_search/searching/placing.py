@@ -202,8 +202,8 @@ def rank_everything(search: Search, query: TextQuery) -> Ranked:
     by_words = Retriever(using=WORDS, vector=parsed.ranked) if can_compare else None
     if by_words and query.weights[WORDS]:
         weighted.append((query.weights[WORDS], by_words))
-    if not weighted:
-        return Ranked()
+    if not weighted:  # by words alone, in a collection that has none yet, or for a query that has none
+        return all_of(search, conditions, {})
     tiers: dict[Basis, Query] = {}
     if not query.photo and (exact := exact_conditions(parsed)):
         tiers["exact"] = Query(conditions=[*conditions, *exact], limit=DEPTH)

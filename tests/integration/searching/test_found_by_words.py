@@ -448,3 +448,21 @@ def test_the_search_for_corrections_stops_when_too_little_would_remain(mugs, mon
     )
     results = ProductDocument.search(" ".join(f"qqqqqqqq{chr(97 + n)}" for n in range(20)))
     assert (results.count(), len(corrected)) == (0, 6)
+
+
+def test_what_is_named_in_passing_is_left_out_only_if_all_are_ranked(sold):
+    accessory = " ".join(["goes well with", *(f"thing{n}" for n in range(150)), "and our red mug"])
+    sold(*(f"Red mug {n}" for n in range(20)))
+    lamps = make((f"Lamp {n}" for n in range(120)), description=accessory)
+    index(ProductDocument.search("").document, lamps[:60])
+    assert ProductDocument.search("red mug").count() == 20
+    index(ProductDocument.search("").document, lamps[60:])
+    assert ProductDocument.search("red mug").count() == 140  # not 120: the far ones without the nearer ones
+
+
+def test_if_only_words_count_and_there_are_none_the_shop_is_shown(mugs):
+    weights = {"text": 0, "image": 0}
+    assert ProductDocument.search("!", everything=True, weights=weights).count() == len(mugs)
+    Collection.objects.update(has_words=False)
+    results = ProductDocument.search("red mug", weights=weights)
+    assert (results.count(), len(list(results))) == (len(mugs), len(mugs))
