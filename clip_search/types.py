@@ -162,7 +162,7 @@ class Hit:
 
     product_id: str
     score: float
-    """The cosine similarity, if the search compared one vector; otherwise the sum of the fused ranks."""
+    """The cosine similarity, if the search compared one vector; otherwise the merged score, from 0 to 1."""
     basis: Basis = "meaning"
     """Why the product was found: an exact field equals the query, its words do, or it is near in meaning."""
     relevance: float = 0.0

@@ -178,8 +178,10 @@ def near_enough(
 def rank_closest(search: Search, found: Found) -> Ranked:
     """Rank the products that are nearest in meaning to words that no product has."""
     conditions = [*search.conditions, *excluded_conditions(found.reading.parsed)]
+    lowest = search.query.min_score
     closest = {
-        one.using: Query(retriever=one, conditions=conditions, limit=DEPTH) for one in search.retrievers
+        one.using: Query(retriever=one, conditions=conditions, limit=DEPTH, min_score=lowest)
+        for one in search.retrievers
     }
     closest |= without_image(search.retrievers, conditions)
     rankings = dict(zip(closest, search.rank(list(closest.values())), strict=True))

@@ -294,6 +294,11 @@ def test_a_word_that_the_model_knows_is_not_corrected(sold, monkeypatch):
     assert results.closest
 
 
+def test_the_closest_have_the_lowest_score_too(mugs):
+    assert len(ProductDocument.search("asdfgh").closest) == len(mugs)
+    assert len(ProductDocument.search("asdfgh", min_score=0.99).closest) == 0
+
+
 def test_a_query_that_finds_nothing_is_read_as_it_was_typed(sold):
     sold("Red mug", "Blue striped vase")
     results = ProductDocument.search("blue striped beaker mug")
