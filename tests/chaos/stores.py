@@ -141,9 +141,20 @@ def differ(one: Any, other: Any) -> bool:
     if one is None or other is None or one.payload != other.payload:
         return one is not other
     vectors, others = one.vector or {}, other.vector or {}
-    return vectors.keys() != others.keys() or any(
-        abs(a - b) > ROUNDING for name in vectors for a, b in zip(vectors[name], others[name], strict=True)
-    )
+    if vectors.keys() != others.keys():
+        return True
+    for name, vector in vectors.items():
+        ours, theirs = numbers(vector), numbers(others[name])
+        if ours.keys() != theirs.keys() or any(abs(ours[key] - theirs[key]) > ROUNDING for key in ours):
+            return True
+    return False
+
+
+def numbers(vector: Any) -> dict[int, float]:
+    """Return the numbers of a vector by their places; a sparse one has only some places."""
+    if hasattr(vector, "indices"):
+        return dict(zip(vector.indices, vector.values, strict=True))
+    return dict(enumerate(vector))
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from tests.conftest import picture_bytes
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
-SEARCHES = {("endpoints", "get"), ("search", "get"), ("search", "post"), ("similar", "get")}
+SEARCHES = {("endpoints", "get"), ("search", "get"), ("search", "post"), ("similar", "get"), ("suggest", "get")}
 """What anybody may do, unless API_SEARCH_PERMISSION_CLASSES says otherwise. Nothing of it writes."""
 OPEN = SEARCHES | {("health", "get")}
 """What anybody may do. A load balancer asks for the health, which is neither closed nor counted."""
@@ -137,7 +137,8 @@ def test_options_tell_strangers_nothing_of_closed_doors(staff, name, method, url
 
 @pytest.mark.parametrize(("name", "method", "url"), COUNTED)
 def test_every_door_counts_who_knocks(staff, settings, name, method, url):
-    rates = {"API_THROTTLE_RATE": "1/min", "API_SEARCH_THROTTLE_RATE": "1/min"}
+    names = ("API_THROTTLE_RATE", "API_SEARCH_THROTTLE_RATE", "API_SUGGEST_THROTTLE_RATE")
+    rates = dict.fromkeys(names, "1/min")
     settings.CLIP_SEARCH = settings.CLIP_SEARCH | rates
     cache.clear()  # of the request that the fixture made
     basic = {"authorization": "Basic c3RhZmY6c2VjcmV0"}
