@@ -29,7 +29,7 @@ A server's time grows with it. With a depth of 1000 the first page is the same: 
 MOST_ADDED: Final = 100
 """How many products are added at most because their meaning is near."""
 LEAST_PROVEN: Final = 3
-"""With fewer proven products, none is added: too few scores to tell what is near."""
+"""With fewer proven products, none is added: too few scores to tell what is near. Nor with DEPTH or more."""
 QUARTILE: Final = 0.75
 IN_PASSING: Final = 0.5
 """A product names the words in passing if it lacks this share of one word's part of the highest score."""
@@ -63,7 +63,7 @@ class Found:
     is_complete: bool
     """Whether the rankings have all proven products."""
     nearest: Rankings
-    """The rankings by meaning of the other products, without filters. At most MOST_ADDED of each."""
+    """The rankings by meaning of the other products, without filters, if some may be added."""
 
     @property
     def is_empty(self) -> bool:
@@ -108,29 +108,50 @@ def _find(
 ) -> Found:
     exact, words = exact_conditions(reading.parsed), words_conditions(reading.parsed)
     proven = proven_queries(reading.parsed, retrievers, exact, words, conditions)
-    not_proven = [*conditions, *excluded_conditions(reading.parsed)]
-    if words:
-        not_proven.append(negated([has(one) for one in reading.parsed.wanted]))
-    others = {
-        retriever.using: Query(retriever=retriever, conditions=not_proven, limit=MOST_ADDED)
-        for retriever in retrievers
-    }
-    answers = live.store.rank(live.collection.name, [*proven.values(), *others.values()])
-    rankings = dict(zip(proven, answers, strict=False))
-    nearest = dict(zip(others, answers[len(proven) :], strict=True))
+    answers = live.store.rank(live.collection.name, list(proven.values()))
+    rankings: Rankings = dict(zip(proven, answers, strict=True))
     is_complete = all(len(ranking) < DEPTH for ranking in rankings.values())
+    has_words = {one.id for name, ranking in rankings.items() if name != EXACT for one in ranking}
     if left_out := in_passing(rankings, len(reading.parsed.wanted)):
         words.append(replace(with_ids(left_out), negated=True))
-        rankings |= {name: without(rankings[name], left_out) for name in rankings if name != EXACT}
+        rankings = {
+            name: ranking if name == EXACT else without(ranking, left_out)
+            for name, ranking in rankings.items()
+        }
+    nearest: Rankings = {}
+    if is_complete and len(rankings.get(WORDS, ())) >= LEAST_PROVEN and can_be_shown(reading.parsed):
+        conditions = [*conditions, *excluded_conditions(reading.parsed)]
+        nearest = others(live, retrievers, conditions, has_words)
     return Found(
         reading=reading,
         exact=exact if rankings.get(EXACT) else (),
         words=words if any(rankings[name] for name in rankings if name != EXACT) else (),
-        added=near(rankings, nearest) if can_be_shown(reading.parsed) else (),
+        added=near(rankings, nearest),
         rankings=rankings,
         is_complete=is_complete,
         nearest=nearest,
     )
+
+
+def others(
+    live: LiveCollection,
+    retrievers: Sequence[Retriever],
+    conditions: Sequence[Condition],
+    has_words: Collection[uuid.UUID],
+) -> dict[str, list[Rank]]:
+    """Return the rankings by meaning of the products that do not have the words, at most MOST_ADDED of each.
+
+    All products are ranked, because a condition on words would take the store twice as long.
+    """
+    queries = [
+        Query(retriever=retriever, conditions=conditions, limit=MOST_ADDED + len(has_words))
+        for retriever in retrievers
+    ]
+    answers = live.store.rank(live.collection.name, queries)
+    return {
+        retriever.using: without(ranking, has_words)[:MOST_ADDED]
+        for retriever, ranking in zip(retrievers, answers, strict=True)
+    }
 
 
 def without(ranking: Sequence[Rank], ids: Collection[uuid.UUID]) -> list[Rank]:
@@ -181,8 +202,6 @@ def near(rankings: Rankings, nearest: Rankings) -> list[uuid.UUID]:
     100. If more products reach it than are proven, the ranking does not tell them apart, and none is added.
     """
     proven = len(rankings.get(WORDS, ()))
-    if proven < LEAST_PROVEN:
-        return []
     near: dict[uuid.UUID, float] | None = None
     for name, others in nearest.items():
         if not rankings[name]:

@@ -422,7 +422,16 @@ def test_what_is_found_is_decided_once_for_all_that_a_page_shows(mugs, monkeypat
         assert len(list(results[:24])) == results.count() == 3
         assert counted(results, "category") == {}
         assert (results.corrected, results.dropped) == ("", ())
-    assert len(asked) == 1
+    assert len(asked) == 2  # those that have the words, and then those that may be as near in meaning
+
+
+def test_with_numbers_or_few_products_nothing_else_is_ranked(sold, monkeypatch):
+    sold("Red mug 250 ml", "Blue mug 250 ml", "Mug 250 ml", "Red vase")
+    asked: list[int] = []
+    rank = get_store().rank
+    monkeypatch.setattr(get_store(), "rank", lambda name, q: asked.append(len(q)) or rank(name, q))
+    assert names("mug 250 ml") and names("red vase")
+    assert len(asked) == 2
 
 
 def test_under_a_filter_the_corrected_words_are_compared_too(sold):
