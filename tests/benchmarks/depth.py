@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import uuid
 from typing import Any
 
 import numpy as np
@@ -45,9 +46,9 @@ def first_page(texts: np.ndarray, images: np.ndarray, vector: np.ndarray, depth:
         scores = vectors @ vector
         best = np.argpartition(-scores, depth)[:depth]
         best = best[np.argsort(-scores[best], kind="stable")]
-        ranks = [Rank(int(number), float(scores[number])) for number in best]
+        ranks = [Rank(uuid.UUID(int=int(number)), float(scores[number])) for number in best]
         rankings.append(Ranking(weight=1, ranks=ranks, others=ranks[-1].score))
-    return list(fuse(rankings))[:PAGE]
+    return [key.int for key in list(fuse(rankings))[:PAGE]]
 
 
 def rows(products: int) -> list[dict[str, Any]]:

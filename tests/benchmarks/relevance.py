@@ -17,6 +17,7 @@ import math
 import os
 import random
 import sys
+import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -138,18 +139,19 @@ def best(scores: np.ndarray) -> list[Rank]:
 
 def by_package(weights: Sequence[float] = (1, 1)) -> Callable:
     """Return the ranking that the package gives with these weights of text and image."""
-
     from clip_search.searching.fusing import Ranking, fuse
+    from clip_search.stores.base import Rank
 
     def rank(found: Rankings, without_image: Set[int]) -> list[int]:
-        text, image = found
+        text, image = ([Rank(uuid.UUID(int=int(one.id)), one.score) for one in part] for part in found)
+        lacking = {uuid.UUID(int=index) for index in without_image}
         merged = fuse(
             [
                 Ranking(weight=weights[0], ranks=text, others=text[-1].score),
-                Ranking(weight=weights[1], ranks=image, others=image[-1].score, lacking=without_image),
+                Ranking(weight=weights[1], ranks=image, others=image[-1].score, lacking=lacking),
             ]
         )
-        return list(merged)
+        return [key.int for key in merged]
 
     return rank
 
