@@ -22,7 +22,13 @@ from tests.conftest import picture_bytes
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
-SEARCHES = {("endpoints", "get"), ("search", "get"), ("search", "post"), ("similar", "get"), ("suggest", "get")}
+SEARCHES = {
+    ("endpoints", "get"),
+    ("search", "get"),
+    ("search", "post"),
+    ("similar", "get"),
+    ("suggest", "get"),
+}
 """What anybody may do, unless API_SEARCH_PERMISSION_CLASSES says otherwise. Nothing of it writes."""
 OPEN = SEARCHES | {("health", "get")}
 """What anybody may do. A load balancer asks for the health, which is neither closed nor counted."""
