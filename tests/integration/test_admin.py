@@ -342,7 +342,7 @@ def test_staff_find_what_has_the_words_and_django_s_own_matches_first(staff, cat
     Product.objects.create(name="not indexed mug", sku="X", is_public=False)
     assert changelist(staff, "q=mugs")[0] == ["red mug"]
     assert changelist(staff, "q=mug")[0] == ["red mug", "not indexed mug"]
-    assert changelist(staff, "q=reds")[0][:2] == ["red mug", "red cup"]
+    assert set(changelist(staff, "q=reds")[0][:2]) == {"red mug", "red cup"}  # equally near: any order
     assert changelist(staff, "q=SKU-3")[0][0] == "green lamp"
     assert changelist(staff, "q=asdfgh") == ([], [])
 
@@ -485,7 +485,7 @@ def test_posted_products_are_no_rows(staff, catalogue, document):
     for _report in indexing.index_due(document):
         pass
     assert len(changelist(staff, f"q=a+red+mug+of+clay&{MEANING}")[0]) == 5
-    assert changelist(staff, "q=reds")[0] == ["red mug", "red cup"]
+    assert sorted(changelist(staff, "q=reds")[0]) == ["red cup", "red mug"]
 
 
 # The page "Search standing"
