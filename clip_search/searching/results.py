@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, Self, TypeVar, overload
 from asgiref.sync import sync_to_async
 from django.db.models import Model
 
+from ..documents.fields import LABELS
 from ..signals import search_performed
 from ..stores.base import CLIP, Condition
 from ..types import MODEL_SOURCE, Facet, Hit
@@ -314,7 +315,7 @@ def _hit(point: RankedPoint, instance: Any = None) -> Hit:
         score=point.place.score,
         basis=point.place.basis,
         relevance=point.place.relevance,
-        payload={key: value for key, value in point.payload.items() if key != CLIP},
+        payload={key: value for key, value in point.payload.items() if key not in (CLIP, LABELS)},
         source=point.stamp.source,
         instance=instance,
     )

@@ -15,6 +15,7 @@ from clip_search.documents.binding import BoundDocument
 from clip_search.documents.fields import LABELS
 from clip_search.exceptions import BadFilterValue, UnknownFilter
 from clip_search.models import Collection
+from clip_search.searching import search
 from clip_search.searching.facets import facets, parse_facets
 from clip_search.searching.filters import parse_exclusion, parse_filters
 from clip_search.stores import get_store
@@ -428,6 +429,12 @@ def test_posted_products_are_counted_in_trees_and_without_labels(declare):
     found = count(document)
     assert nested(found["category"]) == {"The kitchen 2": {}, "garden 1": {}}
     assert nested(found["place"]) == {"Garden 1": {}, "Home 2": {"Kitchen 2": {}}}
+
+
+def test_a_hit_shows_no_labels_as_they_are_stored(counted):
+    hit = search(counted, "").filter(category="kitchen").hits()[0]
+    assert hit.payload["category"] == "kitchen"
+    assert LABELS not in hit.payload
 
 
 def test_labels_belong_to_the_values_of_the_same_object():
