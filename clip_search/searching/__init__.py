@@ -8,7 +8,7 @@ from django.db.models import Model
 
 from ..documents.binding import BoundDocument
 from .facets import facet_options, parse_facets
-from .filters import LOOKUP_NOTES, Filters, keyword_fields, lookups, parse_filters
+from .filters import LOOKUP_NOTES, Filters, lookups, parse_filters
 from .ordering import parse_order
 from .queries import Weights, image_query, more_like_this, text_query
 from .ranges import PERIODS
@@ -28,7 +28,6 @@ __all__ = [
     "Suggestions",
     "Weights",
     "facet_options",
-    "keyword_fields",
     "lookups",
     "parse_facets",
     "parse_filters",

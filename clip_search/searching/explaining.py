@@ -224,16 +224,12 @@ class _Evidence:
         ranking = self._answers.get(("rank", using, group), ())
         return next((rank for rank, one in enumerate(ranking, 1) if one.id == key), None)
 
-    @property
-    def proven(self) -> int:
-        """Return how many products have all words, up to the number that is ranked."""
-        return len(self.found.rankings.get(WORDS, ())) if self.found else 0
-
     def needed(self, using: str) -> float | None:
         """Return the score that other products must reach, or None if meaning adds none."""
-        ranking = self.found.rankings.get(using, ()) if self.found and using != WORDS else ()
-        adds = self.proven >= LEAST_PROVEN and can_be_shown(self.parsed)
-        return lowest_score(ranking) if ranking and adds else None
+        if not self.found or using not in self.found.nearest:
+            return None
+        ranking = self.found.rankings[using]
+        return lowest_score(ranking) if ranking else None
 
 
 def _shown(
@@ -318,17 +314,19 @@ class _Asked:
             rule = _("It has all words, but others have them with more weight and are nearer in meaning.")
             reasons.append(rule)
         if is_allowed and evidence.found and not evidence.found.is_empty:
-            reasons += self._reasons_of_meaning(key)
+            reasons += self._reasons_of_meaning(key, evidence.found)
         return reasons
 
-    def _reasons_of_meaning(self, key: uuid.UUID) -> list[str]:
+    def _reasons_of_meaning(self, key: uuid.UUID, found: Found) -> list[str]:
         """Return why a product without all words is not found for its meaning."""
         evidence, reasons = self.evidence, []
         if not can_be_shown(evidence.parsed):
             return [_("Meaning adds no products to a query with a number or a phrase.")]
-        if evidence.proven < LEAST_PROVEN:
+        if found.proven < LEAST_PROVEN:
             rule = _("Meaning adds products only if at least %d have all words; here %d have.")
-            return [rule % (LEAST_PROVEN, evidence.proven)]
+            return [rule % (LEAST_PROVEN, found.proven)]
+        if not found.is_complete:
+            return [_("Meaning adds products only if fewer than %d have all words.") % DEPTH]
         rankings = evidence.rankings(key)
         for using, name in ((TEXT, _("text")), (IMAGE, _("image"))):
             standing, needed = rankings.get(using), evidence.needed(using)

@@ -70,11 +70,6 @@ def lookups(document: BoundDocument) -> dict[str, tuple[FilterField, str]]:
     }
 
 
-def keyword_fields(document: BoundDocument) -> list[str]:
-    """Return the names of the keyword filters, sorted."""
-    return sorted(key for key, field in document.declaration.filter_fields.items() if field.kind == "keyword")
-
-
 def filter_field(document: BoundDocument, key: str) -> FilterField:
     """Return the filter with this name. Raises UnknownFilter, which lists the known ones."""
     fields = document.declaration.filter_fields

@@ -11,8 +11,8 @@ No threshold on scores can decide this: see docs/explanation/relevance.rst.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from ..documents.binding import BoundDocument
@@ -20,6 +20,7 @@ from ..stores.base import CLIP, TERMS, Condition, Query, Rank, Retriever
 from ..types import IMAGE, TEXT, WORDS
 from .live_collection import LiveCollection
 from .parsing import ParsedText, Wanted
+from .retrieval import WeightedRetriever
 from .spelling import Reading, other_readings
 
 DEPTH: Final = 100
@@ -52,6 +53,8 @@ class Found:
     """What a search by words finds, whatever filters the shopper chooses."""
 
     reading: Reading
+    weighted: Sequence[WeightedRetriever]
+    """The vectors of this reading, with the weights of their rankings."""
     exact: Sequence[Condition] = ()
     """Met by products of which an exact field equals the query. Without a condition, there are none."""
     words: Sequence[Condition] = ()
@@ -71,6 +74,11 @@ class Found:
         return not any(self.rankings.values())
 
     @property
+    def proven(self) -> int:
+        """Return how many products have all words, up to the number that is ranked."""
+        return len(self.rankings.get(WORDS, ()))
+
+    @property
     def condition(self) -> Condition:
         """Return the condition that all found products meet, and no others."""
         proven = (self.exact, self.words)
@@ -84,28 +92,32 @@ def find(
     document: BoundDocument,
     live: LiveCollection,
     parsed: ParsedText,
-    retrievers: Callable[[ParsedText], Sequence[Retriever]],
+    embed: Callable[[ParsedText], Sequence[WeightedRetriever]],
     conditions: Sequence[Condition],
 ) -> Found:
     """Return what a search by words finds among the products that meet the conditions.
 
-    `retrievers` returns what ranks a reading of the query by meaning. Each way to read the query is tried
-    until one finds something. If none does, the query is read as it was typed.
+    `embed` returns the vectors of a reading of the query. Each way to read the query is tried until one finds
+    something. If none does, the query is read as it was typed.
     """
-    typed = _find(live, Reading(parsed=parsed), retrievers(parsed), conditions)
+    typed = _find(live, Reading(parsed=parsed), embed(parsed), conditions)
     if not typed.is_empty:
         return typed
     knows = getattr(live.encoder, "knows", None)
     for reading in other_readings(document, parsed, knows or (lambda word: False)):
-        found = _find(live, reading, retrievers(reading.parsed), conditions)
+        found = _find(live, reading, embed(reading.parsed), conditions)
         if not found.is_empty:
             return found
     return typed
 
 
 def _find(
-    live: LiveCollection, reading: Reading, retrievers: Sequence[Retriever], conditions: Sequence[Condition]
+    live: LiveCollection,
+    reading: Reading,
+    weighted: Sequence[WeightedRetriever],
+    conditions: Sequence[Condition],
 ) -> Found:
+    retrievers = [retriever for _, retriever in weighted]
     exact, words = exact_conditions(reading.parsed), words_conditions(reading.parsed)
     proven = proven_queries(reading.parsed, retrievers, exact, words, conditions)
     answers = live.store.rank(live.collection.name, list(proven.values()))
@@ -113,7 +125,7 @@ def _find(
     is_complete = all(len(ranking) < DEPTH for ranking in rankings.values())
     has_words = {one.id for name, ranking in rankings.items() if name != EXACT for one in ranking}
     if left_out := in_passing(rankings, len(reading.parsed.wanted)):
-        words.append(replace(with_ids(left_out), negated=True))
+        words.append(with_ids(left_out, negated=True))
         rankings = {
             name: ranking if name == EXACT else without(ranking, left_out)
             for name, ranking in rankings.items()
@@ -124,6 +136,7 @@ def _find(
         nearest = others(live, retrievers, conditions, has_words)
     return Found(
         reading=reading,
+        weighted=weighted,
         exact=exact if rankings.get(EXACT) else (),
         words=words if any(rankings[name] for name in rankings if name != EXACT) else (),
         added=near(rankings, nearest),
@@ -291,6 +304,6 @@ def has(wanted: Wanted) -> Condition:
     return Condition(key="", operator="any", value=[*([one_of] if single else []), *several])
 
 
-def with_ids(ids: Sequence[uuid.UUID]) -> Condition:
-    """Return the condition for the points with these ids."""
-    return Condition(key="", operator="id", value=list(ids))
+def with_ids(ids: Iterable[uuid.UUID], *, negated: bool = False) -> Condition:
+    """Return the condition for the points with these ids or, if `negated`, for all others."""
+    return Condition(key="", operator="id", value=list(ids), negated=negated)

@@ -193,23 +193,19 @@ def rank_closest(search: Search, found: Found) -> Ranked:
 
 
 def rank_everything(search: Search, query: TextQuery) -> Ranked:
-    """Rank the whole shop by words: exact matches, then products that have all words, then the others.
-
-    If there is a photo, only the order of the merged rankings counts.
-    """
+    """Rank the whole shop by words: exact matches, then products that have all words, then the others."""
     parsed, has_words = query.parsed, search.live.collection.has_words
     conditions = [*search.conditions, *excluded_conditions(parsed)]
     weighted = list(search.weighted)
-    can_compare = has_words and parsed.ranked and not query.photo
-    by_words = Retriever(using=WORDS, vector=parsed.ranked) if can_compare else None
+    by_words = Retriever(using=WORDS, vector=parsed.ranked) if has_words and parsed.ranked else None
     if by_words and query.weights[WORDS]:
         weighted.append((query.weights[WORDS], by_words))
     if not weighted:  # by words alone, in a collection that has none yet, or for a query that has none
         return all_of(search, conditions, {})
     tiers: dict[Basis, Query] = {}
-    if not query.photo and (exact := exact_conditions(parsed)):
+    if exact := exact_conditions(parsed):
         tiers["exact"] = Query(conditions=[*conditions, *exact], limit=DEPTH)
-    if not query.photo and by_words:
+    if by_words:
         with_words = [*conditions, *words_conditions(parsed)]
         tiers["words"] = Query(retriever=by_words, conditions=with_words, limit=DEPTH)
     ranked = ranked_by_all(search, weighted, conditions, before=list(tiers.values()))
@@ -230,10 +226,13 @@ def rank_everything(search: Search, query: TextQuery) -> Ranked:
 
 
 def rank_by_meaning(search: Search) -> Ranked:
-    """Rank the products by their vectors, for a photo or another product."""
+    """Rank the products by their vectors, for a photo, with or without words, or for another product."""
     if not search.weighted:
         return Ranked()
-    ranked = ranked_by_all(search, search.weighted, search.conditions)
+    conditions = list(search.conditions)
+    if isinstance(search.query, TextQuery):
+        conditions += excluded_conditions(search.query.parsed)
+    ranked = ranked_by_all(search, search.weighted, conditions)
     places = {
         key: Place(score=score, relevance=min(max(score, 0.0), 1.0)) for key, score in ranked.scores.items()
     }
@@ -287,7 +286,7 @@ def ranked_by_all(
         scores = {one.id: one.score for one in without_last_ties(rankings[0], depth)}
     else:
         scores = fuse(
-            weighted_ranking(weight, retriever.using, ranking, no_image)
+            weighted_ranking(weight, retriever.using, ranking, no_image, depth)
             for (weight, retriever), ranking in zip(weighted, rankings, strict=True)
         )
     near = {

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from ..documents.binding import BoundDocument
 from ..exceptions import CollectionMissing
 from ..stores import base
-from ..stores.base import CLIP, Condition, Retriever
+from ..stores.base import CLIP, Condition
 from ..types import Facet, Stamp
 from .facets import facets
 from .finding import Found, find, with_ids
@@ -64,7 +64,7 @@ class Ranking:
         self._order = order
         self._base: list[Condition] = [] if with_posted else [HAS_ROW]
         if query.exclude:
-            self._base.append(replace(with_ids(query.exclude), negated=True))
+            self._base.append(with_ids(query.exclude, negated=True))
         self._reset(None)
 
     def with_query(
@@ -85,7 +85,6 @@ class Ranking:
         order = self._order if order is None else order
         ranking = Ranking(self.document, query, with_posted=with_posted, is_closest=is_closest, order=order)
         ranking._live, ranking._retrievers = self._live, self._retrievers
-        ranking._embedded = self._embedded
         if with_posted == self.is_with_posted:
             ranking._found = self._found
         return ranking
@@ -94,7 +93,6 @@ class Ranking:
         """Use this collection. Empty all caches; ranks that were left out belong to the old collection."""
         self._live = live
         self._retrievers: Sequence[WeightedRetriever] | None = None
-        self._embedded = ""
         self._found: Found | None = None
         self._ranked: Ranked | None = None
         self._ordered: list[uuid.UUID] | None = None
@@ -198,7 +196,7 @@ class Ranking:
             first = len(ids)
             if end > max(start, first):
                 rest = base.Query(
-                    conditions=[*ranked.conditions, replace(with_ids(list(ids)), negated=True)],
+                    conditions=[*ranked.conditions, with_ids(ids, negated=True)],
                     offset=max(start - first, 0),
                     limit=end - max(start, first),
                 )
@@ -242,7 +240,7 @@ class Ranking:
         with self._opened() as live:
             without = self.with_query(replace(self.query, conditions=[])) if filters else self
             ranked = without._rank()
-            self._retrievers, self._found = without._retrievers, without._found
+            self._found = without._found
             if not ranked.total:
                 return {key: Facet() for key in wanted}
             return facets(
@@ -257,14 +255,13 @@ class Ranking:
 
     def _reading(self) -> Reading | None:
         with self._opened() as live:
-            words = self._words_that_decide(live)
-            return None if words is None else self._find(live, words).reading
+            found = self._find(live)
+            return None if found is None else found.reading
 
     def _decision(self) -> tuple[Search, Found | None, Ranked]:
         with self._opened() as live:
-            words = self._words_that_decide(live)
-            found = None if words is None else self._find(live, words)
-            return self._search(live, [*self._base, *self.query.conditions]), found, self._rank()
+            found = self._find(live)
+            return self._search(live, found), found, self._rank()
 
     def _rank(self) -> Ranked:
         """Return what the query finds. Cached."""
@@ -274,50 +271,43 @@ class Ranking:
         return self._ranked
 
     def _rank_in(self, live: LiveCollection) -> Ranked:
-        query, words = self.query, self._words_that_decide(live)
-        found = None if words is None else self._find(live, words)  # first, because it may change the vectors
-        search = self._search(live, [*self._base, *query.conditions])
+        query, found = self.query, self._find(live)
+        search = self._search(live, found)
         if found is not None:
             if self._is_closest:
                 return rank_closest(search, found) if found.is_empty else Ranked()
             return Ranked() if found.is_empty else rank_found(search, found)
         if self._is_closest:
             return Ranked()
-        if not isinstance(query, TextQuery):
+        if not isinstance(query, TextQuery) or query.photo:
             return rank_by_meaning(search)
-        if not query.words and not query.photo:
+        if not query.words:
             return Ranked(conditions=search.conditions, total=search.count(search.conditions))
         return rank_everything(search, query)
 
-    def _search(self, live: LiveCollection, conditions: Sequence[Condition]) -> Search:
-        return Search(live=live, query=self.query, weighted=self._get_retrievers(live), conditions=conditions)
+    def _search(self, live: LiveCollection, found: Found | None) -> Search:
+        return Search(
+            live=live,
+            query=self.query,
+            weighted=self._get_retrievers(live) if found is None else found.weighted,
+            conditions=[*self._base, *self.query.conditions],
+        )
 
-    def _words_that_decide(self, live: LiveCollection) -> ParsedText | None:
-        """Return the words that decide what is found, or None if the whole shop is ranked.
+    def _find(self, live: LiveCollection) -> Found | None:
+        """Return what the words find without the filters, or None if the whole shop is ranked. Cached.
 
         A collection of an earlier version has no words until `clip_reindex` has added them.
         """
         query = self.query
-        if isinstance(query, TextQuery) and not query.everything and live.collection.has_words:
-            return query.parsed
-        return None
+        if not isinstance(query, TextQuery) or query.everything or not live.collection.has_words:
+            return None
+        typed = query
 
-    def _find(self, live: LiveCollection, words: ParsedText) -> Found:
-        """Return what the search by words finds without its filters. Cached.
+        def embed(parsed: ParsedText) -> Sequence[WeightedRetriever]:
+            if parsed.meaning == typed.parsed.meaning:
+                return self._get_retrievers(live)
+            return get_retrievers(self.document, live, replace(typed, parsed=parsed))
 
-        If the spelling was corrected, the vectors become those of the corrected query.
-        """
         if self._found is None:
-
-            def retrievers(parsed: ParsedText) -> list[Retriever]:
-                if self._embedded != parsed.meaning and isinstance(self.query, TextQuery):
-                    query = replace(self.query, parsed=parsed)
-                    self._retrievers = get_retrievers(self.document, live, query)
-                    self._embedded = parsed.meaning
-                return self._search(live, self._base).retrievers
-
-            self._get_retrievers(live)
-            self._embedded = self._embedded or words.meaning
-            self._found = find(self.document, live, words, retrievers, self._base)
-            retrievers(self._found.reading.parsed)
+            self._found = find(self.document, live, query.parsed, embed, self._base)
         return self._found

@@ -16,7 +16,6 @@ REMAINING: Final = 0.75
 """The least share of the words that must remain when unknown ones are left out.
 
 With one of two left out, "red beaker" would find everything that is red."""
-SHORTEST_BEGINNING: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +86,14 @@ def _corrected(
 
 def _is_known(wanted: Wanted, words: Vocabulary) -> bool:
     """Return whether the shop's texts have the word in one of its spellings. Phrases count as known."""
-    if not wanted.is_word and " " in wanted.text:
+    if " " in wanted.text:
         return True
     return any(all(words.knows(term) for term in terms) for terms in wanted.alternatives)
 
 
 def _completed(document: BoundDocument, wanted: Wanted, words: Vocabulary) -> Wanted:
     """Return the last word of a query as the beginning of words; other words unchanged."""
-    if not wanted.is_last or len(wanted.text) < SHORTEST_BEGINNING or " " in wanted.text:
+    if not wanted.is_last:
         return wanted
     stem = document.analyser.stem
     found = dict.fromkeys((stem(word),) for word in words.completions(wanted.text))

@@ -151,9 +151,7 @@ def _rankings(live: LiveCollection, candidates: Sequence[_Candidate], limit: int
         having = words_conditions(one.parsed)
         ranked = Retriever(using=WORDS, vector=one.parsed.ranked)
         queries.append([Query(retriever=ranked, conditions=having, limit=limit)] if having else [])
-        if (
-            having and not number
-        ):  # beginnings of codes, such as "sku-47", have no weight: they are not ranked
+        if having and not number:  # beginnings of codes, such as "sku-47", have no weight, and so no rank
             queries[-1].append(Query(conditions=having, limit=limit))
     asked = [query for each in queries for query in each]
     answers = iter(live.store.rank(live.collection.name, asked) if asked else ())

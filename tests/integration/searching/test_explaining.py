@@ -9,6 +9,7 @@ from clip_search.exceptions import SearchUnavailable
 from clip_search.models import Collection, IndexEntry, Word
 from clip_search.searching import search
 from clip_search.searching.explaining import explain
+from clip_search.searching.finding import DEPTH
 from clip_search.searching.fusing import fuse
 from clip_search.searching.placing import weighted_ranking
 from clip_search.stores.base import Rank
@@ -100,6 +101,18 @@ def test_what_is_found_for_its_meaning_reaches_what_is_needed(any_store, documen
     assert (explained.products[-1].name, added.rank) == ("photo", 1)
     assert explained.product.rankings["text"].score < added.needed <= added.score
     assert explained.products[0].rankings["words"].needed is None
+
+
+def test_with_as_many_products_as_are_ranked_meaning_adds_none_and_it_says_so(document):
+    made = make([*(f"mug {number}" for number in range(DEPTH)), "photo"])
+    index(document)
+    explained = explain(document, "mug", product_id=str(made[-1].pk))
+    assert explained.count == DEPTH
+    assert explained.product.notes == (
+        "It lacks: mug.",
+        f"Meaning adds products only if fewer than {DEPTH} have all words.",
+    )
+    assert explained.product.rankings["text"].needed is None
 
 
 def test_a_product_that_only_mentions_the_words_is_told_why_it_is_left_out(any_store, document):

@@ -425,6 +425,12 @@ def test_what_is_found_is_decided_once_for_all_that_a_page_shows(mugs, monkeypat
     assert len(asked) == 2  # those that have the words, and then those that may be as near in meaning
 
 
+def test_ranked_by_words_alone_all_that_have_the_word_come_before_the_others(sold):
+    sold("Mug mug", *["Mug"] * 130, *["Lamp"] * 5)
+    found = names("mug", everything=True, weights={"text": 0, "image": 0})
+    assert (len(found), set(found[-5:])) == (136, {"Lamp"})
+
+
 def test_with_numbers_or_few_products_nothing_else_is_ranked(sold, monkeypatch):
     sold("Red mug 250 ml", "Blue mug 250 ml", "Mug 250 ml", "Red vase")
     asked: list[int] = []
