@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import searching
 from ..documents.binding import BoundDocument
-from ..searching import SearchResults
+from ..searching import HitResults
 
 if TYPE_CHECKING:
     Rows = models.QuerySet[Any]
@@ -61,12 +61,12 @@ def nearest(
     is ranked. The admin may call this many times in one request, but the query is ranked only once. Raises
     SearchUnavailable.
     """
-    known: dict[str, SearchResults[Any]] = request.__dict__.setdefault("_clip_search_results", {})
+    known: dict[str, HitResults] = request.__dict__.setdefault("_clip_search_results", {})
     if text not in known:
         how = {"everything": True} if by_meaning else {"everything": False, "weights": ONLY_WORDS}
-        known[text] = searching.search(document, text, **how)
+        known[text] = searching.search(document, text, **how).hits()
     found: list[Any] = []
-    hits, id_field, start, size = known[text].hits(), document.declaration.id_field, 0, limit
+    hits, id_field, start, size = known[text], document.declaration.id_field, 0, limit
     while start < (MOST_RANKED if by_meaning else MOST_READ):
         page = list(hits[start : start + size])
         is_last, start, size = len(page) < size, start + size, PAGE

@@ -59,20 +59,18 @@ _WITHOUT_SPACES = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\u
 """Thai, Japanese and Chinese, which are written without spaces: each character is a part."""
 
 
+_NUMBER = r"(?:\d+\.\d{1,2}(?!\d)|\d{1,2}/\d{1,2}(?!\d)|\d+)"
+
+
 @lru_cache(maxsize=1)
 def _part() -> re.Pattern[str]:
     """Return the pattern of a part. Marks that `fold()` keeps, as in Hindi, belong to their letter."""
     marks = "".join(char for char in map(chr, range(0x300, 0x10000)) if unicodedata.category(char)[0] == "M")
     letter = rf"[^\W\d_{_WITHOUT_SPACES}][{marks}]*"
-    number = r"\d+\.\d{1,2}(?!\d)|\d{1,2}/\d{1,2}(?!\d)|\d+"
-    return re.compile(
-        rf"(?:{letter})+(?:[+#]+(?!\w))?|(?:{number})(?:[+#]+(?!\w))?|[{_WITHOUT_SPACES}][{marks}]*"
-    )
+    return re.compile(rf"(?:(?:{letter})+|{_NUMBER})(?:[+#]+(?!\w))?|[{_WITHOUT_SPACES}][{marks}]*")
 
 
-_ASCII_PART = re.compile(
-    r"[a-z]+(?:[+#]+(?![a-z0-9]))?|(?:\d+\.\d{1,2}(?!\d)|\d{1,2}/\d{1,2}(?!\d)|\d+)(?:[+#]+(?![a-z0-9]))?"
-)
+_ASCII_PART = re.compile(rf"(?:[a-z]+|{_NUMBER})(?:[+#]+(?![a-z0-9]))?")
 
 
 def chunks(text: str, elision: re.Pattern[str] | None = None) -> Iterator[list[str]]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import random
 import sys
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-FIRST = 10
 QUERIES = 432
 """A sample of the sentences in each language; all of them take four times as long and say the same."""
 PATTERNS = ("plain", "striped")
@@ -183,6 +181,7 @@ def measure(
 ) -> tuple[float, float]:
     """Return recall@10 and nDCG@10, means over the queries; `only` counts just these products as right."""
     from clip_search import Document
+    from clip_search.evaluation.metrics import ndcg, recall
 
     prompt = prompt or Document.query_prompt
     recalls, gains = [], []
@@ -192,11 +191,10 @@ def measure(
         right = bench.right(query) if only is None else bench.right(query) & only
         if not right:
             continue
-        shown = rank(rankings(bench, vector, without_image), without_image)[:FIRST]
-        places = [place for place, index in enumerate(shown) if index in right]
-        ideal = sum(1 / math.log2(place + 2) for place in range(min(len(right), FIRST)))
-        recalls.append(len(places) / min(len(right), FIRST))
-        gains.append(sum(1 / math.log2(place + 2) for place in places) / ideal)
+        shown = rank(rankings(bench, vector, without_image), without_image)
+        grades, best = [float(index in right) for index in shown], [1.0] * len(right)
+        recalls.append(recall(grades, best))
+        gains.append(ndcg(grades, best))
     return float(np.mean(recalls)), float(np.mean(gains))
 
 

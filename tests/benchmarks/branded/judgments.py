@@ -5,9 +5,10 @@ A product is right if its attributes are what the query asks for. Texts are not 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+
+from clip_search.evaluation import metrics
 
 from .attributes import Product
 
@@ -38,13 +39,17 @@ def right(products: Sequence[Product], query: Query) -> set[str]:
 
 def recall(shown: Sequence[str], right: Collection[str]) -> float:
     """Return the right ones among the first ten, as a share of the most there can be."""
-    return sum(sku in right for sku in shown[:FIRST]) / min(len(right), FIRST)
+    return metrics.recall(grades(shown, right), [1.0] * len(right), FIRST)
 
 
 def ndcg(shown: Sequence[str], right: Collection[str]) -> float:
     """Return the normalised discounted cumulative gain of the first ten; a product is right or wrong."""
-    gain = sum(1 / math.log2(place + 2) for place, sku in enumerate(shown[:FIRST]) if sku in right)
-    return gain / sum(1 / math.log2(place + 2) for place in range(min(len(right), FIRST)))
+    return metrics.ndcg(grades(shown, right), [1.0] * len(right), FIRST)
+
+
+def grades(shown: Sequence[str], right: Collection[str]) -> list[float]:
+    """Return 1 for each product that is right, and 0 for each that is wrong."""
+    return [float(sku in right) for sku in shown]
 
 
 def hit(shown: Sequence[str], right: Collection[str]) -> float:
