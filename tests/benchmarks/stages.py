@@ -12,25 +12,23 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from functools import wraps
+from contextlib import ExitStack
 from pathlib import Path
-from pkgutil import resolve_name
 from statistics import median
-from time import perf_counter, process_time, thread_time
+from time import perf_counter, process_time
 from typing import Any
 from unittest.mock import patch
 
 from . import shop
+from .databases import DATABASE, postgresql
 from .shop import Bench
+from .stopwatch import Stopwatch
 from .table import Row, cores, ratio
 
 ENCODER = "tests.benchmarks.fake_encoder.FakeEncoder"
-POSTGRESQL = os.environ.get("CLIP_SEARCH_TEST_POSTGRESQL_URL") or "postgresql://postgres@127.0.0.1:5432/test"
 STAGES = {
     "claim": ["clip_search.models.entries:IndexEntryQuerySet.claim"],
     "read": ["clip_search.indexing.pipeline:read_items"],
@@ -129,28 +127,6 @@ def table(said: str, count: int, alone: Sequence[Run], ours: Sequence[Run]) -> I
     )
 
 
-DATABASE = f"clip_search_bench_{os.getpid()}"
-"""The name of the database that is created on the PostgreSQL server."""
-
-
-@contextmanager
-def postgresql() -> Iterator[str]:
-    """Create a database while the block runs, and yield the server's URL, or "" if no server answers."""
-    import psycopg
-
-    try:
-        server = psycopg.connect(POSTGRESQL, autocommit=True, connect_timeout=5)
-    except psycopg.OperationalError:
-        yield ""
-        return
-    with server:
-        server.execute(f"CREATE DATABASE {DATABASE}")
-        try:
-            yield POSTGRESQL
-        finally:
-            server.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
-
-
 # Processes.
 
 
@@ -181,7 +157,7 @@ def main() -> None:
     prepared = STEPS[step](int(number), int(processes), *map(int, arguments))
     print("ready", flush=True)
     sys.stdin.readline()
-    stopwatch = Stopwatch()
+    stopwatch = Stopwatch(STAGES)
     started, busy = perf_counter(), process_time()
     with stopwatch.running():
         products = prepared()
@@ -286,63 +262,6 @@ def decode_all(paths: Sequence[Path]) -> int:
 STEPS: dict[str, Callable[..., Callable[[], int]]] = {
     step.__name__: step for step in (stock, pending, command, worker, decode)
 }
-
-
-class Stopwatch:
-    """Measures the core-seconds of each stage in all threads."""
-
-    def __init__(self) -> None:
-        self.spent: Counter[str] = Counter()
-        self.waited = 0.0
-        """Seconds of waiting for the lock of the embedded store."""
-        self._lock = threading.Lock()
-        self._inner = threading.local()
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Measure while the block runs."""
-        with ExitStack() as stack:
-            for stage, names in STAGES.items():
-                for name in names:
-                    owner, _, attribute = name.replace(":", ".").rpartition(".")
-                    timed = self.timed(stage, resolve_name(name))
-                    stack.enter_context(patch.object(resolve_name(owner), attribute, timed))
-            from clip_search.stores.embedded.sharing import SharedHandle
-
-            lock = self.timed_wait(SharedHandle._lock_file)
-            stack.enter_context(patch.object(SharedHandle, "_lock_file", lock))
-            yield
-
-    def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function, which counts its core-seconds without those of the timed functions in it."""
-
-        @wraps(function)
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            outer = getattr(self._inner, "seconds", 0.0)
-            self._inner.seconds = 0.0
-            started = thread_time()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                took = thread_time() - started
-                with self._lock:
-                    self.spent[stage] += took - self._inner.seconds
-                self._inner.seconds = outer + took
-
-        return timed
-
-    def timed_wait(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function, which adds the seconds that it takes to `waited`."""
-
-        @wraps(function)
-        def timed(*args: Any) -> Any:
-            started = perf_counter()
-            try:
-                return function(*args)
-            finally:
-                self.waited += perf_counter() - started
-
-        return timed
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pkgutil import resolve_name
 import numpy as np
 import pytest
 
-from tests.benchmarks import stages
+from tests.benchmarks import stages, stopwatch
 from tests.benchmarks.fake_encoder import FakeEncoder
 
 
@@ -19,16 +19,16 @@ def test_every_measured_function_exists(name):
 
 def test_a_stage_is_counted_without_the_stages_within_it(monkeypatch):
     seconds = itertools.count()
-    monkeypatch.setattr(stages, "thread_time", lambda: next(seconds))  # one second for each look
-    stopwatch = stages.Stopwatch()
-    resize = stopwatch.timed("resize", lambda: "small")
-    decode = stopwatch.timed("decode", lambda: [resize(), resize()])
-    records = stopwatch.timed("records", lambda: decode())
+    monkeypatch.setattr(stopwatch, "thread_time", lambda: next(seconds))  # one second for each look
+    watch = stopwatch.Stopwatch({})
+    resize = watch.timed("resize", lambda: "small")
+    decode = watch.timed("decode", lambda: [resize(), resize()])
+    records = watch.timed("records", lambda: decode())
 
     assert [records(), decode()] == [["small", "small"]] * 2
 
     # 1 + 1 in the two calls of `resize`, 5 in all of `decode`, 7 in all of `records`
-    assert stopwatch.spent == {"resize": 4, "decode": 3 * 2, "records": 2}
+    assert watch.spent == {"resize": 4, "decode": 3 * 2, "records": 2}
 
 
 def test_the_vectors_of_the_fake_encoder_depend_on_the_content():
