@@ -2,9 +2,45 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+"""Where Linux shows the control groups, with which containers and systemd limit what a process may use."""
+OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def cores() -> int:
-    """Return the number of CPU cores that this process may use, which may be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of CPU cores that this process may use, which may be fewer than the machine has.
+
+    A limit in fractions of cores, such as Docker's `--cpus 1.5`, is rounded up.
+    """
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([count, *map(math.ceil, _limits())]))
+
+
+def _limits() -> Iterator[float]:
+    """Yield the cores that each control group of this process may use, its parents included, if limited."""
+    try:
+        lines = OWN_CGROUPS.read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    for line in lines:
+        match line.split(":", 2):
+            case [_, "", path]:  # version 2
+                root, names = CGROUPS, ["cpu.max"]
+            case [_, controllers, path] if "cpu" in controllers.split(","):
+                root, names = CGROUPS / "cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+            case _:
+                continue
+        own = root / path.lstrip("/")
+        for folder in (own, *own.parents):
+            if folder.is_relative_to(root):
+                try:
+                    quota, period = " ".join((folder / name).read_text() for name in names).split()
+                    if float(quota) > 0:
+                        yield float(quota) / float(period)
+                except (OSError, ValueError):  # no file, or "max": no limit
+                    continue

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import pairwise
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,7 @@ from ..exceptions import ModelUnavailable
 from ..images import picture
 from .base import SMALLEST_BATCH, TEXT_LIMIT
 from .gpu_memory import BatchLimit, is_out_of_memory
-from .inter_op import InterOpPool
+from .inter_op import InterOpPool, keep_to_cores
 from .model_files import REMEDY, Source, unavailable
 from .placement import cpu_has_bfloat16, place
 
@@ -187,14 +188,18 @@ class ClipEncoder:
     def _in_batches(self, embed: Callable[[Any], NDArray[np.float32]], inputs: Any) -> NDArray[np.float32]:
         """Embed inputs in batches. On a CPU, several batches are computed at once.
 
-        Each thread gets two batches, so that all threads end at about the same time.
+        Each thread gets two batches of equal size, so that all threads end at about the same time, or one if
+        there are few inputs. If there are very few, all threads together compute one batch after the other.
         """
         import numpy as np
 
         count, at_once = len(inputs), self._inter_op.count if self._on_cpu else 1
-        wanted = min(2 * at_once, count // SMALLEST_BATCH) if at_once > 1 else 1
-        size = ceil(count / max(wanted, ceil(count / self._limit.size)))
-        batches = [inputs[start : start + size] for start in range(0, count, size)]
+        parts = ceil(count / self._limit.size)
+        rounds = min(2, count // (at_once * SMALLEST_BATCH))
+        if at_once > 1 and rounds:
+            parts = at_once * max(rounds, ceil(parts / at_once))
+        edges = [number * count // parts for number in range(parts + 1)]
+        batches = [inputs[start:end] for start, end in pairwise(edges)]
         embed = partial(self._limit.embed, embed)
         return np.concatenate(self._inter_op.map(embed, batches) if at_once > 1 else [*map(embed, batches)])
 
@@ -206,6 +211,7 @@ class ClipEncoder:
 
     @cached_property
     def _placement(self) -> tuple[torch.device, torch.dtype]:
+        keep_to_cores()
         return place(self._device, self._precision)
 
     @cached_property

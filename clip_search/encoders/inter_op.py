@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import ceil
 from typing import Final, TypeVar
 
 from ..cores import cores
@@ -16,8 +17,9 @@ Result = TypeVar("Result")
 
 THREADS: Final = {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}
 """Environment variables with which a shop may set the number of torch's threads."""
-MAX_BATCHES: Final = 4
-"""The most batches at the same time. Each batch of 32 images takes 60 MB for intermediate values."""
+MAX_BATCHES: Final = 16
+"""The most batches at the same time. The 128 products that are claimed at once make 16 batches of 8. An image
+takes 2 MB for intermediate values."""
 
 
 def share_cores(processes: int) -> None:
@@ -30,6 +32,18 @@ def share_cores(processes: int) -> None:
     import torch
 
     torch.set_num_threads(max(1, cores() // processes))
+
+
+def keep_to_cores() -> None:
+    """Lower the number of torch's threads to that of the cores, which a container may limit.
+
+    Do nothing if an environment variable in `THREADS` is set. By itself, torch has a thread for each core of
+    the machine.
+    """
+    import torch
+
+    if torch.get_num_threads() > cores():
+        share_cores(1)
 
 
 def _use_one_thread() -> None:
@@ -62,20 +76,26 @@ class InterOpPool:
 
     @property
     def count(self) -> int:
-        """The number of batches that are computed at the same time.
+        """The number of batches that are computed at the same time."""
+        return len(self._shares())
 
-        It divides the number of torch's threads, so that no thread is unused.
+    def map(self, work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+        """Return [work(part) for part in parts], computed in the threads. Not thread-safe."""
+        if self.count < 2 or len(parts) < self.count:  # all threads together at each part
+            return [work(part) for part in parts]
+        return list(self._started().map(work, parts))
+
+    @staticmethod
+    def _shares() -> list[int]:
+        """Return how many of torch's threads each batch gets: one, or more if there are over `MAX_BATCHES`.
+
+        A batch on two threads takes up to a tenth more of their time than on one. No thread is left over.
         """
         import torch
 
         threads = int(torch.get_num_threads())
-        return max(count for count in range(1, MAX_BATCHES + 1) if threads % count == 0)
-
-    def map(self, work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
-        """Return [work(part) for part in parts], computed in the threads. Not thread-safe."""
-        if self.count < 2 or len(parts) < self.count:
-            return [work(part) for part in parts]
-        return list(self._started().map(work, parts))
+        share = ceil(threads / MAX_BATCHES)
+        return [share + (number < threads % share) for number in range(threads // share)]
 
     def _started(self) -> ThreadPoolExecutor:
         """Return the pool of threads.
@@ -84,16 +104,17 @@ class InterOpPool:
         """
         import torch
 
-        threads, count, process = torch.get_num_threads(), self.count, os.getpid()
+        threads, shares, process = torch.get_num_threads(), self._shares(), os.getpid()
         if self._pool is None or self._created_for != (threads, process):
             if self._pool is not None and self._created_for[1] == process:  # a fork ends all threads
                 self._pool.shutdown()
             self._pool = None
+            count = len(shares)
             ready = threading.Barrier(count + 1)
 
             def start() -> None:
-                torch.set_num_threads(threads // count)
-                torch.get_num_threads()  # the number takes effect at the first call in a thread
+                torch.get_num_threads()  # torch sets the number of a new thread at its first call
+                torch.set_num_threads(shares.pop())
                 ready.wait()
 
             pool = ThreadPoolExecutor(count, "clip_search-inter-op", start)

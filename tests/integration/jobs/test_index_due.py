@@ -77,7 +77,7 @@ def test_a_job_announces_once_what_others_can_do(queue):
 
 
 @pytest.mark.parametrize(
-    ("workers", "due", "claimed"), [(1, 40, 128), (2, 200, 50), (2, 2000, 128), (3, 100, 16), (3, 0, 16)]
+    ("workers", "due", "claimed"), [(1, 40, 128), (2, 200, 50), (2, 2000, 128), (3, 100, 16), (3, 0, 8)]
 )
 def test_the_fewer_are_left_the_fewer_a_worker_claims(queue, monkeypatch, workers, due, claimed):
     monkeypatch.setattr(jobs.worker_state, "workers", workers)

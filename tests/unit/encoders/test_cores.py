@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from clip_search.encoders.inter_op import InterOpPool, share_cores
+from clip_search.encoders.inter_op import InterOpPool, keep_to_cores, share_cores
 from tests.conftest import PATIENCE
 from tests.samples.clip_models import IMAGE_SIZE
 
@@ -39,6 +40,19 @@ def test_processes_share_the_cores(eight_cores, processes, threads):
         assert pool.submit(torch.get_num_threads).result() == threads
 
 
+def test_torch_keeps_to_the_cores_that_a_container_may_use(eight_cores, monkeypatch):
+    torch.set_num_threads(64)
+    keep_to_cores()
+    assert torch.get_num_threads() == 8
+    torch.set_num_threads(4)  # cores with two threads each: torch has one for each core
+    keep_to_cores()
+    assert torch.get_num_threads() == 4
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    torch.set_num_threads(64)
+    keep_to_cores()
+    assert torch.get_num_threads() == 64
+
+
 @pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "MKL_NUM_THREADS"])
 def test_the_environment_says_how_many_threads(eight_cores, monkeypatch, name):
     import torch
@@ -56,13 +70,13 @@ def test_each_thread_of_the_pool_has_its_part_of_the_cores(eight_cores):
     share_cores(1)
     pool = InterOpPool()
     assert pool.map(lambda part: (part, threading.get_ident()), [1]) == [(1, threading.get_ident())]
-    everyone = threading.Barrier(4)  # broken unless four are at work at once
+    everyone = threading.Barrier(8)  # broken unless eight are at work at once
 
     def work(part: int) -> tuple[int, int]:
         everyone.wait(PATIENCE)
         return part, torch.get_num_threads()
 
-    assert pool.map(work, range(8)) == [(part, 2) for part in range(8)]
+    assert pool.map(work, range(16)) == [(part, 1) for part in range(16)]
     assert torch.get_num_threads() == 8
     share_cores(4)
     everyone = threading.Barrier(2)
@@ -71,12 +85,55 @@ def test_each_thread_of_the_pool_has_its_part_of_the_cores(eight_cores):
         pool.map(lambda part: 1 // part, [1, 0])
 
 
-@pytest.mark.parametrize(("threads", "count"), [(1, 1), (2, 2), (3, 3), (5, 1), (6, 3), (7, 1), (16, 4)])
-def test_the_pool_leaves_no_core_idle(eight_cores, threads, count):
-    import torch
+@pytest.mark.timing
+@pytest.mark.parametrize(
+    ("cores", "shares"),
+    [
+        (2, [1, 1]),
+        (6, [1] * 6),
+        (7, [1] * 7),
+        (8, [1] * 8),
+        (10, [1] * 10),
+        (12, [1] * 12),
+        (16, [1] * 16),
+        (19, [2] * 8 + [3]),
+        (24, [2] * 12),
+        (32, [2] * 16),
+        (64, [4] * 16),
+    ],
+)
+def test_as_many_threads_compute_at_once_as_there_are_cores(eight_cores, monkeypatch, cores, shares):
+    """To multiply matrices, torch starts its own threads. All threads of the process are counted."""
+    monkeypatch.setattr("clip_search.encoders.inter_op.cores", lambda: cores)
+    share_cores(1)
+    pool, everyone = InterOpPool(), threading.Barrier(len(shares))
+    matrix = torch.ones(512, 512)
+    before = threads_of_this_process()
 
-    torch.set_num_threads(threads)
-    assert InterOpPool().count == count
+    def work(part: int) -> int:
+        everyone.wait(PATIENCE)  # broken unless so many are at work at once
+        assert bool((matrix @ matrix == 512).all())
+        return torch.get_num_threads()
+
+    try:
+        assert pool.count == len(shares)
+        assert sorted(pool.map(work, shares)) == shares
+        assert torch.get_num_threads() == sum(shares) == cores
+        assert len(threads_of_this_process() - before) == cores
+    finally:
+        pool._started().shutdown()
+
+
+def threads_of_this_process() -> set[str]:
+    return {path.name for path in Path("/proc/self/task").iterdir()}
+
+
+def test_one_thread_computes_one_batch_after_the_other(eight_cores):
+    share_cores(8)
+    pool = InterOpPool()
+    assert pool.count == 1
+    found = pool.map(lambda part: (part, threading.get_ident()), [1, 2])
+    assert found == [(1, threading.get_ident()), (2, threading.get_ident())]
 
 
 def test_a_forked_process_has_a_pool_of_its_own(eight_cores):
@@ -105,9 +162,12 @@ def test_batches_at_once_give_what_one_after_the_other_gives(make, eight_cores):
     ("count", "processes", "sizes"),
     [
         (20, 1, [20]),  # all threads together at so few
-        (64, 1, [16] * 4),
-        (200, 1, [25] * 8),  # two for each of four threads
-        (300, 1, [30] * 10),  # more than 32 at once gain nothing
+        (40, 1, [20] * 2),
+        (64, 1, [8] * 8),  # one for each of eight threads
+        (128, 1, [8] * 16),  # two
+        (200, 4, [25] * 8),  # more than 32 at once gain nothing
+        (64, 4, [16] * 4),
+        (300, 1, [18, 19, 19, 19] * 4),
         (64, 8, [32] * 2),  # one thread
     ],
 )
