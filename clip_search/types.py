@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,10 +121,14 @@ class Stamp:
     """True if this is the stamp of a tombstone."""
 
     def as_payload(self) -> dict[str, Any]:
-        """Return the stamp as a dict of plain JSON values."""
-        values = {name: getattr(self, name) for name in self.__slots__}  # `asdict()` takes ten times as long
-        images = [{name: getattr(image, name) for name in image.__slots__} for image in self.images]
-        return values | {"images": images, "exact": list(self.exact), "invalid": list(self.invalid)}
+        """Return the stamp as a dict of plain JSON values, without those that are the default.
+
+        Each text and each list that is left out saves 5 µs: the embedded engine is slow to convert them.
+        """
+        values = _without_defaults(self)  # `asdict()` takes ten times as long
+        if self.images:
+            values["images"] = [_without_defaults(image) for image in self.images]
+        return values
 
     @classmethod
     def from_payload(cls, values: Mapping[str, Any]) -> Stamp:
@@ -134,6 +138,18 @@ class Stamp:
         known["exact"] = tuple(values.get("exact", ()))
         known["invalid"] = tuple(values.get("invalid", ()))
         return cls(**known)
+
+
+_DEFAULTS: Final = {kind: {one.name: one.default for one in fields(kind)} for kind in (ImageStamp, Stamp)}
+
+
+def _without_defaults(stamp: ImageStamp | Stamp) -> dict[str, Any]:
+    """Return the fields of a stamp that do not have their default. Tuples become lists."""
+    values = {}
+    for name, default in _DEFAULTS[type(stamp)].items():
+        if (value := getattr(stamp, name)) != default:
+            values[name] = list(value) if isinstance(value, tuple) else value
+    return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

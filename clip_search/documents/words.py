@@ -49,6 +49,10 @@ CHUNKS_KEPT: Final = 16_384
 """How many chunks of texts are kept in memory with their words, for each language: about 10 MB.
 
 Shops repeat words, so this finds the words of a text eight times as fast."""
+STEMS_KEPT: Final = 32_768
+"""How many words are kept in memory with their stems, for each language: about 5 MB.
+
+Neighbours that are joined to one word repeat too. They are not among the chunks."""
 
 K1, B, AVERAGE = 1.2, 0.75, 100
 """Parameters of BM25; AVERAGE is the number of words of a text that is neither long nor short."""
@@ -147,6 +151,7 @@ class Analyser:
         self._irregular = IRREGULAR.get(code, {})
         self._stemmers = threading.local()  # a stemmer must not be used by two threads at once
         self._kept = lru_cache(CHUNKS_KEPT)(self._analyse)
+        self.stem = lru_cache(STEMS_KEPT)(self._stem)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -161,7 +166,7 @@ class Analyser:
         """Yield the parts of each chunk of a text, folded. See `chunks()`."""
         return chunks(text, self.elision)
 
-    def stem(self, word: str) -> str:
+    def _stem(self, word: str) -> str:
         """Return the stem of a folded word. Words with a digit, or of two letters, stay as they are."""
         word = word[:LONGEST_WORD]
         if not self.algorithm or len(word) < 3 or not (word.isalpha() or _is_spelt(word)):
@@ -170,7 +175,7 @@ class Analyser:
         if stemmer is None:
             import Stemmer
 
-            stemmer = self._stemmers.value = Stemmer.Stemmer(self.algorithm, 20_000)
+            stemmer = self._stemmers.value = Stemmer.Stemmer(self.algorithm, 0)
         stem = str(stemmer.stemWord(self._irregular.get(word, word)))
         if self.algorithm == "french" and len(stem) > 3 and stem[-1] == "s" and stem[-2] in "aiou":
             return stem[:-1]  # of "velos", "bleus"; Snowball takes it for a part of the word, as in "tapis"

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..types import Point, Stamp
@@ -72,6 +73,7 @@ class Condition:
     negated: bool = False
 
 
+@lru_cache(maxsize=65_536)
 def term_number(term: str) -> int:
     """Return the dimension of a term in the sparse vectors: 32 bits of its hash."""
     return int.from_bytes(hashlib.blake2b(term.encode(), digest_size=4).digest(), "big")

@@ -209,7 +209,7 @@ def seen(payload: dict[str, Any], vectors: Any) -> Seen:
     }
     if isinstance(payload.get("tag"), list):
         payload["tag"].sort()
-    return Seen(stamp["product_id"], plain, payload, bool(stamp["removed"]))
+    return Seen(stamp["product_id"], plain, payload, stamp.get("removed", False))
 
 
 # The invariant.
