@@ -13,7 +13,6 @@ from django.db import Error as DatabaseError
 from . import indexing, queue
 from .documents.binding import BoundDocument
 from .documents.registry import registry
-from .encoders.base import SMALLEST_BATCH
 from .exceptions import AccessDenied, BackendUnavailable, ForeignCollection, in_one_line
 from .indexing.related import expand_related
 from .models import IndexEntry, RelatedChange
@@ -118,7 +117,7 @@ class TimeBudget:
         self._claims += 1
         if self._claims == 2:
             self._wake_another()
-        return 0 if self.is_over else fair_share(self.document)
+        return 0 if self.is_over else indexing.fair_share(self.document, worker_state.workers)
 
     def hand_over(self) -> None:
         """Wake another worker if entries are still due when this job must end.
@@ -133,19 +132,6 @@ class TimeBudget:
         """Enqueue another RQ job if entries or related changes are due."""
         if _something_is_due(self.document):
             queue.wake(self.document)
-
-
-def fair_share(document: BoundDocument) -> int:
-    """Return how many entries this worker should claim at once: the fewer are due, the smaller the number.
-
-    With a constant number, one worker would claim the last entries while the others are idle. This is guided
-    self-scheduling (Polychronopoulos & Kuck, IEEE Transactions on Computers C-36, 1987).
-    """
-    if worker_state.workers == 1:
-        return indexing.BATCH
-    shares = indexing.BATCHES_UNDER_WAY * worker_state.workers
-    due = IndexEntry.objects.of(document).due()[: shares * indexing.BATCH].count()
-    return max(SMALLEST_BATCH, due // shares)
 
 
 def sweep() -> int:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.exceptions import SuspiciousFileOperation
 
 from .. import images
-from ..cores import cores
 from ..encoders.base import Encoder
 from ..exceptions import BadImage, ClipSearchError, StorageUnavailable
 from ..types import TEXT, ImageSource, ImageStamp
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-REMOTE_IMAGES_PER_CORE: Final = 4
-"""How many images each core loads at once from a remote storage, which answers after tens of milliseconds."""
+REMOTE_IMAGES_PER_THREAD: Final = 4
+"""How many remote images are loaded in the place of one local image, because their storage answers late."""
 NO_SUCH_FILE: Final = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 """Error codes which, beside FileNotFoundError, mean that a file of this name cannot exist."""
 
@@ -76,11 +75,11 @@ def needs_text(item: Item) -> bool:
 
 
 class ImageLoader:
-    """Reads and shrinks images in threads: each core has one for local files and four for remote files."""
+    """Reads and shrinks images: local files in so many threads, and remote files in four times as many."""
 
-    def __init__(self) -> None:
-        self._local = ThreadPoolExecutor(cores(), "clip_search-local")
-        self._remote = ThreadPoolExecutor(cores() * REMOTE_IMAGES_PER_CORE, "clip_search-remote")
+    def __init__(self, threads: int) -> None:
+        self._local = ThreadPoolExecutor(threads, "clip_search-local")
+        self._remote = ThreadPoolExecutor(threads * REMOTE_IMAGES_PER_THREAD, "clip_search-remote")
 
     def load(self, item: Item, encoder: Encoder) -> None:
         """Start to load an item's images. An image whose stored vector can be reused is not opened."""

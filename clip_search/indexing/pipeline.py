@@ -23,7 +23,9 @@ from functools import partial
 
 from django.db import Error as DatabaseError
 
+from ..cores import cores
 from ..documents.binding import BoundDocument
+from ..encoders.base import SMALLEST_BATCH
 from ..exceptions import BackendUnavailable, CollectionMissing, SetupError
 from ..models import IndexEntry
 from ..models.paging import ROWS_PER_STATEMENT, chunks
@@ -76,11 +78,12 @@ class Pipeline:
         document: BoundDocument,
         next_batch_size: Callable[[], int],
         should_abandon: Callable[[], bool],
+        threads: int,
     ) -> None:
         self.document = document
         self.next_batch_size = next_batch_size
         self.should_abandon = should_abandon
-        self._loader = ImageLoader()
+        self._loader = ImageLoader(threads)
         self._embedding_thread = ThreadPoolExecutor(1, thread_name_prefix="clip_search-embed")
         self._is_closing = False
         self._retries = 0
@@ -246,21 +249,37 @@ def released_on_error(document: BoundDocument, entries: Sequence[IndexEntry]) ->
         raise
 
 
+def fair_share(document: BoundDocument, processes: int, most: int = BATCH) -> int:
+    """Return how many entries one of several processes should claim at once: the fewer are due, the fewer.
+
+    With a constant number, one process would claim the last entries while the others are idle. This is guided
+    self-scheduling (Polychronopoulos & Kuck, IEEE Transactions on Computers C-36, 1987). With one process, or
+    if many entries are due, it is `most`.
+    """
+    if processes == 1:
+        return most
+    shares = BATCHES_UNDER_WAY * processes
+    due = IndexEntry.objects.of(document).due()[: shares * most].count()
+    return max(min(SMALLEST_BATCH, most), due // shares)
+
+
 def index_due(
     document: BoundDocument,
     *,
     product_ids: Sequence[str] | None = None,
     next_batch_size: Callable[[], int] = lambda: BATCH,
     should_abandon: Callable[[], bool] = lambda: False,
+    threads: int | None = None,
 ) -> Iterator[Report]:
     """Index the due entries of a document, or only those of `product_ids`, and yield a report for each batch.
 
     `next_batch_size()` is called before each claim; when it returns 0, no more entries are claimed. When
     `should_abandon()` returns True, the claims on unfinished entries are released and Stopped is raised.
+    Images are loaded in `threads` threads, by default one for each core.
     Raises BackendUnavailable if something outside, such as Qdrant, does not work now, SetupError if the
     settings are wrong, and DatabaseError. After any error, the unfinished entries stay pending.
     """
-    with Pipeline(document, next_batch_size, should_abandon) as pipeline:
+    with Pipeline(document, next_batch_size, should_abandon, threads or cores()) as pipeline:
         if product_ids is None:
             yield from pipeline.run()
             return

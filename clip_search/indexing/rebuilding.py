@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ from ..stores import get_store
 from ..stores.identity import is_foreign
 from ..types import Report
 from .collections import create_collection, is_compatible, remove_collection, replace_collections
-from .pipeline import BATCH, index_due
+from .pipeline import index_due
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +38,19 @@ class RebuildIncomplete(ClipSearchError):
     """Some products could not be indexed now, so the old collection stays live. Run `clip_rebuild` again."""
 
 
-def rebuild(document: BoundDocument, *, batch_size: int = BATCH, images: bool = False) -> Iterator[Report]:
+def rebuild(
+    document: BoundDocument,
+    *,
+    images: bool = False,
+    index: Callable[[BoundDocument], Iterator[Report]] = index_due,
+) -> Iterator[Report]:
     """Build a new collection with the configured CLIP model and options, and make it the live one.
 
     Yield a report for each batch. Until the end, searches read the old collection; if the CLIP model was
     changed, searches by words or by a photo raise SearchUnavailable until then. A rebuild that was
     interrupted is continued. With `images`, all image files are read again, and embedded if their bytes
-    differ; otherwise the vectors of images with the same signature are carried over. Raises RebuildRunning,
-    RebuildIncomplete, BackendUnavailable, SetupError.
+    differ; otherwise the vectors of images with the same signature are carried over. `index` indexes what is
+    due, by default in this process. Raises RebuildRunning, RebuildIncomplete, BackendUnavailable, SetupError.
     """
     collection = start(document)
     with _leased(collection) as token:
@@ -55,7 +60,7 @@ def rebuild(document: BoundDocument, *, batch_size: int = BATCH, images: bool = 
         while remaining.exists():
             remaining.mark_all_due()
             before = remaining.count()
-            for report in index_due(document, next_batch_size=lambda: batch_size):
+            for report in index(document):
                 if not _renew_lease(collection, token):
                     raise _running(collection)  # this process stalled, so another one has taken over
                 yield report
@@ -65,7 +70,7 @@ def rebuild(document: BoundDocument, *, batch_size: int = BATCH, images: bool = 
         swap(collection, token)
         # Just before the swap, a worker with the old model may have finished entries in the old collection.
         if remaining.mark_all_due():
-            yield from index_due(document, next_batch_size=lambda: batch_size)
+            yield from index(document)
 
 
 def start(document: BoundDocument) -> Collection:

@@ -17,6 +17,7 @@ from django.db import Error as DatabaseError
 from django.utils.translation import ngettext
 from tqdm import tqdm
 
+from clip_search import parallel
 from clip_search.documents.binding import BoundDocument
 from clip_search.documents.registry import registry
 from clip_search.exceptions import ClipSearchError, in_one_line
@@ -34,6 +35,8 @@ ERRORS_SHOWN = 10
 INTERRUPTED = 130
 """The exit status of a command that Ctrl-C ended, as shells have it."""
 IMAGES = "read every image file again, also if its name and time say that it is the same"
+MOST_PROCESSES = 64
+"""The most processes that a command accepts: each loads the CLIP model."""
 OBJECTS_A_COLLECTION = 50_000
 """How many new objects start Python's garbage collector (by default 700): see `fewer_collections()`."""
 
@@ -65,6 +68,25 @@ class DocumentCommand(BaseCommand):
         parser.add_argument(
             "documents", nargs="*", metavar="document", help="a document's name, or app.Model; all by default"
         )
+
+    def add_processes(self, parser: ArgumentParser) -> None:
+        """Add the argument `--processes` of commands that index many products."""
+        parser.add_argument(
+            "--processes",
+            default="1",
+            metavar="N",
+            help="index in N processes, each with the CLIP model; auto: one for every "
+            f"{parallel.CORES_A_PROCESS} cores (%(default)s)",
+        )
+
+    def processes(self, options: dict[str, Any]) -> int:
+        """Return the number of processes that `--processes` means. Raises CommandError."""
+        given = str(options["processes"])
+        if given == "auto":
+            return parallel.best_count()
+        if not given.isdecimal() or not 1 <= int(given) <= MOST_PROCESSES:
+            raise CommandError(f'--processes: name a number from 1 to {MOST_PROCESSES}, or "auto".')
+        return int(given)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         # a question, and JSON for a program, are shown nevertheless

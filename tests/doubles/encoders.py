@@ -1,4 +1,4 @@
-"""Encoders that count, see quarters of images, read little, are another model, or cannot be loaded."""
+"""Encoders that count, see quarters of images, read little, are another model, or fail."""
 
 from __future__ import annotations
 
@@ -88,3 +88,17 @@ class MissingEncoder(HashingEncoder):
 
     def warm_up(self, **options: bool) -> None:
         raise ModelUnavailable
+
+
+class BrokenEncoder(HashingEncoder):
+    """A model whose files can be named but not read."""
+
+    def embed_texts(self, texts: Sequence[str]) -> Any:
+        raise ModelUnavailable("The model cannot be loaded.")
+
+
+class FaultyEncoder(HashingEncoder):
+    """A model with a bug."""
+
+    def embed_texts(self, texts: Sequence[str]) -> Any:
+        return 1 / 0

@@ -21,15 +21,18 @@ def change(constant: str, number: str) -> None:
     setattr(module, name, new)
 
 
-if __name__ == "__main__":
+if __name__ in ("__main__", "__mp_main__"):  # the latter in the processes of `--processes`
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     import django
-    from django.core.management import execute_from_command_line
 
-    # a shell starts background jobs with SIGINT ignored, and their children inherit that
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     django.setup()
     end = sys.argv.index("--")
     for argument in sys.argv[1:end]:
         change(*argument.split("=", 1))
+
+if __name__ == "__main__":
+    from django.core.management import execute_from_command_line
+
+    # a shell starts background jobs with SIGINT ignored, and their children inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     execute_from_command_line([sys.argv[0], *sys.argv[end + 1 :]])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any
 
 from django.utils.translation import ngettext
 
+from clip_search import parallel
 from clip_search.conf import conf
 from clip_search.documents.binding import BoundDocument
 from clip_search.indexing.rebuilding import adopt, rebuild
@@ -26,6 +28,7 @@ class Command(DocumentCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--images", action="store_true", help=IMAGES)
+        self.add_processes(parser)
         parser.add_argument(
             "--adopt",
             action="store_true",
@@ -41,7 +44,8 @@ class Command(DocumentCommand):
         started, total = time.monotonic(), Report()
         count = IndexEntry.objects.of(document).count()
         with self.progress(count, f"Rebuilding {document.name}") as progress:
-            for report in rebuild(document, images=options["images"]):
+            index = partial(parallel.index_due, processes=self.processes(options))
+            for report in rebuild(document, images=options["images"], index=index):
                 progress.add(report.products)
                 total += report
         self.stdout.write(f"{document.name}: {summary(total, time.monotonic() - started)}")

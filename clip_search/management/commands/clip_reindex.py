@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 from django.db.models import QuerySet
 from django.utils.translation import ngettext
 
-from clip_search import indexing, queue
+from clip_search import indexing, parallel, queue
 from clip_search.conf import conf
 from clip_search.documents.binding import BoundDocument
 from clip_search.indexing.collections import repair
@@ -52,6 +52,7 @@ class Command(DocumentCommand):
         )
         parser.add_argument("--images", action="store_true", help=IMAGES)
         parser.add_argument("--dry-run", action="store_true", help="count what differs and change nothing")
+        self.add_processes(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not 1 <= options["batch_size"] <= ROWS_PER_STATEMENT:
@@ -62,6 +63,8 @@ class Command(DocumentCommand):
         if options["queue"] and conf.queue not in queues:
             known = ", ".join(queues) or "none"
             raise CommandError(f"--queue: RQ_QUEUES has no queue {conf.queue!r}. It has: {known}.")
+        if options["queue"] and self.processes(options) > 1:
+            raise CommandError("--processes: with --queue the workers index. Start more of them instead.")
         if options["images"] and options["dry_run"]:
             raise CommandError("--images: files are compared while they are indexed. Leave out --dry-run.")
         super().handle(*args, **options)
@@ -89,7 +92,7 @@ class Command(DocumentCommand):
         last = Word.objects.last_key(document)
         words = Counter[str]() if not ids and must_count(document) else None
         report = compared = self.compare(document, ids, words)
-        report += (self.watch if options["queue"] else self.index)(document, ids, options["batch_size"])
+        report += self.watch(document, ids) if options["queue"] else self.index(document, options)
         if words is not None:
             Word.objects.replace(document, words, added_until=last)
         if not ids:
@@ -145,29 +148,36 @@ class Command(DocumentCommand):
                 total += report
         return total
 
-    def index(self, document: BoundDocument, ids: list[str] | None, batch_size: int) -> Report:
-        """Index the pending products in this process."""
+    def index(self, document: BoundDocument, options: dict[str, Any]) -> Report:
+        """Index the pending products in this process, or in several."""
         total = Report()
-        with self.progress(self.due(document, ids), f"Indexing {document.name}") as progress:
-            for report in self.reports(document, ids, batch_size):
+        with self.progress(self.due(document, options["ids"]), f"Indexing {document.name}") as progress:
+            for report in self.reports(document, options):
                 progress.add(report.products)
                 total += report
         return total
 
-    def reports(self, document: BoundDocument, ids: list[str] | None, batch_size: int) -> Iterator[Report]:
+    def reports(self, document: BoundDocument, options: dict[str, Any]) -> Iterator[Report]:
         """Index the pending products, and yield the reports.
 
-        Wait for entries that other workers have claimed, but not much longer than a claim lasts.
+        Then wait for entries that others have claimed, but not much longer than a claim lasts: their process
+        may have been killed.
         """
-        patience = time.monotonic() + 1.2 * indexing.LEASE.total_seconds()
+        ids, until = options["ids"], None
         while True:
-            yield from indexing.index_due(document, product_ids=ids, next_batch_size=lambda: batch_size)
+            yield from parallel.index_due(
+                document,
+                processes=self.processes(options),
+                product_ids=ids,
+                batch_size=options["batch_size"],
+            )
             held = self.pending(document, ids).exclude(claim=None)  # or just expired
-            if not held.exists() or time.monotonic() > patience:
+            until = until or time.monotonic() + 1.2 * indexing.LEASE.total_seconds()
+            if not held.exists() or time.monotonic() > until:
                 return
             time.sleep(0.2)
 
-    def watch(self, document: BoundDocument, ids: list[str] | None, batch_size: int) -> Report:
+    def watch(self, document: BoundDocument, ids: list[str] | None) -> Report:
         """Wake the workers, which index the pending products, and wait until they are done."""
         left = self.due(document, ids)
         if left and not queue.wake(document):

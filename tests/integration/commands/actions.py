@@ -22,6 +22,7 @@ DYING = """
 import itertools, os, signal, django
 django.setup()
 from django.core.management import call_command
+from clip_search import parallel
 from clip_search.documents.registry import registry
 from clip_search.indexing import collections, rebuilding
 from clip_search.stores.embedded import store

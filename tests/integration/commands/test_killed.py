@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 from django.utils import timezone
 
+from clip_search import parallel
 from clip_search.indexing import rebuilding
 from clip_search.models import Collection
 from clip_search.stores import get_store
@@ -18,7 +19,10 @@ from .actions import DOCUMENT, DYING, collection, complain, make, names_in, run,
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 REINDEX = 'call_command("clip_reindex", "product")'
-REBUILD = 'for _ in rebuilding.rebuild(registry.get("product"), batch_size=1): pass'
+REBUILD = """
+one_by_one = lambda document: parallel.index_due(document, batch_size=1)
+for _ in rebuilding.rebuild(registry.get("product"), index=one_by_one): pass
+"""
 BEFORE_CREATING = "store.EmbeddedStore.create = die"
 AFTER_CREATING = "collections.transaction = Dying()"
 AFTER_A_BATCH = """
@@ -129,7 +133,7 @@ def test_two_processes_that_start_at_once_create_one_collection(shared, start_pr
 def test_a_rebuild_that_another_process_has_ended_says_so(monkeypatch):
     make(2)
     run("clip_reindex")
-    stalled = rebuilding.rebuild(DOCUMENT, batch_size=1)
+    stalled = rebuilding.rebuild(DOCUMENT, index=partial(parallel.index_due, batch_size=1))
     next(stalled)
     Collection.objects.update(lease=timezone.now() - timedelta(seconds=1))
     run("clip_rebuild")

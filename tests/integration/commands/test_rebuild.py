@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 from django.utils import timezone
 
-from clip_search import indexing
+from clip_search import indexing, parallel
 from clip_search.encoders import get_encoder
 from clip_search.indexing import pipeline as pipelines
 from clip_search.indexing import rebuilding
@@ -23,6 +24,7 @@ from tests.shops.shop.models import Product, ProductImage
 from .actions import DOCUMENT, State, collection, complain, interrupt_after, make, names_in, run, states
 
 pytestmark = pytest.mark.django_db
+BY_TWO = partial(parallel.index_due, batch_size=2)
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def test_a_rebuild_that_is_interrupted_continues(other_model, monkeypatch):
     old = collection()
     interrupt_after(monkeypatch, 1)
     with pytest.raises(KeyboardInterrupt):
-        for _ in rebuilding.rebuild(DOCUMENT, batch_size=2):
+        for _ in rebuilding.rebuild(DOCUMENT, index=BY_TWO):
             pass
     assert collection() == old
     begun = Collection.objects.get(state=Collection.State.BUILDING)
@@ -78,7 +80,7 @@ def test_a_rebuild_that_is_interrupted_continues(other_model, monkeypatch):
 
 
 def test_a_rebuild_that_was_begun_for_yet_another_model_starts_anew(other_model, settings):
-    next(rebuilding.rebuild(DOCUMENT, batch_size=2))
+    next(rebuilding.rebuild(DOCUMENT, index=BY_TWO))
     begun = Collection.objects.get(state=Collection.State.BUILDING)
     settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"ENCODER": "tests.doubles.encoders.CountingEncoder"}
     complain("clip_rebuild")
@@ -87,7 +89,7 @@ def test_a_rebuild_that_was_begun_for_yet_another_model_starts_anew(other_model,
 
 
 def test_two_rebuilds_at_once_are_refused(other_model):
-    running = rebuilding.rebuild(DOCUMENT, batch_size=2)
+    running = rebuilding.rebuild(DOCUMENT, index=BY_TWO)
     next(running)
     assert complain("clip_rebuild").startswith("Another process is rebuilding 'product'.")
     list(running)
@@ -95,7 +97,7 @@ def test_two_rebuilds_at_once_are_refused(other_model):
 
 
 def test_a_rebuild_with_another_model_does_not_take_a_running_one_away(other_model, settings):
-    running = rebuilding.rebuild(DOCUMENT, batch_size=2)
+    running = rebuilding.rebuild(DOCUMENT, index=BY_TWO)
     next(running)
     theirs = settings.CLIP_SEARCH
     settings.CLIP_SEARCH = theirs | {"ENCODER": "tests.doubles.encoders.CountingEncoder"}
@@ -107,7 +109,7 @@ def test_a_rebuild_with_another_model_does_not_take_a_running_one_away(other_mod
 
 def test_a_rebuild_that_stalled_while_another_finished_leaves_the_result_alone(other_model, monkeypatch):
     monkeypatch.setattr(pipelines, "LEASE", timedelta(seconds=0.5))
-    stalled = rebuilding.rebuild(DOCUMENT, batch_size=2)
+    stalled = rebuilding.rebuild(DOCUMENT, index=BY_TWO)
     next(stalled)
     Collection.objects.update(lease=timezone.now())
     complain("clip_rebuild")
@@ -119,7 +121,7 @@ def test_a_rebuild_that_stalled_while_another_finished_leaves_the_result_alone(o
 
 
 def test_a_rebuild_that_another_goes_on_with_stops(other_model):
-    running = rebuilding.rebuild(DOCUMENT, batch_size=1)
+    running = rebuilding.rebuild(DOCUMENT, index=partial(parallel.index_due, batch_size=1))
     next(running)
     Collection.objects.filter(state=Collection.State.BUILDING).update(
         holder=uuid.uuid4(), lease=timezone.now() + rebuilding.LEASE
@@ -204,7 +206,7 @@ def test_what_is_saved_during_a_rebuild_is_in_both_collections():
     made = make(6)
     run("clip_reindex")
     old = collection()
-    running = rebuilding.rebuild(DOCUMENT, batch_size=2)
+    running = rebuilding.rebuild(DOCUMENT, index=BY_TWO)
     next(running)
     made[0].name = "Table"
     made[0].save()

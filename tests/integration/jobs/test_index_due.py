@@ -79,10 +79,9 @@ def test_a_job_announces_once_what_others_can_do(queue):
 @pytest.mark.parametrize(
     ("workers", "due", "claimed"), [(1, 40, 128), (2, 200, 50), (2, 2000, 128), (3, 100, 16), (3, 0, 8)]
 )
-def test_the_fewer_are_left_the_fewer_a_worker_claims(queue, monkeypatch, workers, due, claimed):
-    monkeypatch.setattr(jobs.worker_state, "workers", workers)
+def test_the_fewer_are_left_the_fewer_a_worker_claims(queue, workers, due, claimed):
     IndexEntry.objects.mark_changed(DOCUMENT, [str(number) for number in range(due)])
-    assert jobs.fair_share(DOCUMENT) == claimed
+    assert indexing.fair_share(DOCUMENT, workers) == claimed
 
 
 def test_a_small_job_announces_nothing(queue):

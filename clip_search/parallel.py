@@ -1,0 +1,148 @@
+"""Index the due entries of a document in several processes.
+
+Each process has a pipeline of its own, and claims batches as a queue worker does. Python's lock lets only one
+thread of a process run Python code, so one process cannot use many cores if the CLIP model is fast.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import ceil
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Final
+
+from . import child, indexing
+from .cores import cores
+from .documents.binding import BoundDocument
+from .exceptions import ClipSearchError
+from .models import IndexEntry
+from .types import Report
+
+logger = logging.getLogger(__name__)
+
+CORES_A_PROCESS: Final = 4
+"""About how many cores one process can use if the CLIP model takes no time, as on a GPU."""
+SECONDS_TO_STOP: Final = 10.0
+"""How long a process may take to release its claims when the command ends. Then it is killed."""
+
+
+class ProcessFailed(ClipSearchError):
+    """A process of the command failed. The unfinished products stay pending."""
+
+
+def best_count() -> int:
+    """Return how many processes use all cores of this machine: one on up to seven cores."""
+    return max(1, cores() // CORES_A_PROCESS)
+
+
+def index_due(
+    document: BoundDocument,
+    *,
+    processes: int = 1,
+    product_ids: Sequence[str] | None = None,
+    batch_size: int = indexing.BATCH,
+) -> Iterator[Report]:
+    """Index the due entries of a document, or only those of `product_ids`, and yield a report for each batch.
+
+    Up to `processes` child processes are started, but no more than there are batches due. With one, this
+    process does the work itself. If a child process is killed, the others go on, and its entries are due
+    again when their claims have expired. Raises what `indexing.index_due()` raises, and ProcessFailed.
+    """
+    if processes > 1:
+        entries = IndexEntry.objects.of(document).due()
+        if product_ids is not None:
+            entries = entries.filter(uuid__in=[document.point_id(product_id) for product_id in product_ids])
+        processes = min(processes, ceil(entries.count() / batch_size))
+    if processes > 1:
+        task = child.Task(
+            document=document.name, product_ids=product_ids, batch_size=batch_size, processes=processes
+        )
+        yield from _in_processes(task)
+    else:
+        yield from indexing.index_due(document, product_ids=product_ids, next_batch_size=lambda: batch_size)
+
+
+def _in_processes(task: child.Task) -> Iterator[Report]:
+    """Start the processes of a task, and yield their reports until all have ended."""
+    running: dict[Connection, SpawnProcess] = {}
+    killed = 0
+    try:
+        for _ in range(task.processes):
+            connection, process = _start(task)
+            running[connection] = process
+        while running:
+            ready = wait(list(running))
+            for connection in [connection for connection in running if connection in ready]:
+                try:
+                    message = connection.recv()
+                except (EOFError, OSError):  # the process has ended, perhaps while it sent a report
+                    killed += _was_killed(running.pop(connection))
+                    connection.close()
+                    continue
+                if isinstance(message, Exception):
+                    raise message
+                yield message
+    finally:
+        _stop(running)
+    if killed == task.processes:
+        raise ProcessFailed(
+            "All processes of the command were killed. If the memory did not suffice, use fewer --processes. "
+            "The unfinished products stay pending."
+        )
+
+
+def _start(task: child.Task) -> tuple[Connection, SpawnProcess]:
+    """Start a process. Return the connection from which its reports are read, and the process."""
+    context = multiprocessing.get_context("spawn")  # after a fork, neither CUDA nor OpenMP works
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=child.run, args=(task, theirs), name="clip_search", daemon=True)
+    with _interrupts_ignored():
+        process.start()
+    theirs.close()  # so that reading from `ours` ends when the process ends
+    return ours, process
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C during the block: a process that is started then ignores it from its very beginning."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _was_killed(process: SpawnProcess) -> bool:
+    """Return whether a process that has ended was killed. Raises ProcessFailed if it ended with an error."""
+    process.join()
+    code = process.exitcode or 0
+    if code > 0:
+        raise ProcessFailed(f"A process ended with status {code}. Its own message is above.")
+    if code < 0:
+        logger.warning(
+            "A process was killed, its products are indexed when their claims have expired pid=%d signal=%d",
+            process.pid,
+            -code,
+        )
+    return code < 0
+
+
+def _stop(running: dict[Connection, SpawnProcess]) -> None:
+    """End all processes, which then release their claims."""
+    for process in running.values():
+        process.terminate()
+    for connection, process in running.items():
+        process.join(SECONDS_TO_STOP)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        connection.close()

@@ -1,0 +1,215 @@
+"""`--processes`: several processes index what is due, and end with the command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clip_search import parallel
+from clip_search.models import Collection, IndexEntry
+from clip_search.stores import get_store
+from tests.conftest import PATIENCE, wait_until
+
+from .actions import DOCUMENT, complain, make, run, states
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+PRODUCTS = 60
+QUICK = ("clip_search.management.base.SECONDS_A_LINE=0", "clip_search.indexing.pipeline.LEASE=2")
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(start_process, shared, counts) -> Start:
+    """Return a function that starts `clip_reindex` with two processes, and a model as slow as a real one."""
+
+    def start(*arguments: str, command: str = "clip_reindex", **environment: str) -> subprocess.Popen[str]:
+        counting = {
+            "CLIP_SEARCH_TEST_ENCODER": "tests.doubles.encoders.CountingEncoder",
+            "CLIP_SEARCH_TEST_COUNTS": str(counts),
+            "CLIP_SEARCH_TEST_SECONDS_AN_IMAGE": "0.1",
+        }
+        options = arguments or ("--processes", "2", "--batch-size", "10")
+        line = ("-m", "tests.processes.patched", *QUICK, "--", command, "product", *options)
+        return start_process(*line, **shared | counting | environment)
+
+    return start
+
+
+def indexing_processes(command: subprocess.Popen[str]) -> list[int]:
+    """Return the ids of the processes in which a command indexes."""
+    found = []
+    for pid in Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split():
+        try:
+            is_ours = b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except FileNotFoundError:
+            continue
+        found += [int(pid)] * is_ours
+    return found
+
+
+def both_at_work(command: subprocess.Popen[str]) -> bool:
+    """Wait until a command has two processes with claims, and something is indexed. Return whether it has."""
+    claims = IndexEntry.objects.exclude(claim=None).values("claim").distinct()
+    indexed = IndexEntry.objects.filter(state=IndexEntry.State.INDEXED)
+    return wait_until(
+        lambda: len(indexing_processes(command)) == 2 and claims.count() >= 2 and indexed.exists()
+    )
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def test_two_processes_index_each_product_once(start, counts):
+    make(PRODUCTS, images=PRODUCTS)
+    command = start()
+    assert both_at_work(command)
+    output, _ = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 0, output
+    assert f"{PRODUCTS} products: {PRODUCTS} embedded in" in output
+    assert f"Indexing product: {PRODUCTS} of {PRODUCTS}" in output
+    assert states() == {IndexEntry.State.INDEXED: PRODUCTS}
+    assert counts.read_text().count("image") == PRODUCTS
+    assert get_store().count(Collection.objects.get().name) == PRODUCTS
+
+
+def test_a_rebuild_in_two_processes(start):
+    make(PRODUCTS, images=PRODUCTS)
+    run("clip_reindex")
+    other = {"CLIP_SEARCH_TEST_ENCODER": "tests.doubles.encoders.OtherEncoder"}
+    command = start("--processes", "2", command="clip_rebuild", **other)
+    output, _ = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 0, output
+    assert f"{PRODUCTS} products: {PRODUCTS} embedded in" in output
+    row = Collection.objects.get()
+    assert (row.state, row.generation, row.dimension) == (Collection.State.LIVE, 2, 300)
+    assert get_store().count(row.name) == PRODUCTS
+
+
+@pytest.mark.parametrize("everybody", [True, False], ids=["the terminal", "the command alone"])
+def test_ctrl_c_releases_what_is_unfinished(start, everybody):
+    make(PRODUCTS, images=PRODUCTS)
+    command = start()
+    assert both_at_work(command)
+    pids = indexing_processes(command)
+    for pid in [*pids, command.pid] if everybody else [command.pid]:
+        os.kill(pid, signal.SIGINT)
+    output, _ = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 130, output
+    assert "Traceback" not in output
+    assert output.splitlines()[-1].startswith("Interrupted. Indexing product: ")
+    assert not IndexEntry.objects.exclude(claim=None).exists()
+    assert not any(map(is_running, pids))
+
+
+def test_if_one_is_killed_the_other_goes_on(start, counts):
+    make(PRODUCTS, images=PRODUCTS)
+    command = start()
+    assert both_at_work(command)
+    os.kill(indexing_processes(command)[0], signal.SIGKILL)
+    output, _ = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 0, output
+    assert "A process was killed, its products are indexed when their claims have expired" in output
+    assert states() == {IndexEntry.State.INDEXED: PRODUCTS}
+    assert not IndexEntry.objects.exclude(claim=None).exists()
+
+
+def test_if_all_are_killed_the_command_says_so(start):
+    make(PRODUCTS, images=PRODUCTS)
+    command = start()
+    assert both_at_work(command)
+    for pid in indexing_processes(command):
+        os.kill(pid, signal.SIGKILL)
+    output, _ = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 1, output
+    assert "CommandError: All processes of the command were killed." in output
+    assert IndexEntry.objects.filter(state=IndexEntry.State.PENDING).exists()
+
+
+def test_if_the_command_is_killed_its_processes_release_their_claims_and_end(start):
+    make(PRODUCTS, images=PRODUCTS)
+    command = start()
+    assert both_at_work(command)
+    pids = indexing_processes(command)
+    command.kill()
+    assert wait_until(lambda: not any(map(is_running, pids)))
+    assert not IndexEntry.objects.exclude(claim=None).exists()
+    assert IndexEntry.objects.filter(state=IndexEntry.State.PENDING).exists()
+
+
+def test_an_error_of_a_process_ends_the_command(start):
+    make(PRODUCTS)
+    command = start(CLIP_SEARCH_TEST_ENCODER="tests.doubles.encoders.BrokenEncoder")
+    output, _ = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 1, output
+    assert "Traceback" not in output
+    assert output.splitlines()[-1] == "CommandError: The model cannot be loaded."
+    assert states() == {IndexEntry.State.PENDING: PRODUCTS}
+    assert not IndexEntry.objects.exclude(claim=None).exists()
+
+
+def test_an_unexpected_exception_is_shown(start):
+    make(PRODUCTS)
+    command = start(CLIP_SEARCH_TEST_ENCODER="tests.doubles.encoders.FaultyEncoder")
+    output, _ = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 1, output
+    assert "ZeroDivisionError" in output
+    assert output.splitlines()[-1] == "CommandError: A process ended with status 1. Its own message is above."
+    assert states() == {IndexEntry.State.PENDING: PRODUCTS}
+    assert not IndexEntry.objects.exclude(claim=None).exists()
+
+
+def test_failures_are_said_once(start):
+    products = make(PRODUCTS, images=PRODUCTS)
+    Path(products[0].images.get().original.path).write_bytes(b"nothing")
+    command = start()
+    output, _ = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 1, output
+    assert output.count("not a readable image") == 1
+
+
+@pytest.fixture
+def started(monkeypatch) -> list[int]:
+    """List how many processes would have been started. None is."""
+    found: list[int] = []
+
+    def start(task):
+        found.append(task.processes)
+        return iter(())
+
+    monkeypatch.setattr(parallel, "_in_processes", start)
+    return found
+
+
+@pytest.mark.parametrize(("due", "expected"), [(60, [3]), (25, [3]), (11, [2]), (10, []), (0, [])])
+def test_there_are_no_more_processes_than_batches(started, due, expected):
+    IndexEntry.objects.mark_changed(DOCUMENT, [str(number) for number in range(due)])
+    list(parallel.index_due(DOCUMENT, processes=3, batch_size=10))
+    assert started == expected
+
+
+@pytest.mark.parametrize(("cores", "processes"), [(1, 1), (2, 1), (7, 1), (8, 2), (16, 4), (32, 8)])
+def test_auto_depends_on_the_cores(monkeypatch, cores, processes):
+    monkeypatch.setattr(parallel, "cores", lambda: cores)
+    assert parallel.best_count() == processes
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "two", "65", "1.5", ""])
+@pytest.mark.parametrize("command", ["clip_reindex", "clip_rebuild"])
+def test_a_wrong_number_is_refused(command, given):
+    said = complain(command, "product", f"--processes={given}")
+    assert said == '--processes: name a number from 1 to 64, or "auto".'
+
+
+def test_workers_are_not_processes_of_the_command(settings):
+    settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QUEUE": "default"}
+    said = complain("clip_reindex", "product", "--queue", "--processes=2")
+    assert said == "--processes: with --queue the workers index. Start more of them instead."
