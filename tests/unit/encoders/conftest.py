@@ -54,3 +54,13 @@ def make(models, settings):
         return ClipEncoder()
 
     return encoder
+
+
+@pytest.fixture
+def one_thread():
+    """Let torch use a single thread, so that batches are computed one after the other, as on a GPU."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

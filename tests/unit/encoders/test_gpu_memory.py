@@ -45,15 +45,6 @@ class StandInForACard:
             raise self.error
 
 
-@pytest.fixture
-def one_thread():
-    """Let torch use a single thread, so that batches are computed one after the other, as on a GPU."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def warnings(caplog) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.name == "clip_search.encoders.gpu_memory"]
 
