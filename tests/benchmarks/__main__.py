@@ -13,7 +13,18 @@ from clip_search.encoders.clip import WAITING
 from .shop import FULL, QUICK, bench
 from .table import as_json, machine, say, show
 
-TOPICS = ("bulk", "stages", "texts", "precision", "catalogue", "memory", "saving", "endpoints", "hang")
+TOPICS = (
+    "bulk",
+    "stages",
+    "texts",
+    "precision",
+    "catalogue",
+    "nights",
+    "memory",
+    "saving",
+    "endpoints",
+    "hang",
+)
 
 
 def main() -> int:

@@ -23,9 +23,9 @@ from . import shop
 HEAVY = ("torch", "transformers", "sentence_transformers")
 
 
-def stock(count: str, photos: str = "1000") -> None:
+def stock(count: str, photos: str = "1000", kind: str = "small") -> None:
     """Make the products; so many small photos are shown by all."""
-    shop.stock(int(count), "small", files=int(photos))
+    shop.stock(int(count), kind, files=int(photos))
 
 
 def reindex(*arguments: str) -> dict[str, Any]:
@@ -89,6 +89,17 @@ def without_looking(*arguments: str) -> dict[str, Any]:
         return reindex()
 
 
+def by_stage() -> dict[str, Any]:
+    """Run clip_reindex as `without_looking()` does, and measure its stages."""
+    from .nights import STAGES
+    from .stopwatch import Stopwatch
+
+    stopwatch = Stopwatch(STAGES)
+    with stopwatch.running():
+        found = without_looking()
+    return found | {"stages": stopwatch.spent}
+
+
 def price(change: str) -> None:
     """Change every price, unseen by a signal."""
     from django.db.models import F
@@ -98,7 +109,7 @@ def price(change: str) -> None:
     Product.objects.update(price=F("price") + int(change))
 
 
-STEPS = {step.__name__: step for step in (stock, reindex, without_looking, price)}
+STEPS = {step.__name__: step for step in (stock, reindex, without_looking, by_stage, price)}
 
 if __name__ == "__main__":
     shop.set_up()

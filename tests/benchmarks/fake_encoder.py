@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+ENCODER = f"{__name__}.FakeEncoder"
+
+
 class FakeEncoder:
     """Takes some microseconds for a text or an image. Its vectors depend on the content and mean nothing.
 

@@ -61,10 +61,10 @@ def photo(width: int, height: int, seed: int) -> bytes:
 
 
 def photos(folder: Path, kind: str) -> list[bytes]:
-    """Return the pictures of a kind: "square" (1000 × 1000), "mixed" (400 to 3000) or "small" (256)."""
+    """Return the pictures of a kind, by pixels: "square" 1000, "mixed" 400 to 3000, "small" 256, "tiny" 16."""
     sides: Sequence[tuple[int, int]] = [(1000, 1000)] * PICTURES
-    if kind == "small":
-        sides = [(256, 256)] * PICTURES
+    if kind in ("small", "tiny"):
+        sides = [(256, 256) if kind == "small" else (16, 16)] * PICTURES
     elif kind == "mixed":
         step = (MIXED[1] - MIXED[0]) / (PICTURES - 1)
         lengths = [round(MIXED[0] + step * number) for number in range(PICTURES)]
@@ -110,6 +110,7 @@ class Sizes:
     saves: int
     vectors: int
     stages: int
+    nights: int
 
 
 FULL = Sizes(
@@ -124,6 +125,7 @@ FULL = Sizes(
     saves=160,
     vectors=128,
     stages=512,
+    nights=60000,
 )
 QUICK = Sizes(
     rounds=1,
@@ -137,6 +139,7 @@ QUICK = Sizes(
     saves=50,
     vectors=32,
     stages=256,
+    nights=3000,
 )
 
 

@@ -24,11 +24,11 @@ from unittest.mock import patch
 
 from . import shop
 from .databases import DATABASE, postgresql
+from .fake_encoder import ENCODER
 from .shop import Bench
 from .stopwatch import Stopwatch
 from .table import Row, cores, ratio
 
-ENCODER = "tests.benchmarks.fake_encoder.FakeEncoder"
 STAGES = {
     "claim": ["clip_search.models.entries:IndexEntryQuerySet.claim"],
     "read": ["clip_search.indexing.pipeline:read_items"],

@@ -8,11 +8,13 @@ from pkgutil import resolve_name
 import numpy as np
 import pytest
 
-from tests.benchmarks import stages, stopwatch
+from tests.benchmarks import nights, stages, stopwatch
 from tests.benchmarks.fake_encoder import FakeEncoder
 
 
-@pytest.mark.parametrize("name", [name for names in stages.STAGES.values() for name in names])
+@pytest.mark.parametrize(
+    "name", [name for topic in (stages, nights) for names in topic.STAGES.values() for name in names]
+)
 def test_every_measured_function_exists(name):
     assert callable(resolve_name(name))
 
