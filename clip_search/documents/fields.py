@@ -87,13 +87,13 @@ class FilterField:
 
         Return a list if there may be several values, and an InvalidValue if one has the wrong type.
         """
-        model: Any = obj.__class__
-        many = len(self.paths) > 1 or any(paths.crosses_many(model, path) for path in self.paths)
-        found = [value for path in self.paths for value in paths.values(obj, path)]
         if self.from_ is not None:
             given = self.from_(obj)
             many = isinstance(given, paths.LISTS)
             found = [value for value in (given if many else [given]) if value is not None]
+        else:
+            many = len(self.paths) > 1 or paths.crosses_many(obj.__class__, self.paths[0])
+            found = [value for path in self.paths for value in paths.values(obj, path)]
         try:
             return self.stored(found, many=many) if found else None
         except (ValueError, TypeError, ArithmeticError) as error:

@@ -26,19 +26,26 @@ def values(obj: Any, path: str) -> list[Any]:
     related object that does not exist gives no value.
     """
     found = [obj]
-    for name in path.split("."):
-        found = [value for item in found for value in _step(item, name) if value is not None]
+    for name, listed in _steps(path):
+        found = [value for item in found for value in _step(item, name, listed) if value is not None]
     return found
 
 
-def _step(obj: Any, name: str) -> Iterable[Any]:
-    listed: list[Any] | None = getattr(obj, "__dict__", {}).get(LISTED + name)
-    if listed is not None:
-        return listed
+@lru_cache(maxsize=1024)
+def _steps(path: str) -> tuple[tuple[str, str], ...]:
+    return tuple((name, LISTED + name) for name in path.split("."))
+
+
+def _step(obj: Any, name: str, listed: str) -> Iterable[Any]:
+    prefetched: list[Any] | None = getattr(obj, "__dict__", {}).get(listed)
+    if prefetched is not None:
+        return prefetched
     try:
         value = getattr(obj, name)
     except ObjectDoesNotExist:
         return ()
+    if value is None or isinstance(value, str | int | float):
+        return (value,)  # only to save time
     if isinstance(value, BaseManager):
         return value.all()
     if callable(value):

@@ -25,7 +25,7 @@ ROWS_PER_PAGE = 2000
 The embedded store is opened for each page, which takes as long as comparing 500 products.
 """
 COMPARED = ("uuid", "product_id", "source", "state", "revision", "claimed_revision")
-"""The only columns of an entry that are read here: reading all columns takes twice as long."""
+"""The only columns of an entry that are read here. They are read into tuples, because models take longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +87,8 @@ def mark_changed(
 
 def _rows(
     document: BoundDocument, only: Sequence[str] | None, size: int, *, read_all: bool = False
-) -> Iterator[tuple[dict[uuid.UUID, IndexEntry], list[Any], list[str]]]:
-    """Yield for each page: its entries by point id, its rows, and the ids of products that have no entry.
+) -> Iterator[tuple[dict[str, IndexEntry], list[Any], list[str]]]:
+    """Yield for each page: its entries by product id, its rows, and the ids of products that have no entry.
 
     If each row is a product, the rows of a page without entries are not read, unless `read_all`: all its
     products are new.
@@ -102,12 +102,12 @@ def _rows(
             with document.in_its_language():
                 rows = [row for row in page if document.may_qualify(row)]
                 product_ids = [document.declaration.product_id(row) for row in rows]
-        ids = {document.point_id(product_id): product_id for product_id in product_ids}
-        entries = _entries(document, ids)
+        entries = _entries(document, [document.point_id(product_id) for product_id in product_ids])
         if document.rows_are_products and (entries or read_all):
             with document.in_its_language():
                 rows = list(page)
-        yield entries, rows, [product_id for key, product_id in ids.items() if key not in entries]
+        unknown = dict.fromkeys(product_id for product_id in product_ids if product_id not in entries)
+        yield entries, rows, list(unknown)
         del page  # this queryset caches the rows, and would keep them in memory
         rows.clear()
 
@@ -123,7 +123,7 @@ def _selected_rows(document: BoundDocument, only: Sequence[str] | None) -> model
 def compare_rows(
     document: BoundDocument,
     rows: Sequence[Any],
-    entries: Mapping[uuid.UUID, IndexEntry],
+    entries: Mapping[str, IndexEntry],
     unknown: Sequence[str],
     *,
     retry: bool = False,
@@ -136,19 +136,23 @@ def compare_rows(
     before count as changed too. Products that were posted after their row was saved are left to
     `compare_posted()`.
     """
-    ids = {document.point_id(document.declaration.product_id(row)): row for row in rows}
+    by_id = {document.declaration.product_id(row): row for row in rows}
     posted = {
-        key
-        for key, entry in entries.items()
+        product_id
+        for product_id, entry in entries.items()
         if entry.source == POSTED_SOURCE and entry.state != IndexEntry.State.REMOVED
     }
-    own = {key: row for key, row in ids.items() if key in entries and key not in posted}
-    new = [row for key, row in ids.items() if key not in entries] if words is not None else []
     with document.in_its_language():
-        contents = {key: read_content(document, row) for key, row in own.items()}
-        _count_words(document, words, contents.values())
-        _count_words(document, words, (read_content(document, row) for row in new))
-    page = _compare(document, [entries[key] for key in own], contents, retry=retry, replicas=replicas)
+        own = [
+            (entries[product_id], read_content(document, row))
+            for product_id, row in by_id.items()
+            if product_id in entries and product_id not in posted
+        ]
+        if words is not None:
+            new = (row for product_id, row in by_id.items() if product_id not in entries)
+            _count_words(document, words, (content for _, content in own))
+            _count_words(document, words, (read_content(document, row) for row in new))
+    page = _compare(document, own, retry=retry, replicas=replicas)
     return replace(page, changed=[*page.changed, *unknown])
 
 
@@ -165,56 +169,57 @@ def compare_posted(
     Products whose row the shop saved after they were posted are left out: the row is indexed instead.
     """
     entries = _entries(document, [product.uuid for product in products])
-    own = [p for p in products if p.uuid in entries and entries[p.uuid].source == POSTED_SOURCE]
-    contents = read_posted(document, own)
-    _count_words(document, words, contents.values())
-    theirs = [entries[product.uuid] for product in own]
-    return _compare(document, theirs, contents, source=POSTED_SOURCE, retry=retry, replicas=replicas)
-
-
-def _count_words(
-    document: BoundDocument, words: Counter[str] | None, contents: Iterable[Content | str]
-) -> None:
-    """Count the words of products. An error text is no product."""
+    posted = [
+        product
+        for product in products
+        if product.product_id in entries and entries[product.product_id].source == POSTED_SOURCE
+    ]
+    contents = read_posted(document, posted)
     if words is not None:
-        for content in contents:
-            if isinstance(content, Content):
-                words.update(document.analyser.vocabulary_of(content.searched))
+        _count_words(document, words, contents.values())
+    own = [(entries[product.product_id], contents[product.uuid]) for product in posted]
+    return _compare(document, own, source=POSTED_SOURCE, retry=retry, replicas=replicas)
+
+
+def _count_words(document: BoundDocument, words: Counter[str], contents: Iterable[Content | str]) -> None:
+    """Count the words of products. An error text is no product."""
+    for content in contents:
+        if isinstance(content, Content):
+            words.update(document.analyser.vocabulary_of(content.searched))
 
 
 def _compare(
     document: BoundDocument,
-    entries: Sequence[IndexEntry],
-    contents: Mapping[uuid.UUID, Content | str],
+    found: Iterable[tuple[IndexEntry, Content | str]],
     *,
     source: str = MODEL_SOURCE,
     retry: bool = False,
     replicas: bool = False,
 ) -> Page:
-    """Compare the content of each entry's product with its stored point, and return the result.
+    """Compare products with their stored points, and return the result.
 
-    `contents` has the content, or an error text, by point id.
+    `found` has the entry of each product, and its content or an error text.
     """
     target = get_target(document)
-    items = []
-    for entry in entries:
-        found = contents[entry.uuid]
-        content, error = (None, found) if isinstance(found, str) else (found, "")
-        items.append(target.item(entry, content, error))
+    items = [
+        target.item(entry, error=content) if isinstance(content, str) else target.item(entry, content)
+        for entry, content in found
+    ]
     not_compared = ""
     if replicas:
         not_compared = read_consistent_points(target, items)
     else:
         read_points(target, items)
-    changed, unchanged = [], []
+    changed, counts = [], Counter[str]()
     for item in items:
         if item.postponed:
-            unchanged.append(Report(postponed=1))
+            counts["postponed"] += 1
         elif _differs(item, retry):
             changed.append(item.entry.product_id)
-        else:
-            unchanged.append(_count(item))
-    return Page(changed=changed, source=source, unchanged=Report.total(unchanged), not_compared=not_compared)
+        elif item.entry.state != IndexEntry.State.PENDING:  # a pending product is counted when it is indexed
+            counts["failed" if item.entry.state == IndexEntry.State.FAILED else "unchanged"] += 1
+            counts["without_image"] += item.content is not None and not item.content.images
+    return Page(changed=changed, source=source, unchanged=Report(**counts), not_compared=not_compared)
 
 
 def _differs(item: Item, retry: bool) -> bool:
@@ -235,20 +240,10 @@ def _differs(item: Item, retry: bool) -> bool:
     return not item.points or not all(is_same_content(p.stamp, item.stamp) for p in item.points.values())
 
 
-def _count(item: Item) -> Report:
-    """Return a report that counts an unchanged product. A pending product is counted when it is indexed."""
-    if item.entry.state == IndexEntry.State.PENDING:
-        return Report()
-    without_image = int(item.content is not None and not item.content.images)
-    if item.entry.state == IndexEntry.State.FAILED:
-        return Report(failed=1, without_image=without_image)
-    return Report(unchanged=1, without_image=without_image)
-
-
-def _entries(document: BoundDocument, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, IndexEntry]:
-    """Return the entries by point id. Only the columns in COMPARED are read."""
-    entries = IndexEntry.objects.of(document).filter(uuid__in=list(ids))
-    return {entry.uuid: entry for entry in entries.only(*COMPARED)}
+def _entries(document: BoundDocument, ids: Sequence[uuid.UUID]) -> dict[str, Any]:
+    """Return tuples of the columns in COMPARED of the entries with these point ids, by product id."""
+    entries = IndexEntry.objects.of(document).filter(uuid__in=ids).values_list(*COMPARED, named=True)
+    return {entry.product_id: entry for entry in entries}
 
 
 def stale(
@@ -256,10 +251,10 @@ def stale(
 ) -> Iterator[Page]:
     """Yield pages of products in the index whose row no longer exists or no longer qualifies."""
     entries = IndexEntry.objects.of(document).filter(source=MODEL_SOURCE)
-    entries = entries.exclude(state=IndexEntry.State.REMOVED).only("product_id")
+    entries = entries.exclude(state=IndexEntry.State.REMOVED)
     if only is not None:
         entries = entries.filter(uuid__in=[document.point_id(product_id) for product_id in only])
-    for found in pages(entries, size):
+    for found in pages(entries.values_list("pk", "product_id", named=True), size):
         ids = [entry.product_id for entry in found]
         missing = set(ids) - document.qualifying(ids)
         if missing:

@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, fields
-from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
+
+from django.utils.functional import cached_property
 
 from ..documents.words import Analyser, has_code_terms
 from ..models import IndexEntry

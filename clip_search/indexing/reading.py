@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import isfinite
 from typing import Any, Final
 
 from django.db import Error as DatabaseError
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 ROWS_AT_ONCE: Final = 250
 """How many rows are read in one query. Claims are renewed between the queries."""
+SAFE: Final = 2**63 - 1
+"""Integers up to this one need no check: a float can be as large."""
 MAX_DEPTH: Final = 50
 """The deepest nesting of a payload. A Qdrant server rejects 128 levels; they damage the embedded store."""
 
@@ -121,6 +124,8 @@ def checked(content: Content) -> Content:
     try:
         for text in (content.text, *(text for text, _ in content.searched), *content.codes):
             text.encode()
+        if _is_plain(content.payload):
+            return content
         written = STRICT.encode(dict(content.payload))
         written.encode()
         payload = WHOLE.decode(written)
@@ -129,6 +134,28 @@ def checked(content: Content) -> Content:
     if depth(payload) > MAX_DEPTH:
         raise ProductError(f"The payload is nested deeper than {MAX_DEPTH} levels. Remove some levels.")
     return replace(content, payload=payload)
+
+
+def _is_plain(value: Any, levels: int = MAX_DEPTH) -> bool:
+    """Return True if a value consists of plain JSON values, so that it need not be converted.
+
+    Raises UnicodeEncodeError.
+    """
+    kind = type(value)
+    if kind is str:
+        value.encode()
+        return True
+    if kind is float:
+        return isfinite(value)
+    if kind is int:
+        return bool(-SAFE <= value <= SAFE)
+    if kind is dict and levels:
+        return all(type(key) is str and _is_plain(key) for key in value) and all(
+            _is_plain(item, levels - 1) for item in value.values()
+        )
+    if kind is list and levels:
+        return all(_is_plain(item, levels - 1) for item in value)
+    return kind is bool or value is None
 
 
 def depth(value: Any) -> int:

@@ -150,7 +150,7 @@ class QdrantStore(Store):
 
     def scroll(self, collection: str, *, after: uuid.UUID | None = None, limit: int = 1000) -> list[Point]:
         start = _next_id(after) if after else None
-        return [_point(record) for record in self._page(collection, start, limit)]
+        return [_point(record, record.payload) for record in self._page(collection, start, limit)]
 
     def rank(self, collection: str, queries: Sequence[Query]) -> list[list[Rank]]:
         return [[rank for rank, _ in found] for found in self._ranked(collection, queries, payload=False)]
@@ -233,15 +233,18 @@ def by_id(records: Iterable[Any]) -> dict[uuid.UUID, Point]:
 
     A record whose payload another program has overwritten counts as missing, so that a rebuild replaces it.
     """
-    points = (_point(record) for record in records if CLIP in (record.payload or {}))
-    return {point.id: point for point in points}
+    # the embedded engine makes a new dict at each access
+    read = ((record, payload) for record in records if CLIP in (payload := record.payload or {}))
+    return {point.id: point for point in (_point(record, payload) for record, payload in read)}
 
 
-def _point(record: Any) -> Point:
-    import numpy as np
+def _point(record: Any, stored: dict[str, Any] | None) -> Point:
+    stamp, payload = _read(stored)
+    vectors = record.vector or {}
+    if vectors:
+        import numpy as np
 
-    stamp, payload = _read(record.payload)
-    vectors = {name: np.asarray(vector, dtype=np.float32) for name, vector in (record.vector or {}).items()}
+        vectors = {name: np.asarray(vector, dtype=np.float32) for name, vector in vectors.items()}
     return Point(id=_id(record), stamp=stamp, payload=payload, vectors=vectors)
 
 

@@ -61,7 +61,7 @@ def photo(width: int, height: int, seed: int) -> bytes:
 
 
 def photos(folder: Path, kind: str) -> list[bytes]:
-    """Return the pictures of a kind, by pixels: "square" 1000, "mixed" 400 to 3000, "small" 256, "tiny" 16."""
+    """Return the pictures of a kind, by width: "square" 1000, "mixed" 400–3000, "small" 256, "tiny" 16."""
     sides: Sequence[tuple[int, int]] = [(1000, 1000)] * PICTURES
     if kind in ("small", "tiny"):
         sides = [(256, 256) if kind == "small" else (16, 16)] * PICTURES
