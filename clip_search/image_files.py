@@ -116,8 +116,8 @@ def _jpeg(data: bytes) -> tuple[bytes, bool]:
             break
         marker, at = found[1][0], found.end()
         if marker == START_OF_SCAN:
-            lacks_end = data.find(END, at) < 0
-            return b"".join([*kept, data[at - 2 :], END if lacks_end else b""]), lacks_end
+            lacks_end = data.rfind(END, at) < 0  # from the end, where it usually is
+            return b"".join([*kept, memoryview(data)[at - 2 :], END if lacks_end else b""]), lacks_end
         start = at + max(int.from_bytes(data[at : at + 2]), 2)
         is_shown = not (0xE0 <= marker <= 0xEF or marker == 0xFE)
         if is_shown or (marker in SEGMENTS and data.startswith(SEGMENTS[marker], at + 2)):

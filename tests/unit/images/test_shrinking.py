@@ -50,6 +50,7 @@ def test_of_a_jpeg_the_middle_alone_is_resized_to_nearly_the_same_pixels(kind, m
         picture = Image.fromarray(values)
     data = encoded(picture, "JPEG", quality=95)
     monkeypatch.setattr(images, "DRAFT_FACTOR", 10_000)
+    monkeypatch.setattr(images, "REDUCING_GAP", None)
     whole = images.shrink(encoded(Image.open(io.BytesIO(data))), SIZE).astype(int)
     made, resize = [], Image.Image.resize
     monkeypatch.setattr(
@@ -61,6 +62,17 @@ def test_of_a_jpeg_the_middle_alone_is_resized_to_nearly_the_same_pixels(kind, m
     assert made == [(SIZE, SIZE)]
     assert np.abs(pixels - whole).max() <= most
     assert np.abs(pixels - whole).mean() <= mean
+
+
+@pytest.mark.parametrize("size", [(300, 200), (201, 300), (71, 90), (1300, 77)])
+def test_a_jpeg_is_resized_in_two_steps_to_nearly_the_same_pixels(size, monkeypatch):
+    data = encoded(photo(3, *size), "JPEG", quality=95)
+    two_steps = images.shrink(data, SIZE).astype(int)
+    monkeypatch.setattr(images, "REDUCING_GAP", None)
+    one_step = images.shrink(data, SIZE)
+
+    assert 0 < np.abs(two_steps - one_step).mean() <= 1
+    assert np.abs(two_steps - one_step).max() <= 8
 
 
 def test_a_jpeg_that_is_enlarged_has_the_very_same_pixels():
