@@ -2,7 +2,8 @@
 
 Opening takes a quarter of a second at 20,000 products, and a search 10 ms. So after a search, a process keeps
 the collection open until another process wants it or a few seconds have passed. After a write, a process
-closes it at once, because its next step may take long, and because closing writes everything to the disk.
+closes it at once, because its next step may take long. Indexing many products keeps it open, but not while
+others want it again and again: they would wait for the next look whether somebody waits.
 
 Each collection NAME has two file locks. Waiting processes queue for the lock of `NAME.turn`; the first of
 them then waits for the lock of `NAME.lock`. The process that has the collection open tests whether
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import threading
 import time
@@ -30,6 +32,8 @@ IDLE_SECONDS: Final = 5.0
 """How long an unused collection stays open."""
 POLL_SECONDS: Final = 0.02
 """How often a process with an open, unused collection checks whether another process waits."""
+CONTENDED_SECONDS: Final = 2.0
+"""For how long a collection that another process has waited for counts as contended."""
 
 
 class SharedHandle:
@@ -53,6 +57,7 @@ class SharedHandle:
         self._lock: IO[bytes] | None = None
         self._closer: threading.Thread | None = None
         self._used_at = 0.0
+        self._wanted_at = -math.inf
 
     def enter(self) -> Any:
         """Open the collection, lock it for this thread until `leave()`, and return it. May be nested.
@@ -135,6 +140,11 @@ class SharedHandle:
         """Return whether any process has the collection open or waits for it."""
         return any(path.exists() and is_locked(path) for path in self.lock_paths)
 
+    @property
+    def is_contended(self) -> bool:
+        """Whether another process was found waiting for the collection a short while ago."""
+        return time.monotonic() - self._wanted_at < CONTENDED_SECONDS
+
     def _lock_file(self) -> IO[bytes]:
         """Queue for the lock of the collection and return its handle. Raises TimeoutError or OSError."""
         turn = acquire(self._turn_path, self._timeout)
@@ -146,9 +156,12 @@ class SharedHandle:
     def _is_wanted(self) -> bool:
         """Return whether another process waits for the collection."""
         try:
-            return is_locked(self._turn_path)
+            is_wanted = is_locked(self._turn_path)
         except OSError:  # the folder was deleted or has become read-only
             return True
+        if is_wanted:
+            self._wanted_at = time.monotonic()
+        return is_wanted
 
     def _close(self) -> None:
         shard, lock, self._shard, self._lock = self._shard, self._lock, None, None
