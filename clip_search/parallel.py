@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 CORES_A_PROCESS: Final = 4
 """About how many cores one process can use if the CLIP model takes no time, as on a GPU."""
+PRODUCTS_A_PROCESS: Final = indexing.BATCH
+"""The fewest due products for which another process is started: it has to load the CLIP model first."""
 SECONDS_TO_STOP: Final = 10.0
 """How long a process may take to release its claims when the command ends. Then it is killed."""
 
@@ -50,15 +52,16 @@ def index_due(
 ) -> Iterator[Report]:
     """Index the due entries of a document, or only those of `product_ids`, and yield a report for each batch.
 
-    Up to `processes` child processes are started, but no more than there are batches due. With one, this
-    process does the work itself. If a child process is killed, the others go on, and its entries are due
-    again when their claims have expired. Raises what `indexing.index_due()` raises, and ProcessFailed.
+    Up to `processes` child processes are started, but only one for each PRODUCTS_A_PROCESS due products. If
+    one is enough, this process does the work itself. If a child process is killed, the others go on, and its
+    entries are due again when their claims have expired. Raises what `indexing.index_due()` raises, and
+    ProcessFailed.
     """
     if processes > 1:
         entries = IndexEntry.objects.of(document).due()
         if product_ids is not None:
             entries = entries.filter(uuid__in=[document.point_id(product_id) for product_id in product_ids])
-        processes = min(processes, ceil(entries.count() / batch_size))
+        processes = min(processes, ceil(entries.count() / PRODUCTS_A_PROCESS))
     if processes > 1:
         task = child.Task(
             document=document.name, product_ids=product_ids, batch_size=batch_size, processes=processes

@@ -1,4 +1,4 @@
-"""Random faults in a busy shop: `python -m tests.chaos --minutes 5 --seed 1 [--store server]`.
+"""Random faults in a busy shop: `python -m tests.chaos --minutes 5 --seed 1 [--store server --processes 2]`.
 
 It runs real workers, a real Valkey, and the real embedded store or a fake cluster of Qdrant. While
 shopkeepers save, delete, post and roll back, workers are killed and paused, Redis dies and loses its data,
@@ -235,6 +235,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--store", choices=("embedded", "server"), default="embedded")
+    parser.add_argument("--processes", type=int, default=1, help="in how many processes commands index")
     parser.add_argument("--keep", type=Path, help="a new folder for everything, which stays")
     return parser.parse_args()
 
@@ -248,10 +249,12 @@ def main() -> int:
         prepare(data.absolute())
         server, keep = options.store == "server", bool(options.keep)
         surroundings = stack.enter_context(surrounded(data.absolute(), options.seed, server, keep))
+        surroundings.processes = options.processes
         try:
             Chaos(options.seed, surroundings).run(60 * options.minutes)
         except Failed as error:
-            say(f"FAILED with --seed {options.seed} --store {options.store}:\n{error}")
+            how = f"--seed {options.seed} --store {options.store} --processes {options.processes}"
+            say(f"FAILED with {how}:\n{error}")
             return 1
     return 0
 

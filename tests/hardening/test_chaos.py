@@ -17,10 +17,16 @@ def soak(*values: object) -> object:
 
 @pytest.mark.timing
 @pytest.mark.parametrize(
-    ("store", "minutes", "seed"),
-    [("server", 0.1, 1), soak("server", 2, 11), soak("embedded", 2, 12)],
+    ("store", "minutes", "seed", "processes"),
+    [
+        ("server", 0.1, 1, 1),
+        soak("server", 2, 11, 1),
+        soak("embedded", 2, 12, 1),
+        soak("server", 2, 13, 2),
+        soak("embedded", 2, 14, 2),
+    ],
 )
-def test_chaos(store, minutes, seed):
+def test_chaos(store, minutes, seed, processes):
     command = [
         sys.executable,
         "-m",
@@ -31,6 +37,8 @@ def test_chaos(store, minutes, seed):
         str(seed),
         "--store",
         store,
+        "--processes",
+        str(processes),
     ]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60 * minutes + 1800)
     assert ran.returncode == 0, ran.stdout + ran.stderr

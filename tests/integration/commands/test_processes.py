@@ -13,13 +13,18 @@ import pytest
 from clip_search import parallel
 from clip_search.models import Collection, IndexEntry
 from clip_search.stores import get_store
+from tests.chaos.surroundings import children_of
 from tests.conftest import PATIENCE, wait_until
 
 from .actions import DOCUMENT, complain, make, run, states
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 PRODUCTS = 60
-QUICK = ("clip_search.management.base.SECONDS_A_LINE=0", "clip_search.indexing.pipeline.LEASE=2")
+QUICK = (
+    "clip_search.management.base.SECONDS_A_LINE=0",
+    "clip_search.indexing.pipeline.LEASE=2",
+    "clip_search.parallel.PRODUCTS_A_PROCESS=10",
+)
 Start = Callable[..., subprocess.Popen[str]]
 
 
@@ -40,25 +45,11 @@ def start(start_process, shared, counts) -> Start:
     return start
 
 
-def indexing_processes(command: subprocess.Popen[str]) -> list[int]:
-    """Return the ids of the processes in which a command indexes."""
-    found = []
-    for pid in Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split():
-        try:
-            is_ours = b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        except FileNotFoundError:
-            continue
-        found += [int(pid)] * is_ours
-    return found
-
-
 def both_at_work(command: subprocess.Popen[str]) -> bool:
     """Wait until a command has two processes with claims, and something is indexed. Return whether it has."""
     claims = IndexEntry.objects.exclude(claim=None).values("claim").distinct()
     indexed = IndexEntry.objects.filter(state=IndexEntry.State.INDEXED)
-    return wait_until(
-        lambda: len(indexing_processes(command)) == 2 and claims.count() >= 2 and indexed.exists()
-    )
+    return wait_until(lambda: len(children_of(command.pid)) == 2 and claims.count() >= 2 and indexed.exists())
 
 
 def is_running(pid: int) -> bool:
@@ -99,7 +90,7 @@ def test_ctrl_c_releases_what_is_unfinished(start, everybody):
     make(PRODUCTS, images=PRODUCTS)
     command = start()
     assert both_at_work(command)
-    pids = indexing_processes(command)
+    pids = children_of(command.pid)
     for pid in [*pids, command.pid] if everybody else [command.pid]:
         os.kill(pid, signal.SIGINT)
     output, _ = command.communicate(timeout=PATIENCE)
@@ -114,7 +105,7 @@ def test_if_one_is_killed_the_other_goes_on(start, counts):
     make(PRODUCTS, images=PRODUCTS)
     command = start()
     assert both_at_work(command)
-    os.kill(indexing_processes(command)[0], signal.SIGKILL)
+    os.kill(children_of(command.pid)[0], signal.SIGKILL)
     output, _ = command.communicate(timeout=PATIENCE)
     assert command.returncode == 0, output
     assert "A process was killed, its products are indexed when their claims have expired" in output
@@ -126,7 +117,7 @@ def test_if_all_are_killed_the_command_says_so(start):
     make(PRODUCTS, images=PRODUCTS)
     command = start()
     assert both_at_work(command)
-    for pid in indexing_processes(command):
+    for pid in children_of(command.pid):
         os.kill(pid, signal.SIGKILL)
     output, _ = command.communicate(timeout=PATIENCE)
     assert command.returncode == 1, output
@@ -138,7 +129,7 @@ def test_if_the_command_is_killed_its_processes_release_their_claims_and_end(sta
     make(PRODUCTS, images=PRODUCTS)
     command = start()
     assert both_at_work(command)
-    pids = indexing_processes(command)
+    pids = children_of(command.pid)
     command.kill()
     assert wait_until(lambda: not any(map(is_running, pids)))
     assert not IndexEntry.objects.exclude(claim=None).exists()
@@ -190,9 +181,10 @@ def started(monkeypatch) -> list[int]:
 
 
 @pytest.mark.parametrize(("due", "expected"), [(60, [3]), (25, [3]), (11, [2]), (10, []), (0, [])])
-def test_there_are_no_more_processes_than_batches(started, due, expected):
+def test_few_products_need_no_more_processes(started, monkeypatch, due, expected):
+    monkeypatch.setattr(parallel, "PRODUCTS_A_PROCESS", 10)
     IndexEntry.objects.mark_changed(DOCUMENT, [str(number) for number in range(due)])
-    list(parallel.index_due(DOCUMENT, processes=3, batch_size=10))
+    list(parallel.index_due(DOCUMENT, processes=3))
     assert started == expected
 
 
