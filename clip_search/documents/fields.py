@@ -91,9 +91,11 @@ class FilterField:
             given = self.from_(obj)
             many = isinstance(given, paths.LISTS)
             found = [value for value in (given if many else [given]) if value is not None]
+        elif len(self.paths) == 1:
+            (path,) = self.paths
+            many, found = paths.crosses_many(obj.__class__, path), paths.values(obj, path)
         else:
-            many = len(self.paths) > 1 or paths.crosses_many(obj.__class__, self.paths[0])
-            found = [value for path in self.paths for value in paths.values(obj, path)]
+            many, found = True, [value for path in self.paths for value in paths.values(obj, path)]
         try:
             return self.stored(found, many=many) if found else None
         except (ValueError, TypeError, ArithmeticError) as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +14,8 @@ from django.db.models.fields.reverse_related import ForeignObjectRel
 from django.db.models.manager import BaseManager
 
 LISTS = (list, tuple, set, frozenset, models.QuerySet)
+SCALARS = (str, int, float, Decimal, datetime.date)
+"""Types of which a value is neither a manager, nor callable, nor a list. Only to save time."""
 LISTED = "_clip_search_listed_"
 """Prefix of the attribute in which a row keeps the prefetched objects of a relation as a list.
 
@@ -44,8 +48,8 @@ def _step(obj: Any, name: str, listed: str) -> Iterable[Any]:
         value = getattr(obj, name)
     except ObjectDoesNotExist:
         return ()
-    if value is None or isinstance(value, str | int | float):
-        return (value,)  # only to save time
+    if value is None or isinstance(value, SCALARS):
+        return (value,)
     if isinstance(value, BaseManager):
         return value.all()
     if callable(value):
