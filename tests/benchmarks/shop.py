@@ -124,7 +124,7 @@ FULL = Sizes(
     catalogue=(1000, 2000, 5000, 20000),
     saves=160,
     vectors=128,
-    stages=512,
+    stages=2048,
     nights=60000,
 )
 QUICK = Sizes(
@@ -138,7 +138,7 @@ QUICK = Sizes(
     catalogue=(500, 1000, 1500, 3000),
     saves=50,
     vectors=32,
-    stages=256,
+    stages=512,
     nights=3000,
 )
 

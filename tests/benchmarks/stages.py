@@ -1,9 +1,8 @@
 """What limits a fast model: everything but the model, by stage, with an encoder that costs nothing.
 
-A command, and one or several queue workers, index the same products. The time that the cores spend in each
-stage is measured where its functions are called, in all threads (`time.thread_time`): waiting does not count.
-
-To sample which functions hold Python's lock, run it under `py-spy record --gil --subprocesses -f raw`.
+One process, and two together, index the same products as `clip_reindex` does. The time that the cores spend
+in each stage is measured where its functions are called, in all threads (`time.thread_time`): waiting does
+not count. If py-spy is installed, it samples the time for which a thread holds Python's lock.
 """
 
 from __future__ import annotations
@@ -12,13 +11,15 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from statistics import median
-from time import perf_counter, process_time
+from time import perf_counter, process_time, sleep
 from typing import Any
 from unittest.mock import patch
 
@@ -50,6 +51,8 @@ STAGES = {
     "finish": ["clip_search.indexing.pipeline:finish"],
 }
 """The functions of each stage. The time in a function of another stage that they call counts there."""
+FILES = 512
+"""How many files with photos the products share: 150 MB. Each is decoded for each of its products."""
 IMAGES = ("open", "hash", "decode", "resize")
 """The stages that the baseline has too."""
 
@@ -65,22 +68,28 @@ def rows(bench: Bench) -> Iterator[Row]:
 
 
 def compared(bench: Bench, database: str, url: str) -> Iterator[Row]:
-    """Compare a command and workers with threads that only read, hash and decode the same files."""
+    """Compare one process and two with threads that only read, hash and decode the same files."""
     name, count = f"stages-{database.lower()}", bench.sizes.stages
     variables = {"CLIP_SEARCH_BENCH_ENCODER": ENCODER, "CLIP_SEARCH_TEST_DATABASE_URL": url}
     if url:
         variables["CLIP_SEARCH_TEST_DATABASE_NAME"] = DATABASE
     with patch.dict(os.environ, variables):
         run(bench, name, 1, "stock", count)
-        for processes, *steps in ((1, "command", "worker"), (2, "worker")):
-            runs: dict[str, list[Run]] = {step: [] for step in ("decode", *steps)}
+        cost = 0.0
+        for processes in (1, 2):
+            runs: dict[str, list[Run]] = {"decode": [], "command": []}
             for _ in range(bench.sizes.rounds):
                 for step, found in runs.items():
                     run(bench, name, 1, "pending")
                     found.append(Run(run(bench, name, processes, step), count))
-            for step in steps:
-                said = f"{database}, {processes} {step}{'s' * (processes > 1)}"
-                yield from table(said, count, runs["decode"], runs[step])
+            said = f"{database}, {processes} process{'es' * (processes > 1)}"
+            yield from table(said, count, runs["decode"], runs["command"])
+            if processes == 1:
+                cost = median(one.each for one in runs["command"])
+            else:
+                yield against_cores(said, count, cost, runs["command"], bool(url))
+        if not url:
+            yield locked(bench, name, count)
 
 
 class Run:
@@ -127,11 +136,72 @@ def table(said: str, count: int, alone: Sequence[Run], ours: Sequence[Run]) -> I
     )
 
 
+def against_cores(said: str, count: int, cost: float, ours: Sequence[Run], is_postgresql: bool) -> Row:
+    """Compare the rate with what the cores could do if a product cost what it costs one process."""
+    rate, possible = count / median(one.seconds for one in ours), 1000 * cores() / cost
+    return Row(
+        figure=f"everything but the model, {said}, against {cores()} cores at the cost in one process",
+        value=f"{rate:.0f}/s",
+        baseline=f"{possible:.0f}/s",
+        ratio=rate / possible,
+        floor=0.95 if is_postgresql else None,
+        note="The embedded store can be open in one process at a time.",
+    )
+
+
+PY_SPY = Path(sys.executable).with_name("py-spy")
+SAMPLES_A_SECOND = 200
+
+
+def locked(bench: Bench, name: str, count: int) -> Row:
+    """Sample for how long the threads of one process hold Python's lock for a product."""
+    figure = "the time under Python's lock, 1 process, in milliseconds a product"
+    if not PY_SPY.exists():
+        return Row(figure=figure, value="not measured", note="py-spy is not installed.")
+    run(bench, name, 1, "pending")
+    with tempfile.NamedTemporaryFile(suffix=".txt") as file:
+        run(bench, name, 1, "command", watch=partial(sampled, Path(file.name)))
+        stacks = Counter[tuple[str, ...]]()
+        for line in file.read().decode().splitlines():
+            stack, _, samples = line.rpartition(" ")
+            stacks[tuple(stack.split(";"))] += int(samples)
+    most = Counter[str]()
+    for frames, samples in stacks.items():
+        most[frames[-1].rpartition(":")[0] + ")"] += samples
+    in_ms = 1000 / SAMPLES_A_SECOND / count
+    shares = ", ".join(f"{function} {samples * in_ms:.2f}" for function, samples in most.most_common(5))
+    return Row(
+        figure=figure,
+        value=f"{stacks.total() * in_ms:.2f}",
+        note=f"Sampled by py-spy; only on a quiet machine does it mean anything. Most: {shares}.",
+    )
+
+
+def sampled(file: Path, pid: int) -> subprocess.Popen[bytes]:
+    """Start py-spy, which samples the process until it ends."""
+    words = ["record", "--gil", "--format", "raw", "--rate", str(SAMPLES_A_SECOND), "--output", str(file)]
+    spy = subprocess.Popen(
+        [PY_SPY, *words, "--pid", str(pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    sleep(2)  # until it has read the process's symbols
+    return spy
+
+
 # Processes.
 
 
-def run(bench: Bench, name: str, processes: int, step: str, *arguments: object) -> list[dict[str, Any]]:
-    """Run a step in processes that begin together when all are ready. Return what each says."""
+def run(
+    bench: Bench,
+    name: str,
+    processes: int,
+    step: str,
+    *arguments: object,
+    watch: Callable[[int], subprocess.Popen[bytes]] | None = None,
+) -> list[dict[str, Any]]:
+    """Run a step in processes that begin together when all are ready. Return what each says.
+
+    `watch` starts another process for each of them, which ends by itself.
+    """
     with ExitStack() as stack:
         pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         started = []
@@ -142,10 +212,14 @@ def run(bench: Bench, name: str, processes: int, step: str, *arguments: object) 
             stack.callback(child.kill)
         for child in started:
             assert child.stdout.readline() == "ready\n"
+        watchers = [watch(child.pid) for child in started] if watch else []
         for child in started:
             child.stdin.write("go\n")
             child.stdin.flush()
-        return [json.loads(child.communicate(timeout=1800)[0].splitlines()[-1]) for child in started]
+        found = [json.loads(child.communicate(timeout=1800)[0].splitlines()[-1]) for child in started]
+        for watcher in watchers:
+            watcher.wait(60)
+        return found
 
 
 def main() -> None:
@@ -162,7 +236,7 @@ def main() -> None:
     with stopwatch.running():
         products = prepared()
     took, used = perf_counter() - started, process_time() - busy
-    if step in ("command", "worker"):
+    if step == "command":
         assert all(stopwatch.spent[stage] for stage in STAGES) or not products, stopwatch.spent
     answer = {"products": products, "seconds": took, "core_seconds": used, "waited": stopwatch.waited}
     print(json.dumps(answer | {"stages": stopwatch.spent}))
@@ -173,7 +247,7 @@ def stock(number: int, processes: int, count: int) -> Callable[[], int]:
     shop.set_up()
 
     def work() -> int:
-        shop.stock(count, "square")
+        shop.stock(count, "square", min(count, FILES))
         return count
 
     return work
@@ -198,42 +272,45 @@ def pending(number: int, processes: int) -> Callable[[], int]:
     return work
 
 
-def worker(number: int, processes: int) -> Callable[[], int]:
-    """Index what is due, as a queue worker does.
+def command(number: int, processes: int) -> Callable[[], int]:
+    """Index what is due, as each process of `clip_reindex --processes` does.
 
-    The embedded store can be open in one process at a time, so a worker opens it for each batch and closes it
-    again. Other workers wait for it, while their threads go on decoding.
+    The embedded store can be open in one process at a time. Others wait for it, while their threads go on
+    decoding.
     """
     from clip_search import indexing
     from clip_search.documents.registry import registry
     from clip_search.indexing.targets import get_target
+    from clip_search.stores import get_store
 
     document = registry.get("product")
     assert document
     target = get_target(document)
     target.store.count(target.collections[0].name)  # loads the engine
-    decode_all(files()[:1])
+    decode_all(files()[:1], 1)
 
-    return lambda: sum(report.embedded for report in indexing.index_due(document))
-
-
-def command(number: int, processes: int) -> Callable[[], int]:
-    """Index what is due, as a command does: the embedded store stays open until another process wants it."""
-    work = worker(number, processes)
-    from clip_search.stores import get_store
-
-    def work_with_open_store() -> int:
+    def work() -> int:
         with get_store().keep_open():
-            return work()
+            reports = indexing.index_due(
+                document,
+                next_batch_size=lambda: indexing.fair_share(document, processes),
+                threads=threads_of(processes),
+            )
+            return sum(report.embedded for report in reports)
 
-    return work_with_open_store
+    return work
+
+
+def threads_of(processes: int) -> int:
+    """Return how many threads of each process load images."""
+    return max(1, cores() // processes)
 
 
 def decode(number: int, processes: int) -> Callable[[], int]:
     """Read, hash and decode this process's part of the photos, in threads: the baseline."""
     part = files()[number::processes]
-    decode_all(part[:1])
-    return lambda: decode_all(part)
+    decode_all(part[:1], 1)
+    return lambda: decode_all(part, threads_of(processes))
 
 
 def files() -> list[Path]:
@@ -245,7 +322,7 @@ def files() -> list[Path]:
     return [Path(settings.MEDIA_ROOT) / name for name in names]
 
 
-def decode_all(paths: Sequence[Path]) -> int:
+def decode_all(paths: Sequence[Path], threads: int) -> int:
     from clip_search import images
 
     def load(path: Path) -> None:
@@ -253,14 +330,14 @@ def decode_all(paths: Sequence[Path]) -> int:
         images.content_hash(data)
         images.shrink(data, 224)
 
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(load, paths):
             pass
     return len(paths)
 
 
 STEPS: dict[str, Callable[..., Callable[[], int]]] = {
-    step.__name__: step for step in (stock, pending, command, worker, decode)
+    step.__name__: step for step in (stock, pending, command, decode)
 }
 
 
