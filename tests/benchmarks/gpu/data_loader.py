@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch.nn.functional import normalize
 from torch.utils.data import DataLoader, Dataset
 from transformers import CLIPModel
@@ -41,8 +41,11 @@ class Photos(Dataset):
 
     def __getitem__(self, number: int) -> Any:
         with Image.open(self.paths[number]) as image:
-            small = ImageOps.fit(image.convert("RGB"), (self.size, self.size), Image.Resampling.BICUBIC)
-        return torch.from_numpy(np.array(small))
+            image = image.convert("RGB")
+        width, height = (self.size * side // min(image.size) for side in image.size)
+        small = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2)  # takes half the time
+        left, top = (width - self.size) // 2, (height - self.size) // 2
+        return torch.from_numpy(np.array(small.crop((left, top, left + self.size, top + self.size))))
 
 
 def load(folder: str, device: str) -> Any:
