@@ -1,4 +1,4 @@
-"""Starting a shop, checking it and saving a product imports no model and no Qdrant client."""
+"""Starting a shop, checking it, saving a product and decoding a photo import no model and no client."""
 
 from __future__ import annotations
 
@@ -27,16 +27,20 @@ from tests.shops.shop.models import Product
 with transaction.atomic():
     Product.objects.create(name="Mug", sku="M")
 found["save"] = loaded()
+from clip_search import images
+from tests.unit.images.pictures import FORMATS
+images.shrink(FORMATS["JPEG"], 224)  # torch would start threads of its own in each thread that decodes
+found["decode"] = loaded()
 print(json.dumps(found))
 """
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
 @pytest.mark.parametrize("qdrant", [{"path": "/nowhere"}, {"url": "http://127.0.0.1:1"}])
-def test_setup_checks_and_saves_import_nothing_heavy(shared, queue, start_process, qdrant):
+def test_setup_checks_saves_and_decoding_import_nothing_heavy(shared, queue, start_process, qdrant):
     environment = shared | {"CLIP_SEARCH_TEST_ENCODER": "clip_search.encoders.clip.ClipEncoder"}
     process = start_process("-W", "ignore", "-c", SCRIPT, json.dumps(qdrant), **environment)
     output, _ = process.communicate(timeout=PATIENCE)
-    assert json.loads(output.splitlines()[-1]) == {"setup": [], "check": [], "save": []}, output
+    assert json.loads(output.splitlines()[-1]) == {"setup": [], "check": [], "save": [], "decode": []}, output
     assert queue.count == 1
     assert IndexEntry.objects.count() == 1
