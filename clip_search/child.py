@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import FrameType
@@ -35,8 +36,10 @@ class Task:
     """How many processes share the cores and the due entries."""
 
 
-def run(task: Task, reports: Connection) -> None:
+def run(task: Task, reports: Connection, store: Connection | None) -> None:
     """Index due entries until none is left, and send a report for each batch to the parent process.
+
+    If `store` is given, the parent process reads and writes the store for this one.
 
     A ClipSearchError or DatabaseError is sent too, and ends this process. If the parent ends, or terminates
     this process, the claims on unfinished entries are released.
@@ -48,7 +51,8 @@ def run(task: Task, reports: Connection) -> None:
     from . import images, indexing
     from .documents.registry import registry
     from .indexing import writing
-    from .stores import get_store
+    from .stores import get_store, use_store
+    from .stores.forwarding import forwarded
 
     def stop(signum: int, frame: FrameType | None) -> None:
         signal.signal(
@@ -67,19 +71,22 @@ def run(task: Task, reports: Connection) -> None:
     images.release_memory_early()
     writing.logger.addHandler(logging.NullHandler())  # the command shows what failed
     signal.signal(signal.SIGTERM, stop)
-    try:
-        with get_store().keep_open():
-            for report in indexing.index_due(
-                document,
-                product_ids=task.product_ids,
-                next_batch_size=next_batch_size,
-                should_abandon=is_orphaned,
-                threads=threads,
-            ):
-                reports.send(report)
-    except (indexing.Stopped, BrokenPipeError):  # the parent wants or reads no more reports
-        return
-    except ClipSearchError as error:
-        reports.send(error)
-    except DatabaseError as error:
-        reports.send(DatabaseError(str(error)))  # not the driver's own exception, which may not be picklable
+    if store:
+        use_store(forwarded(store))
+    with suppress(indexing.Stopped, BrokenPipeError):  # the parent wants or reads no more reports
+        try:
+            with get_store().keep_open():
+                for report in indexing.index_due(
+                    document,
+                    product_ids=task.product_ids,
+                    next_batch_size=next_batch_size,
+                    should_abandon=is_orphaned,
+                    threads=threads,
+                ):
+                    reports.send(report)
+        except indexing.Stopped:
+            return
+        except ClipSearchError as error:
+            reports.send(error)
+        except DatabaseError as error:
+            reports.send(DatabaseError(str(error)))  # not the driver's own exception: it may not be picklable

@@ -22,6 +22,8 @@ from .cores import cores
 from .documents.binding import BoundDocument
 from .exceptions import ClipSearchError
 from .models import IndexEntry
+from .stores import get_store
+from .stores.forwarding import serve
 from .types import Report
 
 logger = logging.getLogger(__name__)
@@ -104,10 +106,17 @@ def _start(task: child.Task) -> tuple[Connection, SpawnProcess]:
     """Start a process. Return the connection from which its reports are read, and the process."""
     context = multiprocessing.get_context("spawn")  # after a fork, neither CUDA nor OpenMP works
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=child.run, args=(task, theirs), name="clip_search", daemon=True)
+    store = get_store()
+    calls = context.Pipe() if store.is_exclusive else None
+    process = context.Process(
+        target=child.run, args=(task, theirs, calls and calls[1]), name="clip_search", daemon=True
+    )
     with _interrupts_ignored():
         process.start()
     theirs.close()  # so that reading from `ours` ends when the process ends
+    if calls:
+        calls[1].close()
+        threading.Thread(target=serve, args=(store, calls[0]), name="clip_search-store", daemon=True).start()
     return ours, process
 
 

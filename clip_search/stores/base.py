@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..types import Point, Stamp
 
@@ -144,6 +144,10 @@ class Store(ABC):
     "dotted.path"}` together with the options of its constructor, and run the contract tests of this package
     against it.
     """
+
+    is_exclusive: ClassVar[bool] = False
+    """Whether only one process at a time can use a collection. Then the processes of a command that has
+    several use the store of their parent process."""
 
     @abstractmethod
     def create(self, collection: str, schema: Schema) -> None:

@@ -48,6 +48,8 @@ class EmbeddedStore(QdrantStore):
     Search is exact. Of COLLECTION_OPTIONS, only `on_disk_payload` is supported; the others are for servers.
     """
 
+    is_exclusive = True
+
     def __init__(
         self, path: str | Path, *, lock_timeout: float = 30.0, min_free_bytes: int = MIN_FREE_BYTES
     ) -> None:

@@ -72,6 +72,17 @@ def test_two_processes_index_each_product_once(start, counts):
     assert get_store().count(Collection.objects.get().name) == PRODUCTS
 
 
+def test_only_the_command_itself_opens_an_embedded_store(start):
+    make(PRODUCTS, images=PRODUCTS)
+    command = start()
+    assert both_at_work(command)
+    for pid in children_of(command.pid):
+        assert "qdrant_edge" not in Path(f"/proc/{pid}/maps").read_text()
+    assert "qdrant_edge" in Path(f"/proc/{command.pid}/maps").read_text()
+    output, _ = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 0, output
+
+
 def test_a_rebuild_in_two_processes(start):
     make(PRODUCTS, images=PRODUCTS)
     run("clip_reindex")
