@@ -1,8 +1,9 @@
 """What limits a fast model: everything but the model, by stage, with an encoder that costs nothing.
 
-One process, and two together, index the same products as `clip_reindex` does. The time that the cores spend
-in each stage is measured where its functions are called, in all threads (`time.thread_time`): waiting does
-not count. If py-spy is installed, it samples the time for which a thread holds Python's lock.
+One process, and two together, index the same products as `clip_reindex --processes` does. The time that the
+cores spend in each stage is measured where its functions are called, in all threads (`time.thread_time`):
+waiting does not count, nor does starting. If py-spy is installed, it samples the time for which a thread holds
+Python's lock.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median
-from time import perf_counter, process_time, sleep
+from time import process_time, sleep, time
 from typing import Any
 from unittest.mock import patch
+
+from clip_search import child
 
 from . import shop
 from .databases import DATABASE, postgresql
@@ -81,7 +84,8 @@ def compared(bench: Bench, database: str, url: str) -> Iterator[Row]:
             for _ in range(bench.sizes.rounds):
                 for step, found in runs.items():
                     run(bench, name, 1, "pending")
-                    found.append(Run(run(bench, name, processes, step), count))
+                    started = processes if step == "decode" else 1  # a command starts the others itself
+                    found.append(Run(run(bench, name, started, step, processes), count))
             said = f"{database}, {processes} process{'es' * (processes > 1)}"
             yield from table(said, count, runs["decode"], runs["command"])
             if processes == 1:
@@ -97,11 +101,10 @@ class Run:
 
     def __init__(self, answers: Sequence[Mapping[str, Any]], count: int) -> None:
         assert sum(answer["products"] for answer in answers) == count, answers
-        self.processes = len(answers)
         self.seconds = max(answer["seconds"] for answer in answers)
         self.core_seconds = sum(answer["core_seconds"] for answer in answers)
         self.waited = sum(answer["waited"] for answer in answers)
-        """Seconds for which the processes waited for the store, all together."""
+        """Seconds of waiting for the embedded store."""
         stages: Counter[str] = Counter()
         for answer in answers:
             stages.update(answer["stages"])
@@ -116,7 +119,7 @@ def table(said: str, count: int, alone: Sequence[Run], ours: Sequence[Run]) -> I
     used = median(one.core_seconds / one.seconds for one in ours)
     stages = {stage: median(one.stages[stage] for one in ours) for stage in STAGES}
     rest = median(one.each - sum(one.stages.values()) for one in ours)
-    waited = median(one.waited / one.seconds / one.processes for one in ours)
+    waited = median(one.waited / one.seconds for one in ours)
     yield Row(
         figure=f"everything but the model, {said}, against reading and decoding the files alone",
         value=f"{count / median(one.seconds for one in ours):.0f}/s",
@@ -145,7 +148,7 @@ def against_cores(said: str, count: int, cost: float, ours: Sequence[Run], is_po
         baseline=f"{possible:.0f}/s",
         ratio=rate / possible,
         floor=0.95 if is_postgresql else None,
-        note="The embedded store can be open in one process at a time.",
+        note="The processes of PostgreSQL use the same cores." * is_postgresql,
     )
 
 
@@ -160,7 +163,7 @@ def locked(bench: Bench, name: str, count: int) -> Row:
         return Row(figure=figure, value="not measured", note="py-spy is not installed.")
     run(bench, name, 1, "pending")
     with tempfile.NamedTemporaryFile(suffix=".txt") as file:
-        run(bench, name, 1, "command", watch=partial(sampled, Path(file.name)))
+        run(bench, name, 1, "command", 1, watch=partial(sampled, Path(file.name)))
         stacks = Counter[tuple[str, ...]]()
         for line in file.read().decode().splitlines():
             stack, _, samples = line.rpartition(" ")
@@ -206,7 +209,7 @@ def run(
         pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         started = []
         for number in range(processes):
-            words = map(str, (step, *arguments, number, processes))
+            words = map(str, (step, number, *arguments))
             child = bench.start(name, "-m", "tests.benchmarks.stages", *words, **pipes)
             started.append(stack.enter_context(child))
             stack.callback(child.kill)
@@ -227,22 +230,60 @@ def main() -> None:
     import django
 
     django.setup()
-    step, *arguments, number, processes = sys.argv[1:]
-    prepared = STEPS[step](int(number), int(processes), *map(int, arguments))
+    step, *arguments = sys.argv[1:]
+    prepared = STEPS[step](*map(int, arguments))
     print("ready", flush=True)
     sys.stdin.readline()
-    stopwatch = Stopwatch(STAGES)
-    started, busy = perf_counter(), process_time()
-    with stopwatch.running():
-        products = prepared()
-    took, used = perf_counter() - started, process_time() - busy
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {ANSWERS: folder}):
+        with patch.object(child, "run", in_child):
+            answer = measured(prepared)
+        for path in Path(folder).glob("*.json"):
+            other = json.loads(path.read_text())
+            answer["stages"] = Counter(answer["stages"]) + Counter(other["stages"])
+            answer["core_seconds"] += other["core_seconds"]
+            answer["began"] = max(answer["began"], other["began"])
     if step == "command":
-        assert all(stopwatch.spent[stage] for stage in STAGES) or not products, stopwatch.spent
-    answer = {"products": products, "seconds": took, "core_seconds": used, "waited": stopwatch.waited}
-    print(json.dumps(answer | {"stages": stopwatch.spent}))
+        assert all(answer["stages"][stage] for stage in STAGES), answer
+    answer["seconds"] = answer["ended"] - answer["began"]
+    print(json.dumps(answer))
 
 
-def stock(number: int, processes: int, count: int) -> Callable[[], int]:
+def measured(work: Callable[[], int]) -> dict[str, Any]:
+    """Return what a piece of work took in this process. It returns the number of its products."""
+    stopwatch = Stopwatch(STAGES)
+    began, busy = time(), process_time()
+    with stopwatch.running():
+        products = work()
+    used, ended = process_time() - busy, time()
+    answer = {"products": products, "began": began, "ended": ended, "core_seconds": used}
+    return answer | {"waited": stopwatch.waited, "stages": stopwatch.spent}
+
+
+ANSWERS = "CLIP_SEARCH_BENCH_ANSWERS"
+"""The environment variable that names the folder for the answers of a command's processes."""
+run_child = child.run
+
+
+def in_child(task: child.Task, *connections: Any) -> None:
+    """Run and measure a process of a command. The clock starts when all processes are ready."""
+    import django
+
+    django.setup()
+    decode_all(files()[:1], 1)
+    folder = Path(os.environ[ANSWERS])
+    (folder / f"{os.getpid()}.ready").touch()
+    while len(list(folder.glob("*.ready"))) < task.processes:
+        sleep(0.01)
+
+    def work() -> int:
+        run_child(task, *connections)
+        return 0
+
+    answer = json.dumps(measured(work))
+    (folder / f"{os.getpid()}.json").write_text(answer)
+
+
+def stock(number: int, count: int) -> Callable[[], int]:
     """Make the tables and the products, each with a photo of 1000 × 1000 pixels."""
     shop.set_up()
 
@@ -253,7 +294,7 @@ def stock(number: int, processes: int, count: int) -> Callable[[], int]:
     return work
 
 
-def pending(number: int, processes: int) -> Callable[[], int]:
+def pending(number: int) -> Callable[[], int]:
     """Mark every product as pending, as `clip_reindex` does, with an empty index."""
     from clip_search.documents.registry import registry
     from clip_search.indexing.comparing import compare, mark_changed
@@ -273,12 +314,8 @@ def pending(number: int, processes: int) -> Callable[[], int]:
 
 
 def command(number: int, processes: int) -> Callable[[], int]:
-    """Index what is due, as each process of `clip_reindex --processes` does.
-
-    The embedded store can be open in one process at a time. Others wait for it, while their threads go on
-    decoding.
-    """
-    from clip_search import indexing
+    """Index what is due, as `clip_reindex --processes` does after it has compared."""
+    from clip_search import parallel
     from clip_search.documents.registry import registry
     from clip_search.indexing.targets import get_target
     from clip_search.stores import get_store
@@ -291,26 +328,17 @@ def command(number: int, processes: int) -> Callable[[], int]:
 
     def work() -> int:
         with get_store().keep_open():
-            reports = indexing.index_due(
-                document,
-                next_batch_size=lambda: indexing.fair_share(document, processes),
-                threads=threads_of(processes),
-            )
+            reports = parallel.index_due(document, processes=processes)
             return sum(report.embedded for report in reports)
 
     return work
-
-
-def threads_of(processes: int) -> int:
-    """Return how many threads of each process load images."""
-    return max(1, cores() // processes)
 
 
 def decode(number: int, processes: int) -> Callable[[], int]:
     """Read, hash and decode this process's part of the photos, in threads: the baseline."""
     part = files()[number::processes]
     decode_all(part[:1], 1)
-    return lambda: decode_all(part, threads_of(processes))
+    return lambda: decode_all(part, max(1, cores() // processes))
 
 
 def files() -> list[Path]:
