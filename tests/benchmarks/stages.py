@@ -2,8 +2,7 @@
 
 One process, and two together, index the same products as `clip_reindex --processes` does. The time that the
 cores spend in each stage is measured where its functions are called, in all threads (`time.thread_time`):
-waiting does not count, nor does starting. If py-spy is installed, it samples the time for which a thread holds
-Python's lock.
+waiting does not count, nor does starting. If py-spy is installed, it samples how long Python's lock is held.
 """
 
 from __future__ import annotations
