@@ -76,7 +76,7 @@ class Stalled:
         self.items = read_items(self.target, entries, lambda: None)
         read_points(self.target, self.items, vectors=True)
         waiting, _ = split_by_embedding(self.items)
-        loader = ImageLoader()
+        loader = ImageLoader(1)
         for item in waiting:
             loader.load(item, self.target.encoder)
         embed(self.target.encoder, waiting, lambda: False)
