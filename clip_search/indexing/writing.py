@@ -174,10 +174,12 @@ def finish(target: Target, items: Sequence[Item]) -> Report:
             state, error = state_of(item)
             by_state.setdefault((state, error), []).append(item.entry)
             reports.append(count(item, state))
-    for (state, error), group in by_state.items():
-        entries.finish(group, state, target.generation, error)
-    # Entries whose product was saved again since the claim are still claimed. They stay pending.
-    entries.release([item.entry for item in items], written=True)
+    finished = sum(
+        entries.finish(group, state, target.generation, error) for (state, error), group in by_state.items()
+    )
+    if finished < len(items):
+        # Entries whose product was saved again since the claim are still claimed. They stay pending.
+        entries.release([item.entry for item in items], written=True)
     send_signals(target.document, by_state)
     return Report.total(reports)
 
