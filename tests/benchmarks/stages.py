@@ -162,7 +162,7 @@ def locked(bench: Bench, name: str, count: int) -> Row:
         return Row(figure=figure, value="not measured", note="py-spy is not installed.")
     run(bench, name, 1, "pending")
     with tempfile.NamedTemporaryFile(suffix=".txt") as file:
-        run(bench, name, 1, "command", 1, watch=partial(sampled, Path(file.name)))
+        run(bench, name, 1, "sampled", 1, watch=partial(sampled, Path(file.name)))
         stacks = Counter[tuple[str, ...]]()
         for line in file.read().decode().splitlines():
             stack, _, samples = line.rpartition(" ")
@@ -235,7 +235,7 @@ def main() -> None:
     sys.stdin.readline()
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {ANSWERS: folder}):
         with patch.object(child, "run", in_child):
-            answer = measured(prepared)
+            answer = measured(prepared, STAGES if step == "command" else {})
         for path in Path(folder).glob("*.json"):
             other = json.loads(path.read_text())
             answer["stages"] = Counter(answer["stages"]) + Counter(other["stages"])
@@ -247,9 +247,9 @@ def main() -> None:
     print(json.dumps(answer))
 
 
-def measured(work: Callable[[], int]) -> dict[str, Any]:
+def measured(work: Callable[[], int], stages: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Return what a piece of work took in this process. It returns the number of its products."""
-    stopwatch = Stopwatch(STAGES)
+    stopwatch = Stopwatch(stages)
     began, busy = time(), process_time()
     with stopwatch.running():
         products = work()
@@ -278,7 +278,7 @@ def in_child(task: child.Task, *connections: Any) -> None:
         run_child(task, *connections)
         return 0
 
-    answer = json.dumps(measured(work))
+    answer = json.dumps(measured(work, STAGES))
     (folder / f"{os.getpid()}.json").write_text(answer)
 
 
@@ -364,7 +364,11 @@ def decode_all(paths: Sequence[Path], threads: int) -> int:
 
 
 STEPS: dict[str, Callable[..., Callable[[], int]]] = {
-    step.__name__: step for step in (stock, pending, command, decode)
+    "stock": stock,
+    "pending": pending,
+    "command": command,
+    "sampled": command,
+    "decode": decode,
 }
 
 
