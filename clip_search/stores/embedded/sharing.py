@@ -3,7 +3,7 @@
 Opening takes a quarter of a second at 20,000 products, and a search 10 ms. So after a search, a process keeps
 the collection open until another process wants it or a few seconds have passed. After a write, a process
 closes it at once, because its next step may take long. Indexing many products keeps it open, but not while
-others want it again and again: they would wait for the next look whether somebody waits.
+others use it too: they would wait until this process notices it.
 
 Each collection NAME has two file locks. Waiting processes queue for the lock of `NAME.turn`; the first of
 them then waits for the lock of `NAME.lock`. The process that has the collection open tests whether
@@ -32,8 +32,8 @@ IDLE_SECONDS: Final = 5.0
 """How long an unused collection stays open."""
 POLL_SECONDS: Final = 0.02
 """How often a process with an open, unused collection checks whether another process waits."""
-CONTENDED_SECONDS: Final = 2.0
-"""For how long a collection that another process has waited for counts as contended."""
+CONTENDED_SECONDS: Final = 5.0
+"""For how long a collection counts as contended after another process had it open or waited for it."""
 
 
 class SharedHandle:
@@ -57,7 +57,7 @@ class SharedHandle:
         self._lock: IO[bytes] | None = None
         self._closer: threading.Thread | None = None
         self._used_at = 0.0
-        self._wanted_at = -math.inf
+        self._contended_at = -math.inf
 
     def enter(self) -> Any:
         """Open the collection, lock it for this thread until `leave()`, and return it. May be nested.
@@ -69,6 +69,8 @@ class SharedHandle:
             raise TimeoutError
         try:
             if self._shard is None:
+                if self._lock_path.exists() and is_locked(self._lock_path):
+                    self._contended_at = time.monotonic()
                 lock = self._lock_file()
                 try:
                     self._shard = self._load()
@@ -142,8 +144,8 @@ class SharedHandle:
 
     @property
     def is_contended(self) -> bool:
-        """Whether another process was found waiting for the collection a short while ago."""
-        return time.monotonic() - self._wanted_at < CONTENDED_SECONDS
+        """Whether another process has used the collection a short while ago, as far as this one noticed."""
+        return time.monotonic() - self._contended_at < CONTENDED_SECONDS
 
     def _lock_file(self) -> IO[bytes]:
         """Queue for the lock of the collection and return its handle. Raises TimeoutError or OSError."""
@@ -160,7 +162,7 @@ class SharedHandle:
         except OSError:  # the folder was deleted or has become read-only
             return True
         if is_wanted:
-            self._wanted_at = time.monotonic()
+            self._contended_at = time.monotonic()
         return is_wanted
 
     def _close(self) -> None:

@@ -41,9 +41,9 @@ class EmbeddedStore(QdrantStore):
     A shop may have up to about 20,000 products. Only one process can open a collection at a time, so
     processes take turns: a process that waits longer than `lock_timeout` seconds gets StoreBusy. After a
     search, and during `keep_open()`, a collection stays open until another process wants it; while others
-    want it again and again, `keep_open()` does nothing. During `session()`, it stays open in any case. If
-    less than `min_free_bytes` of the disk are free, every operation raises StoreFull, because a full disk
-    would kill the process; a write needs more free space.
+    use it too, `keep_open()` does nothing. During `session()`, it stays open in any case. If less than
+    `min_free_bytes` of the disk are free, every operation raises StoreFull, because a full disk would kill
+    the process; a write needs more free space.
 
     Search is exact. Of COLLECTION_OPTIONS, only `on_disk_payload` is supported; the others are for servers.
     """

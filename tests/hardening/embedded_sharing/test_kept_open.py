@@ -73,9 +73,7 @@ def test_what_is_to_be_kept_open_stays_open_though_it_is_written_to(folder: Path
     assert store.count(COLLECTION) == 5
 
 
-def test_what_others_want_again_and_again_is_not_kept_open(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_others_use_too_is_not_kept_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A search would otherwise wait each time until the process notices that another one waits."""
     monkeypatch.setattr(sharing, "CONTENDED_SECONDS", 60)
     store, impatient = EmbeddedStore(folder), EmbeddedStore(folder, lock_timeout=PATIENCE)
@@ -89,6 +87,15 @@ def test_what_others_want_again_and_again_is_not_kept_open(
         monkeypatch.setattr(sharing, "CONTENDED_SECONDS", 0)
         store.put(COLLECTION, [product(3)])
         assert not is_free(folder)
+    assert is_free(folder)
+
+
+def test_what_another_process_had_open_is_not_kept_open(folder: Path) -> None:
+    searching, store = EmbeddedStore(folder), EmbeddedStore(folder, lock_timeout=PATIENCE)
+    assert searching.count(COLLECTION) == 0
+    with store.keep_open():
+        store.put(COLLECTION, [product(1)])
+        assert is_free(folder)
 
 
 def test_what_is_written_while_kept_open_is_flushed(folder: Path) -> None:
