@@ -1,7 +1,8 @@
-"""Index the due entries of a document in several processes.
+"""Compare the products of a document with the index, and index its due entries, in several processes.
 
-Each process has a pipeline of its own, and claims batches as a queue worker does. Python's lock lets only one
-thread of a process run Python code, so one process cannot use many cores if the CLIP model is fast.
+Python's lock lets only one thread of a process run Python code, so one process cannot use many cores if the
+CLIP model is fast. Each process that indexes has a pipeline of its own, and claims batches as a queue worker
+does. Each process that compares has a part of the rows.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import logging
 import multiprocessing
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
 from multiprocessing.connection import Connection, wait
@@ -21,6 +23,9 @@ from . import child, indexing
 from .cores import cores
 from .documents.binding import BoundDocument
 from .exceptions import ClipSearchError
+from .indexing import comparing
+from .indexing.comparing import Page
+from .indexing.targets import get_target
 from .models import IndexEntry
 from .stores import get_store
 from .stores.forwarding import serve
@@ -32,6 +37,8 @@ CORES_A_PROCESS: Final = 4
 """About how many cores one process can use if the CLIP model takes no time, as on a GPU."""
 PRODUCTS_A_PROCESS: Final = indexing.BATCH
 """The fewest due products for which another process is started: it has to load the CLIP model first."""
+ROWS_A_PROCESS: Final = 10_000
+"""The fewest rows for which another process compares: starting it takes as long as comparing 4,000 rows."""
 SECONDS_TO_STOP: Final = 10.0
 """How long a process may take to release its claims when the command ends. Then it is killed."""
 
@@ -73,13 +80,72 @@ def index_due(
         yield from indexing.index_due(document, product_ids=product_ids, next_batch_size=lambda: batch_size)
 
 
+def compare(document: BoundDocument, *, processes: int, words: Counter[str] | None = None) -> Iterator[Page]:
+    """Like `comparing.compare()`, but compare the rows in up to `processes` processes, this one included.
+
+    There is only one for each ROWS_A_PROCESS rows. Raises ProcessFailed if a child process is killed.
+    """
+    size = comparing.ROWS_PER_PAGE
+    ranges = comparing.key_ranges(document, size=size) if processes > 1 else []
+    processes = min(processes, len(ranges) * size // ROWS_A_PROCESS)
+    if processes > 1:
+        get_target(document)  # creates the first collection
+        parts = [
+            child.Comparison(
+                document=document.name, ranges=ranges[n::processes], size=size, counts_words=words is not None
+            )
+            for n in range(1, processes)
+        ]
+        own = comparing.compare_ranges(document, ranges[::processes], size=size, words=words)
+        yield from _compare_in_processes(own, parts, words)
+        yield from comparing.compare_others(document, words=words)
+    else:
+        yield from comparing.compare(document, words=words)
+
+
+def _compare_in_processes(
+    own: Iterator[Page], parts: Sequence[child.Comparison], words: Counter[str] | None
+) -> Iterator[Page]:
+    """Start a process for each part. Yield the pages of `own` and of the parts, and add their words."""
+    running: dict[Connection, SpawnProcess] = {}
+    try:
+        for part in parts:
+            connection, process = _start(child.compare, part)
+            running[connection] = process
+        own_page = next(own, None)
+        while own_page or running:
+            if own_page:
+                yield own_page
+                own_page = next(own, None)
+            ready = wait(list(running), 0 if own_page else None)
+            for connection in [connection for connection in running if connection in ready]:
+                try:
+                    message = connection.recv()
+                except (EOFError, OSError) as error:
+                    raise ProcessFailed(
+                        "A process that compared products was killed, or failed with the message above. "
+                        "Run the command again."
+                    ) from error
+                if isinstance(message, Exception):
+                    raise message
+                if isinstance(message, Page):
+                    yield message
+                    continue
+                if words is not None:
+                    words.update(message)
+                running.pop(connection).join()
+                connection.close()
+    finally:
+        _stop(running)
+
+
 def _in_processes(task: child.Task) -> Iterator[Report]:
     """Start the processes of a task, and yield their reports until all have ended."""
     running: dict[Connection, SpawnProcess] = {}
     killed = 0
     try:
         for _ in range(task.processes):
-            connection, process = _start(task)
+            connection, process = _start(child.run, task)
             running[connection] = process
         while running:
             ready = wait(list(running))
@@ -102,14 +168,14 @@ def _in_processes(task: child.Task) -> Iterator[Report]:
         )
 
 
-def _start(task: child.Task) -> tuple[Connection, SpawnProcess]:
+def _start(run: Callable[..., None], task: child.Task | child.Comparison) -> tuple[Connection, SpawnProcess]:
     """Start a process. Return the connection from which its reports are read, and the process."""
     context = multiprocessing.get_context("spawn")  # after a fork, neither CUDA nor OpenMP works
     ours, theirs = context.Pipe(duplex=False)
     store = get_store()
     calls = context.Pipe() if store.is_exclusive else None
     process = context.Process(
-        target=child.run, args=(task, theirs, calls and calls[1]), name="clip_search", daemon=True
+        target=run, args=(task, theirs, calls and calls[1]), name="clip_search", daemon=True
     )
     with _interrupts_ignored():
         process.start()

@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 from django.db import models
@@ -60,9 +61,59 @@ def compare(
     same in all replicas count as changed. If `words` is given, the words of every product are counted in it,
     and products without an entry are read too. Raises StoreUnavailable, ModelChanged, ForeignCollection.
     """
-    retry = only is not None
-    for entries, rows, unknown in _rows(document, only, size, read_all=words is not None):
+    rows = _selected_rows(document, only)
+    yield from compare_table(
+        document, rows, size=size, retry=only is not None, replicas=replicas, words=words
+    )
+    yield from compare_others(document, only=only, size=size, replicas=replicas, words=words)
+
+
+def key_ranges(document: BoundDocument, *, size: int) -> list[tuple[Any, Any]]:
+    """Return the primary key with which each page of rows begins, and that of the next page, or None."""
+    keys = document.rows().prefetch_related(None).values_list("pk", named=True)
+    first = [page[0].pk for page in pages(keys, size)]
+    return list(zip_longest(first, first[1:]))
+
+
+def compare_ranges(
+    document: BoundDocument,
+    ranges: Iterable[tuple[Any, Any]],
+    *,
+    size: int,
+    words: Counter[str] | None = None,
+) -> Iterator[Page]:
+    """Compare the rows of some of the `key_ranges()`. See `compare()`."""
+    for first, end in ranges:
+        rows = document.rows().filter(pk__gte=first)
+        if end is not None:
+            rows = rows.filter(pk__lt=end)
+        yield from compare_table(document, rows, size=size, words=words)
+
+
+def compare_table(
+    document: BoundDocument,
+    selected: models.QuerySet[Any],
+    *,
+    size: int,
+    retry: bool = False,
+    replicas: bool = False,
+    words: Counter[str] | None = None,
+) -> Iterator[Page]:
+    """Compare the selected rows of the document with their stored points. See `compare()`."""
+    for entries, rows, unknown in _rows(document, selected, size, read_all=words is not None):
         yield compare_rows(document, rows, entries, unknown, retry=retry, replicas=replicas, words=words)
+
+
+def compare_others(
+    document: BoundDocument,
+    *,
+    only: Sequence[str] | None = None,
+    size: int = ROWS_PER_PAGE,
+    replicas: bool = False,
+    words: Counter[str] | None = None,
+) -> Iterator[Page]:
+    """Compare posted products, and find products in the index whose row is gone. See `compare()`."""
+    retry = only is not None
     posted = PostedProduct.objects.of(document)
     if only is not None:
         posted = posted.filter(uuid__in=[document.point_id(product_id) for product_id in only])
@@ -86,14 +137,13 @@ def mark_changed(
 
 
 def _rows(
-    document: BoundDocument, only: Sequence[str] | None, size: int, *, read_all: bool = False
+    document: BoundDocument, selected: models.QuerySet[Any], size: int, *, read_all: bool = False
 ) -> Iterator[tuple[dict[str, IndexEntry], list[Any], list[str]]]:
     """Yield for each page: its entries by product id, its rows, and the ids of products that have no entry.
 
     If each row is a product, the rows of a page without entries are not read, unless `read_all`: all its
     products are new.
     """
-    selected = _selected_rows(document, only)
     for keys in pages(selected.prefetch_related(None).values_list("pk", named=True), size):
         page = selected.filter(pk__gte=keys[0].pk, pk__lte=keys[-1].pk)
         rows: list[Any] = []

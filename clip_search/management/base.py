@@ -17,7 +17,7 @@ from django.db import Error as DatabaseError
 from django.utils.translation import ngettext
 from tqdm import tqdm
 
-from clip_search import parallel
+from clip_search import child, parallel
 from clip_search.documents.binding import BoundDocument
 from clip_search.documents.registry import registry
 from clip_search.exceptions import ClipSearchError, in_one_line
@@ -37,8 +37,6 @@ INTERRUPTED = 130
 IMAGES = "read every image file again, also if its name and time say that it is the same"
 MOST_PROCESSES = 64
 """The most processes that a command accepts: each loads the CLIP model."""
-OBJECTS_A_COLLECTION = 50_000
-"""How many new objects start Python's garbage collector (by default 700): see `fewer_collections()`."""
 
 # The commands show what failed themselves: without a handler, Python would print each warning too.
 writing.logger.addHandler(logging.NullHandler())
@@ -168,12 +166,9 @@ class DocumentCommand(BaseCommand):
 
 @contextmanager
 def fewer_collections() -> Iterator[None]:
-    """Run Python's garbage collector less often during the block.
-
-    With many rows in memory, it would take a third of the time.
-    """
+    """Run Python's garbage collector less often during the block: see `OBJECTS_A_COLLECTION`."""
     usual = gc.get_threshold()
-    gc.set_threshold(OBJECTS_A_COLLECTION, *usual[1:])
+    gc.set_threshold(child.OBJECTS_A_COLLECTION, *usual[1:])
     try:
         yield
     finally:

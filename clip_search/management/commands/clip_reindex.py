@@ -91,7 +91,7 @@ class Command(DocumentCommand):
             self.chosen_entries(document, ids).read_images_again()
         last = Word.objects.last_key(document)
         words = Counter[str]() if not ids and must_count(document) else None
-        report = compared = self.compare(document, ids, words)
+        report = compared = self.compare(document, options, words)
         report += self.watch(document, ids) if options["queue"] else self.index(document, options)
         if words is not None:
             Word.objects.replace(document, words, added_until=last)
@@ -136,14 +136,20 @@ class Command(DocumentCommand):
             f"{total.unchanged} unchanged, {total.failed} failed before (dry run, nothing was changed)"
         )
 
-    def compare(self, document: BoundDocument, ids: list[str] | None, words: Counter[str] | None) -> Report:
+    def compare(self, document: BoundDocument, options: dict[str, Any], words: Counter[str] | None) -> Report:
         """Mark the products that differ from the index as pending, and count the others, and the words."""
+        ids, processes = options["ids"], self.processes(options)
         expand_related(document)
         repair(document)
         total = Report()
         rows = len(ids) if ids else document.queryset().count()
         with self.progress(rows, f"Comparing {document.name}") as progress:
-            for report in mark_changed(document, compare(document, only=ids, words=words)):
+            pages = (
+                compare(document, only=ids, words=words)
+                if ids
+                else parallel.compare(document, processes=processes, words=words)
+            )
+            for report in mark_changed(document, pages):
                 progress.add(report.products)
                 total += report
         return total

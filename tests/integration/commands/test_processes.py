@@ -6,15 +6,18 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 
 from clip_search import parallel
-from clip_search.models import Collection, IndexEntry
+from clip_search.models import Collection, IndexEntry, Vocabulary, Word
 from clip_search.stores import get_store
 from tests.chaos.surroundings import children_of
 from tests.conftest import PATIENCE, wait_until
+from tests.shops.shop.models import Product
 
 from .actions import DOCUMENT, complain, make, run, states
 
@@ -24,6 +27,8 @@ QUICK = (
     "clip_search.management.base.SECONDS_A_LINE=0",
     "clip_search.indexing.pipeline.LEASE=2",
     "clip_search.parallel.PRODUCTS_A_PROCESS=10",
+    "clip_search.parallel.ROWS_A_PROCESS=10",
+    "clip_search.indexing.comparing.ROWS_PER_PAGE=10",
 )
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -176,6 +181,33 @@ def test_failures_are_said_once(start):
     output, _ = command.communicate(timeout=PATIENCE)
     assert command.returncode == 1, output
     assert output.count("not a readable image") == 1
+
+
+def test_two_processes_find_what_changed(start):
+    first, other, gone, *_ = make(PRODUCTS)
+    run("clip_reindex")
+    Vocabulary.objects.update(counted_at=timezone.now() - timedelta(days=1))  # so that words are counted
+    Product.objects.filter(pk__in=[first.pk, other.pk]).update(price=77)
+    Product.objects.filter(pk=gone.pk)._raw_delete("default")
+    command = start("--processes", "2", CLIP_SEARCH_TEST_ENCODER="tests.doubles.encoders.BrokenEncoder")
+    assert wait_until(lambda: len(children_of(command.pid)) == 1)
+    output, _ = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 0, output
+    assert f"{PRODUCTS} products: 2 payload only, {PRODUCTS - 3} unchanged, " in output
+    assert ", 1 removed in " in output
+    assert Word.objects.get(word="chair").products == PRODUCTS - 1
+
+
+def test_products_that_a_killed_process_compared_are_not_taken_for_unchanged(start):
+    make(PRODUCTS)
+    run("clip_reindex")
+    command = start()
+    assert wait_until(lambda: len(children_of(command.pid)) == 1)
+    os.kill(children_of(command.pid)[0], signal.SIGKILL)
+    output, _ = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 1, output
+    assert "CommandError: A process that compared products was killed" in output
+    assert wait_until(lambda: not children_of(command.pid))
 
 
 @pytest.fixture
