@@ -104,9 +104,7 @@ def run(task: Task, reports: Connection, store: Connection | None) -> None:
     from .stores.forwarding import forwarded
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        signal.signal(
-            signal.SIGTERM, signal.SIG_IGN
-        )  # a second one would interrupt the release of the claims
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # another one would interrupt the release of claims
         raise indexing.Stopped
 
     def is_orphaned() -> bool:
@@ -133,8 +131,6 @@ def run(task: Task, reports: Connection, store: Connection | None) -> None:
                     threads=threads,
                 ):
                     reports.send(report)
-        except indexing.Stopped:
-            return
         except ClipSearchError as error:
             reports.send(error)
         except DatabaseError as error:

@@ -47,7 +47,7 @@ REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     """Raise Stopped inside the running RQ job. The pipeline then releases the claims of the job."""
-    raise indexing.Stopped  # qdrant-client may raise an error of its own instead; the claims are released too
+    raise indexing.Stopped
 
 
 class EmbeddingWorker(SimpleWorker):

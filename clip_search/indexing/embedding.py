@@ -13,7 +13,7 @@ from django.core.exceptions import SuspiciousFileOperation
 
 from .. import images
 from ..encoders.base import Encoder
-from ..exceptions import BadImage, ClipSearchError, StorageUnavailable
+from ..exceptions import BadImage, StorageUnavailable
 from ..types import TEXT, ImageSource, ImageStamp
 from .items import Item, hash_text
 
@@ -28,8 +28,12 @@ NO_SUCH_FILE: Final = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EL
 """Error codes which, beside FileNotFoundError, mean that a file of this name cannot exist."""
 
 
-class Stopped(ClipSearchError):
-    """The worker was asked to stop. Other workers will index the unfinished products."""
+class Stopped(BaseException):
+    """The worker was asked to stop. Other workers will index the unfinished products.
+
+    Like KeyboardInterrupt, it is no Exception, because a signal may raise it anywhere: also inside a method
+    of the shop, or inside a library that turns every Exception into an error of its own.
+    """
 
 
 def split_by_embedding(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:

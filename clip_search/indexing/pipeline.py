@@ -232,7 +232,7 @@ def released_on_error(document: BoundDocument, entries: Sequence[IndexEntry]) ->
     try:
         yield
     except Exception as error:
-        if isinstance(error, CollectionMissing | Stopped):
+        if isinstance(error, CollectionMissing):
             queryset.release(entries)
         elif isinstance(error, SetupError):
             queryset.release(entries, error=str(error))

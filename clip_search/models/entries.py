@@ -132,7 +132,19 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         Entries that have been due longest come first. If `only` is given, claim only these uuids. An entry
         whose claim has expired is marked as unconfirmed: its worker may have been killed while it wrote.
         """
-        now, token = timezone.now(), uuid.uuid4()
+        token = uuid.uuid4()
+        try:
+            return self._claim(token, limit, lease, only)
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C, perhaps after the claims were committed
+            self.release(list(self.filter(claim=token)))
+            raise
+
+    def _claim(
+        self, token: uuid.UUID, limit: int, lease: timedelta, only: Sequence[uuid.UUID] | None
+    ) -> list[IndexEntry]:
+        now = timezone.now()
         due = self.due(now)
         candidates = (due if only is None else due.filter(uuid__in=only)).order_by("not_before", "id")
         with transaction.atomic(using=self.db):

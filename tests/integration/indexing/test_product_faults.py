@@ -9,9 +9,11 @@ from django.conf import settings
 from django.core.files.base import ContentFile
 from django.db import connection
 
+from clip_search import indexing
 from clip_search.encoders import get_encoder
 from clip_search.indexing import comparing
 from clip_search.types import IMAGE, TEXT, Report
+from tests.conftest import forget_declarations
 from tests.shops.shop.models import Product, ProductImage
 
 from .actions import DOCUMENT, State, entry, index, override, point, show
@@ -26,6 +28,22 @@ def test_a_broken_image_fails_and_its_product_is_found_by_its_text():
     assert list(point(product).vectors) == [TEXT]
     assert entry(product).state == State.FAILED
     assert "Upload" in entry(product).error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, indexing.Stopped])
+def test_a_signal_during_a_method_of_the_shop_is_no_fault_of_the_product(monkeypatch, error):
+    product = Product.objects.create(name="Chair", sku="C")
+
+    def get_text(obj):
+        raise error  # as a signal handler does
+
+    with monkeypatch.context() as patched:
+        override(patched, "get_text", get_text)
+        with pytest.raises(error):
+            index()
+    forget_declarations()
+    assert (entry(product).state, entry(product).claim, entry(product).error) == (State.PENDING, None, "")
+    assert index() == Report(embedded=1, without_image=1)
 
 
 def test_a_missing_file_fails_with_its_name():

@@ -51,6 +51,23 @@ def test_claims_of_one_batch_share_a_token_and_those_of_two_do_not(marked, entri
     assert first[0].claim != second[0].claim
 
 
+def test_ctrl_c_after_claims_were_committed_releases_them(marked, entries):
+    marked("1", "2")
+    seen: list[str] = []
+
+    def interrupt(execute, sql, params, many, context):
+        kind = sql.split()[0]
+        seen.append(kind)
+        if kind == "SELECT" and "UPDATE" in seen:  # it reads what was claimed
+            seen.clear()
+            raise KeyboardInterrupt
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(interrupt), pytest.raises(KeyboardInterrupt):
+        entries.claim(2, LEASE)
+    assert len(entries.claim(2, LEASE)) == 2
+
+
 def test_claim_keeps_documents_apart(marked, document):
     other = BoundDocument(type("Other", (Document,), {"name": "other"})(Product))
     IndexEntry.objects.mark_changed(other, ["1"])
