@@ -103,21 +103,23 @@ def run(task: Task, reports: Connection, store: Connection | None) -> None:
     from .stores import get_store, use_store
     from .stores.forwarding import forwarded
 
-    def stop(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # another one would interrupt the release of claims
-        raise indexing.Stopped
+    was_ended = False
 
-    def is_orphaned() -> bool:
+    def end(signum: int, frame: FrameType | None) -> None:
+        nonlocal was_ended
+        was_ended = True  # an exception might leave the database connection in a transaction
+
+    def must_stop() -> bool:
         parent = multiprocessing.parent_process()
-        return parent is None or not parent.is_alive()
+        return was_ended or parent is None or not parent.is_alive()
 
     def next_batch_size() -> int:
-        return 0 if is_orphaned() else indexing.fair_share(document, task.processes, task.batch_size)
+        return 0 if must_stop() else indexing.fair_share(document, task.processes, task.batch_size)
 
     document = next(document for document in registry if document.name == task.document)
     images.release_memory_early()
     writing.logger.addHandler(logging.NullHandler())  # the command shows what failed
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, end)
     if store:
         use_store(forwarded(store))
     with suppress(indexing.Stopped, BrokenPipeError):  # the parent wants or reads no more reports
@@ -127,7 +129,7 @@ def run(task: Task, reports: Connection, store: Connection | None) -> None:
                     document,
                     product_ids=task.product_ids,
                     next_batch_size=next_batch_size,
-                    should_abandon=is_orphaned,
+                    should_abandon=must_stop,
                     threads=threads,
                 ):
                     reports.send(report)

@@ -29,6 +29,7 @@ from ..encoders.base import SMALLEST_BATCH
 from ..exceptions import BackendUnavailable, CollectionMissing, SetupError
 from ..models import IndexEntry
 from ..models.paging import ROWS_PER_STATEMENT, chunks
+from ..models.retries import end_interrupted_transaction
 from ..types import Report
 from .collections import recreate_missing
 from .delays import backoff
@@ -95,8 +96,10 @@ class Pipeline:
     def __enter__(self) -> Pipeline:
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         self._is_closing = True  # after an exception, such as Ctrl-C, the rest of a batch is not embedded
+        if kind and not issubclass(kind, Exception | GeneratorExit):
+            end_interrupted_transaction(self.document.using)
         self.release()  # first, because a thread that waits for a storage may delay the end of this method
         self._loader.shut_down()
         self._embedding_thread.shutdown(cancel_futures=True)
@@ -245,6 +248,7 @@ def released_on_error(document: BoundDocument, entries: Sequence[IndexEntry]) ->
                 queryset.release([entry], backoff(entry.attempts), f"{type(error).__name__}: {error}")
         raise
     except BaseException:
+        end_interrupted_transaction(document.using)
         queryset.release(entries)
         raise
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from ..documents.binding import BoundDocument
 from ..types import MODEL_SOURCE, POSTED_SOURCE
 from .paging import chunks
-from .retries import retried
+from .retries import end_interrupted_transaction, retried
 
 LONGEST_WAIT = timedelta(minutes=10)
 """All leases and retry delays are shorter than this."""
@@ -138,6 +138,7 @@ class IndexEntryQuerySet(models.QuerySet["IndexEntry"]):
         except Exception:
             raise
         except BaseException:  # Ctrl-C, perhaps after the claims were committed
+            end_interrupted_transaction(self.db)
             self.release(list(self.filter(claim=token)))
             raise
 

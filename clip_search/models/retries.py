@@ -45,6 +45,17 @@ def retried(method: Method) -> Method:
     return cast(Method, retry)
 
 
+def end_interrupted_transaction(using: str) -> None:
+    """Close the connection, which ends a transaction that Django does not know of. Do nothing inside a block.
+
+    If Ctrl-C comes while the database begins a transaction, Django takes it for not begun. Until the end of
+    the connection, every other transaction would then fail.
+    """
+    connection = connections[using]
+    if not connection.in_atomic_block:
+        connection.close()
+
+
 def is_serialization_failure(error: OperationalError) -> bool:
     """Return whether this error is a deadlock or a serialization failure."""
     code = getattr(error.__cause__, "sqlstate", None) or next(iter(error.args), None)

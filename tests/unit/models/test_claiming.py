@@ -68,6 +68,25 @@ def test_ctrl_c_after_claims_were_committed_releases_them(marked, entries):
     assert len(entries.claim(2, LEASE)) == 2
 
 
+@pytest.mark.django_db(transaction=True)
+def test_ctrl_c_while_a_transaction_begins_leaves_none_open(marked, entries):
+    """With SQLite, this takes up to 30 seconds while others write."""
+    if connection.vendor != "sqlite":
+        pytest.skip("the driver begins transactions")
+    marked("1", "2")
+    interrupts = [KeyboardInterrupt]
+
+    def interrupt(execute, sql, params, many, context):
+        found = execute(sql, params, many, context)
+        if sql.startswith("BEGIN") and interrupts:
+            raise interrupts.pop()
+        return found
+
+    with connection.execute_wrapper(interrupt), pytest.raises(KeyboardInterrupt):
+        entries.claim(2, LEASE)
+    assert len(entries.claim(2, LEASE)) == 2
+
+
 def test_claim_keeps_documents_apart(marked, document):
     other = BoundDocument(type("Other", (Document,), {"name": "other"})(Product))
     IndexEntry.objects.mark_changed(other, ["1"])
