@@ -11,8 +11,9 @@ import logging
 import multiprocessing
 import signal
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
 from multiprocessing.connection import Connection, wait
@@ -40,7 +41,7 @@ PRODUCTS_A_PROCESS: Final = indexing.BATCH
 ROWS_A_PROCESS: Final = 10_000
 """The fewest rows for which another process compares: starting it takes as long as comparing 4,000 rows."""
 SECONDS_TO_STOP: Final = 10.0
-"""How long a process may take to release its claims when the command ends. Then it is killed."""
+"""How long the processes may take to release their claims when the command ends. Then they are killed."""
 
 
 class ProcessFailed(ClipSearchError):
@@ -80,7 +81,9 @@ def index_due(
         yield from indexing.index_due(document, product_ids=product_ids, next_batch_size=lambda: batch_size)
 
 
-def compare(document: BoundDocument, *, processes: int, words: Counter[str] | None = None) -> Iterator[Page]:
+def compare(
+    document: BoundDocument, *, processes: int, words: Counter[str] | None = None
+) -> Generator[Page, None, None]:
     """Like `comparing.compare()`, but compare the rows in up to `processes` processes, this one included.
 
     There is only one for each ROWS_A_PROCESS rows. Raises ProcessFailed if a child process is killed.
@@ -110,8 +113,7 @@ def _compare_in_processes(
     running: dict[Connection, SpawnProcess] = {}
     try:
         for part in parts:
-            connection, process = _start(child.compare, part)
-            running[connection] = process
+            _start(child.compare, part, running)
         own_page = next(own, None)
         while own_page or running:
             if own_page:
@@ -145,8 +147,7 @@ def _in_processes(task: child.Task) -> Iterator[Report]:
     killed = 0
     try:
         for _ in range(task.processes):
-            connection, process = _start(child.run, task)
-            running[connection] = process
+            _start(child.run, task, running)
         while running:
             ready = wait(list(running))
             for connection in [connection for connection in running if connection in ready]:
@@ -168,8 +169,18 @@ def _in_processes(task: child.Task) -> Iterator[Report]:
         )
 
 
-def _start(run: Callable[..., None], task: child.Task | child.Comparison) -> tuple[Connection, SpawnProcess]:
-    """Start a process. Return the connection from which its reports are read, and the process."""
+def _start(
+    run: Callable[..., None], task: child.Task | child.Comparison, running: dict[Connection, SpawnProcess]
+) -> None:
+    """Start a process, and add it to `running` by the connection from which its answers are read.
+
+    Raises ProcessFailed if this process must not start others.
+    """
+    if multiprocessing.current_process().daemon:
+        raise ProcessFailed(
+            "--processes: this process is a daemon of multiprocessing, as those of Celery are, and may not "
+            "start others. Run the command without --processes."
+        )
     context = multiprocessing.get_context("spawn")  # after a fork, neither CUDA nor OpenMP works
     ours, theirs = context.Pipe(duplex=False)
     store = get_store()
@@ -177,13 +188,16 @@ def _start(run: Callable[..., None], task: child.Task | child.Comparison) -> tup
     process = context.Process(
         target=run, args=(task, theirs, calls and calls[1]), name="clip_search", daemon=True
     )
-    with _interrupts_ignored():
+    with _interrupts_ignored():  # so that each process that was started is among the running ones
         process.start()
-    theirs.close()  # so that reading from `ours` ends when the process ends
-    if calls:
-        calls[1].close()
-        threading.Thread(target=serve, args=(store, calls[0]), name="clip_search-store", daemon=True).start()
-    return ours, process
+        running[ours] = process
+        theirs.close()  # so that reading from `ours` ends when the process ends
+        if calls:
+            calls[1].close()
+            serving = threading.Thread(
+                target=serve, args=(store, calls[0]), name="clip_search-store", daemon=True
+            )
+            serving.start()
 
 
 @contextmanager
@@ -203,23 +217,21 @@ def _was_killed(process: SpawnProcess) -> bool:
     """Return whether a process that has ended was killed. Raises ProcessFailed if it ended with an error."""
     process.join()
     code = process.exitcode or 0
-    if code > 0:
+    was_killed = code < 0 or code == child.TERMINATED
+    if was_killed:
+        logger.warning("A process was killed, its products stay pending pid=%d status=%d", process.pid, code)
+    elif code:
         raise ProcessFailed(f"A process ended with status {code}. Its own message is above.")
-    if code < 0:
-        logger.warning(
-            "A process was killed, its products are indexed when their claims have expired pid=%d signal=%d",
-            process.pid,
-            -code,
-        )
-    return code < 0
+    return was_killed
 
 
 def _stop(running: dict[Connection, SpawnProcess]) -> None:
     """End all processes, which then release their claims."""
     for process in running.values():
         process.terminate()
+    until = time.monotonic() + SECONDS_TO_STOP
     for connection, process in running.items():
-        process.join(SECONDS_TO_STOP)
+        process.join(max(0.0, until - time.monotonic()))
         if process.is_alive():
             process.kill()
             process.join()

@@ -151,7 +151,7 @@ class Analyser:
         self._irregular = IRREGULAR.get(code, {})
         self._stemmers = threading.local()  # a stemmer must not be used by two threads at once
         self._kept = lru_cache(CHUNKS_KEPT)(self._analyse)
-        self.stem = lru_cache(STEMS_KEPT)(self._stem)
+        self._kept_stem = lru_cache(STEMS_KEPT)(self._stem)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -166,9 +166,11 @@ class Analyser:
         """Yield the parts of each chunk of a text, folded. See `chunks()`."""
         return chunks(text, self.elision)
 
-    def _stem(self, word: str) -> str:
+    def stem(self, word: str) -> str:
         """Return the stem of a folded word. Words with a digit, or of two letters, stay as they are."""
-        word = word[:LONGEST_WORD]
+        return self._kept_stem(word[:LONGEST_WORD])
+
+    def _stem(self, word: str) -> str:
         if not self.algorithm or len(word) < 3 or not (word.isalpha() or _is_spelt(word)):
             return word
         stemmer: Any = getattr(self._stemmers, "value", None)

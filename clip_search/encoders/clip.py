@@ -197,7 +197,7 @@ class ClipEncoder:
         parts = ceil(count / self._limit.size)
         rounds = min(2, count // (at_once * SMALLEST_BATCH))
         if at_once > 1 and rounds:
-            parts = at_once * max(rounds, ceil(parts / at_once))
+            parts = min(count, at_once * max(rounds, ceil(parts / at_once)))
         edges = [number * count // parts for number in range(parts + 1)]
         batches = [inputs[start:end] for start, end in pairwise(edges)]
         embed = partial(self._limit.embed, embed)

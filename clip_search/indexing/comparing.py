@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
@@ -52,7 +52,7 @@ def compare(
     size: int = ROWS_PER_PAGE,
     replicas: bool = False,
     words: Counter[str] | None = None,
-) -> Iterator[Page]:
+) -> Generator[Page, None, None]:
     """Compare every row and every posted product with its stored point, and yield the result of each page.
 
     Nothing is written, no image is opened, and the CLIP model is not loaded. With `only`, just these product

@@ -73,7 +73,7 @@ class DocumentCommand(BaseCommand):
             "--processes",
             default="1",
             metavar="N",
-            help="index in N processes, each with the CLIP model; auto: one for every "
+            help="work in N processes; those that index load the CLIP model each. auto: one for every "
             f"{parallel.CORES_A_PROCESS} cores (%(default)s)",
         )
 
@@ -95,8 +95,10 @@ class DocumentCommand(BaseCommand):
         return super().execute(*args, **options)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if "processes" in options:
+            self.processes(options)
         try:
-            with naming_missing_tables(), fewer_collections(), get_store().keep_open():
+            with naming_missing_tables(), rarer_garbage_collection(), get_store().keep_open():
                 failures = [self.handle_document(d, options) for d in self.chosen(options["documents"])]
         except ClipSearchError as error:
             raise CommandError(str(error)) from error
@@ -165,10 +167,10 @@ class DocumentCommand(BaseCommand):
 
 
 @contextmanager
-def fewer_collections() -> Iterator[None]:
-    """Run Python's garbage collector less often during the block: see `OBJECTS_A_COLLECTION`."""
+def rarer_garbage_collection() -> Iterator[None]:
+    """Run Python's garbage collector less often during the block: see `OBJECTS_BEFORE_GC`."""
     usual = gc.get_threshold()
-    gc.set_threshold(child.OBJECTS_A_COLLECTION, *usual[1:])
+    gc.set_threshold(child.OBJECTS_BEFORE_GC, *usual[1:])
     try:
         yield
     finally:

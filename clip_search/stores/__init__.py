@@ -33,15 +33,16 @@ def store_path(qdrant: Mapping[str, Any]) -> str:
 
 def get_store() -> Store:
     """Return the store of this process. Raises SetupError if the settings are wrong."""
-    return _used[-1] if _used else _store(json.dumps(dict(conf.qdrant), default=str, sort_keys=True))
+    return _replacement or _store(json.dumps(dict(conf.qdrant), default=str, sort_keys=True))
 
 
 def use_store(store: Store) -> None:
     """Make `get_store()` return this store instead of the one in the settings."""
-    _used.append(store)
+    global _replacement
+    _replacement = store
 
 
-_used: list[Store] = []
+_replacement: Store | None = None
 
 
 @lru_cache(maxsize=4)
@@ -63,6 +64,7 @@ def _store(qdrant: str) -> Store:
 
 def reset_stores() -> None:
     """Forget the stores of this process; for tests."""
-    _used.clear()
+    global _replacement
+    _replacement = None
     _store.cache_clear()
     check_identity_once.cache_clear()

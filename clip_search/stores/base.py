@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from ..types import Point, Stamp
 
@@ -73,7 +73,11 @@ class Condition:
     negated: bool = False
 
 
-@lru_cache(maxsize=65_536)
+TERM_NUMBERS_KEPT: Final = 65_536
+"""How many terms are kept in memory with their numbers: about 10 MB."""
+
+
+@lru_cache(TERM_NUMBERS_KEPT)
 def term_number(term: str) -> int:
     """Return the dimension of a term in the sparse vectors: 32 bits of its hash."""
     return int.from_bytes(hashlib.blake2b(term.encode(), digest_size=4).digest(), "big")
@@ -146,8 +150,8 @@ class Store(ABC):
     """
 
     is_exclusive: ClassVar[bool] = False
-    """Whether only one process at a time can use a collection. Then the processes of a command that has
-    several use the store of their parent process."""
+    """Whether only one process can use a collection, at a time or at all. Then the processes of a command use
+    the store of their parent process."""
 
     @abstractmethod
     def create(self, collection: str, schema: Schema) -> None:

@@ -6,13 +6,14 @@ products. So the parent keeps it open, and the other processes send it what to r
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import wraps
 from inspect import isfunction
 from multiprocessing.connection import Connection
 from typing import Any
 
-from ..exceptions import ClipSearchError, StoreUnavailable
+from ..exceptions import StoreUnavailable
 from .base import Store
 
 LOCAL = {"session", "keep_open", "close"}
@@ -20,7 +21,10 @@ LOCAL = {"session", "keep_open", "close"}
 
 
 def serve(store: Store, connection: Connection) -> None:
-    """Call the methods of a store that another process asks for, until that process ends."""
+    """Call the methods of a store that another process asks for, until that process ends.
+
+    An exception is sent to the other process, which raises it.
+    """
     with connection:
         while True:
             try:
@@ -29,32 +33,30 @@ def serve(store: Store, connection: Connection) -> None:
                 return
             try:
                 answer = getattr(store, method)(*args, **kwargs)
-            except ClipSearchError as error:
+            except Exception as error:
                 answer = error
             try:
                 connection.send(answer)
             except OSError:
                 return
+            except Exception as error:  # what cannot be pickled raises one of several exceptions
+                connection.send(TypeError(f"{method}() cannot send {answer!r}: {error}"))
 
 
 def forwarded(connection: Connection) -> Store:
-    """Return a store whose methods are called by the process that serves the other end of the connection.
-
-    It must be used by one thread only.
-    """
+    """Return a store whose methods are called by the process that serves the other end of the connection."""
+    lock = threading.Lock()
 
     def forwarding(name: str) -> Callable[..., Any]:
-        @wraps(getattr(Store, name), updated=())  # it is not abstract
+        @wraps(getattr(Store, name), updated=())  # without `__isabstractmethod__`
         def method(self: Store, *args: Any, **kwargs: Any) -> Any:
             try:
-                connection.send((name, args, kwargs))
-                answer = connection.recv()
+                with lock:
+                    connection.send((name, args, kwargs))
+                    answer = connection.recv()
             except (EOFError, OSError) as error:
                 raise StoreUnavailable("The process that has the embedded store open has ended.") from error
-            except BaseException:  # a signal has interrupted the call, whose answer is still to come
-                connection.close()
-                raise
-            if isinstance(answer, ClipSearchError):
+            if isinstance(answer, Exception):
                 raise answer
             return answer
 

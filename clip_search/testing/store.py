@@ -19,6 +19,8 @@ class MemoryStore(ServerStore):
     The options in `CLIP_SEARCH["QDRANT"]` have no effect, but different options give separate stores.
     """
 
+    is_exclusive = True
+
     def __init__(self, **options: Any) -> None:
         # with two different timeouts, there would be two clients, each with a memory of its own
         super().__init__(location=":memory:", timeout=1, search_timeout=1)

@@ -17,7 +17,8 @@ from clip_search.testing import HashingEncoder
 class CountingEncoder(HashingEncoder):
     """Counts what it embeds: in lists, and a line a piece in CLIP_SEARCH_TEST_COUNTS for other processes.
 
-    CLIP_SEARCH_TEST_SECONDS_AN_IMAGE makes it as slow as a real model.
+    CLIP_SEARCH_TEST_SECONDS_AN_IMAGE makes it as slow as a real model. With CLIP_SEARCH_TEST_GATE, it embeds
+    no image before this file exists.
     """
 
     def __init__(self) -> None:
@@ -32,6 +33,8 @@ class CountingEncoder(HashingEncoder):
     def embed_images(self, images: Sequence[Any]) -> Any:
         self.images += len(images)
         self._note([f"image {image.tobytes().hex()[:6]}" for image in images])
+        while (gate := os.environ.get("CLIP_SEARCH_TEST_GATE")) and not Path(gate).exists():
+            time.sleep(0.02)
         time.sleep(len(images) * float(os.environ.get("CLIP_SEARCH_TEST_SECONDS_AN_IMAGE", "0")))
         return super().embed_images(images)
 

@@ -56,11 +56,16 @@ def test_without_the_serving_process_the_store_is_unavailable() -> None:
         forwarded(calls).exists("shop")
 
 
-def test_after_an_interrupted_call_no_answer_is_taken_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls, _ = multiprocessing.Pipe()
-    monkeypatch.setattr(type(calls), "recv", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
-    store = forwarded(calls)
-    with pytest.raises(KeyboardInterrupt):
+@pytest.mark.parametrize("answer", [ValueError("a bug"), lambda: None], ids=["an error", "no data"])
+def test_what_the_store_should_not_do_is_raised_where_it_was_called(ends: Ends, answer: object) -> None:
+    store, itself, _ = ends
+
+    def exists(collection: str) -> object:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    itself.exists = exists  # type: ignore[assignment, method-assign]
+    with pytest.raises((ValueError, TypeError), match=r"a bug|exists\(\) cannot send"):
         store.exists("shop")
-    with pytest.raises(StoreUnavailable):
-        store.exists("shop")
+    assert store.names() == []

@@ -6,6 +6,7 @@ import time
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
@@ -149,9 +150,10 @@ class Command(DocumentCommand):
                 if ids
                 else parallel.compare(document, processes=processes, words=words)
             )
-            for report in mark_changed(document, pages):
-                progress.add(report.products)
-                total += report
+            with closing(pages):  # ends its processes, also if an entry cannot be marked
+                for report in mark_changed(document, pages):
+                    progress.add(report.products)
+                    total += report
         return total
 
     def index(self, document: BoundDocument, options: dict[str, Any]) -> Report:

@@ -20,7 +20,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -69,8 +69,9 @@ class SharedHandle:
             raise TimeoutError
         try:
             if self._shard is None:
-                if self._lock_path.exists() and is_locked(self._lock_path):
-                    self._contended_at = time.monotonic()
+                with suppress(FileNotFoundError):  # nobody has opened it yet, or another process deletes it
+                    if is_locked(self._lock_path):
+                        self._contended_at = time.monotonic()
                 lock = self._lock_file()
                 try:
                     self._shard = self._load()

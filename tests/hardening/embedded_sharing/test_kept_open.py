@@ -90,7 +90,11 @@ def test_what_others_use_too_is_not_kept_open(folder: Path, monkeypatch: pytest.
     assert is_free(folder)
 
 
-def test_what_another_process_had_open_is_not_kept_open(folder: Path) -> None:
+def test_what_another_process_had_open_is_not_kept_open(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "IDLE_SECONDS", PATIENCE)
+    monkeypatch.setattr(sharing, "CONTENDED_SECONDS", PATIENCE)
     searching, store = EmbeddedStore(folder), EmbeddedStore(folder, lock_timeout=PATIENCE)
     assert searching.count(COLLECTION) == 0
     with store.keep_open():

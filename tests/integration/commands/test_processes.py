@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,7 +26,6 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "othe
 PRODUCTS = 60
 QUICK = (
     "clip_search.management.base.SECONDS_A_LINE=0",
-    "clip_search.indexing.pipeline.LEASE=2",
     "clip_search.parallel.PRODUCTS_A_PROCESS=10",
     "clip_search.parallel.ROWS_A_PROCESS=10",
     "clip_search.indexing.comparing.ROWS_PER_PAGE=10",
@@ -34,27 +34,38 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def start(start_process, shared, counts) -> Start:
-    """Return a function that starts `clip_reindex` with two processes, and a model as slow as a real one."""
+def gate(tmp_path) -> Path:
+    """The file without which no image is embedded: so the test has time to see all processes at work."""
+    return tmp_path / "gate"
 
-    def start(*arguments: str, command: str = "clip_reindex", **environment: str) -> subprocess.Popen[str]:
+
+@pytest.fixture
+def start(start_process, shared, counts, gate) -> Start:
+    """Return a function that starts `clip_reindex` with two processes."""
+
+    def start(
+        *arguments: str,
+        command: str = "clip_reindex",
+        constants: Sequence[str] = QUICK,
+        **environment: str,
+    ) -> subprocess.Popen[str]:
         counting = {
             "CLIP_SEARCH_TEST_ENCODER": "tests.doubles.encoders.CountingEncoder",
             "CLIP_SEARCH_TEST_COUNTS": str(counts),
-            "CLIP_SEARCH_TEST_SECONDS_AN_IMAGE": "0.1",
+            "CLIP_SEARCH_TEST_GATE": str(gate),
         }
         options = arguments or ("--processes", "2", "--batch-size", "10")
-        line = ("-m", "tests.processes.patched", *QUICK, "--", command, "product", *options)
+        line = ("-m", "tests.processes.patched", *constants, "--", command, "product", *options)
         return start_process(*line, **shared | counting | environment)
 
     return start
 
 
-def both_at_work(command: subprocess.Popen[str]) -> bool:
-    """Wait until a command has two processes with claims, and something is indexed. Return whether it has."""
+def both_at_work(command: subprocess.Popen[str]) -> list[int]:
+    """Wait until both processes of a command have claims, and return their ids."""
     claims = IndexEntry.objects.exclude(claim=None).values("claim").distinct()
-    indexed = IndexEntry.objects.filter(state=IndexEntry.State.INDEXED)
-    return wait_until(lambda: len(children_of(command.pid)) == 2 and claims.count() >= 2 and indexed.exists())
+    assert wait_until(lambda: claims.count() > 2)  # one process alone has two at most
+    return children_of(command.pid)
 
 
 def is_running(pid: int) -> bool:
@@ -64,10 +75,11 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_two_processes_index_each_product_once(start, counts):
+def test_two_processes_index_each_product_once(start, counts, gate):
     make(PRODUCTS, images=PRODUCTS)
     command = start()
-    assert both_at_work(command)
+    assert len(both_at_work(command)) == 2
+    gate.touch()
     output, _ = command.communicate(timeout=PATIENCE)
     assert command.returncode == 0, output
     assert f"{PRODUCTS} products: {PRODUCTS} embedded in" in output
@@ -77,22 +89,24 @@ def test_two_processes_index_each_product_once(start, counts):
     assert get_store().count(Collection.objects.get().name) == PRODUCTS
 
 
-def test_only_the_command_itself_opens_an_embedded_store(start):
+def test_only_the_command_itself_opens_an_embedded_store(start, gate):
     make(PRODUCTS, images=PRODUCTS)
     command = start()
-    assert both_at_work(command)
-    for pid in children_of(command.pid):
+    for pid in both_at_work(command):
         assert "qdrant_edge" not in Path(f"/proc/{pid}/maps").read_text()
     assert "qdrant_edge" in Path(f"/proc/{command.pid}/maps").read_text()
+    gate.touch()
     output, _ = command.communicate(timeout=PATIENCE)
     assert command.returncode == 0, output
 
 
-def test_a_rebuild_in_two_processes(start):
+def test_a_rebuild_in_two_processes(start, gate):
     make(PRODUCTS, images=PRODUCTS)
     run("clip_reindex")
     other = {"CLIP_SEARCH_TEST_ENCODER": "tests.doubles.encoders.OtherEncoder"}
     command = start("--processes", "2", command="clip_rebuild", **other)
+    assert wait_until(lambda: len(children_of(command.pid)) == 2)
+    gate.touch()
     output, _ = command.communicate(timeout=PATIENCE)
     assert command.returncode == 0, output
     assert f"{PRODUCTS} products: {PRODUCTS} embedded in" in output
@@ -102,13 +116,13 @@ def test_a_rebuild_in_two_processes(start):
 
 
 @pytest.mark.parametrize("everybody", [True, False], ids=["the terminal", "the command alone"])
-def test_ctrl_c_releases_what_is_unfinished(start, everybody):
+def test_ctrl_c_releases_what_is_unfinished(start, gate, everybody):
     make(PRODUCTS, images=PRODUCTS)
     command = start()
-    assert both_at_work(command)
-    pids = children_of(command.pid)
+    pids = both_at_work(command)
     for pid in [*pids, command.pid] if everybody else [command.pid]:
         os.kill(pid, signal.SIGINT)
+    gate.touch()  # a batch that is being embedded is waited for
     output, _ = command.communicate(timeout=PATIENCE)
     assert command.returncode == 130, output
     assert "Traceback" not in output
@@ -117,38 +131,40 @@ def test_ctrl_c_releases_what_is_unfinished(start, everybody):
     assert not any(map(is_running, pids))
 
 
-def test_if_one_is_killed_the_other_goes_on(start, counts):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_if_one_is_killed_the_other_goes_on(start, gate, how):
     make(PRODUCTS, images=PRODUCTS)
-    command = start()
-    assert both_at_work(command)
-    os.kill(children_of(command.pid)[0], signal.SIGKILL)
+    command = start(constants=[*QUICK, "clip_search.indexing.pipeline.LEASE=2"])
+    os.kill(both_at_work(command)[0], how)
+    gate.touch()
     output, _ = command.communicate(timeout=PATIENCE)
     assert command.returncode == 0, output
-    assert "A process was killed, its products are indexed when their claims have expired" in output
+    assert "A process was killed, its products stay pending" in output
     assert states() == {IndexEntry.State.INDEXED: PRODUCTS}
     assert not IndexEntry.objects.exclude(claim=None).exists()
 
 
-def test_if_all_are_killed_the_command_says_so(start):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_if_all_are_killed_the_command_says_so(start, gate, how):
     make(PRODUCTS, images=PRODUCTS)
     command = start()
-    assert both_at_work(command)
-    for pid in children_of(command.pid):
-        os.kill(pid, signal.SIGKILL)
+    for pid in both_at_work(command):
+        os.kill(pid, how)
+    gate.touch()
     output, _ = command.communicate(timeout=PATIENCE)
     assert command.returncode == 1, output
     assert "CommandError: All processes of the command were killed." in output
     assert IndexEntry.objects.filter(state=IndexEntry.State.PENDING).exists()
 
 
-def test_if_the_command_is_killed_its_processes_release_their_claims_and_end(start):
+def test_if_the_command_is_killed_its_processes_release_their_claims_and_end(start, gate):
     make(PRODUCTS, images=PRODUCTS)
     command = start()
-    assert both_at_work(command)
-    pids = children_of(command.pid)
+    pids = both_at_work(command)
     command.kill()
+    assert wait_until(lambda: not IndexEntry.objects.exclude(claim=None).exists())
+    gate.touch()
     assert wait_until(lambda: not any(map(is_running, pids)))
-    assert not IndexEntry.objects.exclude(claim=None).exists()
     assert IndexEntry.objects.filter(state=IndexEntry.State.PENDING).exists()
 
 
@@ -174,7 +190,8 @@ def test_an_unexpected_exception_is_shown(start):
     assert not IndexEntry.objects.exclude(claim=None).exists()
 
 
-def test_failures_are_said_once(start):
+def test_failures_are_said_once(start, gate):
+    gate.touch()
     products = make(PRODUCTS, images=PRODUCTS)
     Path(products[0].images.get().original.path).write_bytes(b"nothing")
     command = start()
@@ -190,7 +207,7 @@ def test_two_processes_find_what_changed(start):
     Product.objects.filter(pk__in=[first.pk, other.pk]).update(price=77)
     Product.objects.filter(pk=gone.pk)._raw_delete("default")
     command = start("--processes", "2", CLIP_SEARCH_TEST_ENCODER="tests.doubles.encoders.BrokenEncoder")
-    assert wait_until(lambda: len(children_of(command.pid)) == 1)
+    assert wait_until(lambda: children_of(command.pid))
     output, _ = command.communicate(timeout=PATIENCE)
     assert command.returncode == 0, output
     assert f"{PRODUCTS} products: 2 payload only, {PRODUCTS - 3} unchanged, " in output
@@ -202,12 +219,20 @@ def test_products_that_a_killed_process_compared_are_not_taken_for_unchanged(sta
     make(PRODUCTS)
     run("clip_reindex")
     command = start()
-    assert wait_until(lambda: len(children_of(command.pid)) == 1)
-    os.kill(children_of(command.pid)[0], signal.SIGKILL)
+    found: list[int] = []
+    assert wait_until(lambda: found.extend(children_of(command.pid)) or found)
+    os.kill(found[0], signal.SIGKILL)
     output, _ = command.communicate(timeout=PATIENCE)
     assert command.returncode == 1, output
     assert "CommandError: A process that compared products was killed" in output
     assert wait_until(lambda: not children_of(command.pid))
+
+
+def test_a_process_that_may_have_no_children_says_what_to_do(monkeypatch):
+    IndexEntry.objects.mark_changed(DOCUMENT, [str(number) for number in range(200)])
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    with pytest.raises(parallel.ProcessFailed, match="Run the command without --processes"):
+        list(parallel.index_due(DOCUMENT, processes=2))
 
 
 @pytest.fixture
@@ -240,8 +265,11 @@ def test_auto_depends_on_the_cores(monkeypatch, cores, processes):
 @pytest.mark.parametrize("given", ["0", "-1", "two", "65", "1.5", ""])
 @pytest.mark.parametrize("command", ["clip_reindex", "clip_rebuild"])
 def test_a_wrong_number_is_refused(command, given):
-    said = complain(command, "product", f"--processes={given}")
+    make(3)
+    run("clip_reindex")
+    said = complain(command, "product", "--images", f"--processes={given}")
     assert said == '--processes: name a number from 1 to 64, or "auto".'
+    assert states() == {IndexEntry.State.INDEXED: 3}
 
 
 def test_workers_are_not_processes_of_the_command(settings):

@@ -158,6 +158,18 @@ def test_batches_at_once_give_what_one_after_the_other_gives(make, eight_cores):
         assert np.allclose(one.embed_images(pictures), expected[1], atol=1e-6)
 
 
+def test_no_part_is_empty_with_a_batch_size_of_one(make, eight_cores):
+    share_cores(4)
+    found: list[int] = []
+
+    def embed(part):
+        found.append(len(part))
+        return part
+
+    assert (make(BATCH_SIZE=1)._in_batches(embed, np.arange(17)) == np.arange(17)).all()
+    assert found == [1] * 17
+
+
 @pytest.mark.parametrize(
     ("count", "processes", "sizes"),
     [
