@@ -47,6 +47,26 @@ LARGEST_PROFILE: Final = 1024 * 1024
 """In bytes. Pillow reads no larger colour profile of a PNG."""
 MISSING: Final = 0.1
 """The part of an image that may be missing at its end, because browsers show the rest."""
+KNOWN: Final = {
+    "JPEG": "a JPEG image",
+    "PNG": "a PNG image",
+    "GIF": "a GIF image",
+    "WEBP": "a WEBP image",
+    "AVIF": "an AVIF image",
+    "HEIC": "a HEIC image, which only some browsers show",
+    "JPEG XL": "a JPEG XL image, which only some browsers show",
+    "JPEG 2000": "a JPEG 2000 image",
+    "BMP": "a BMP image",
+    "ICO": "an icon (ICO)",
+    "TIFF": "a TIFF image",
+    "PSD": "a Photoshop document",
+    "SVG": "an SVG drawing, which has no pixels before it is drawn",
+    "HTML": "a web page (HTML), not an image",
+    "PDF": "a PDF document",
+    "EPS": "an EPS drawing",
+    "video": "a video",
+}
+"""Names, for error messages, of the file formats that `inspect()` recognises."""
 
 
 class ImageFile(NamedTuple):

@@ -23,7 +23,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from . import colours, image_files
 from .conf import conf
 from .exceptions import BadImage
-from .image_files import MISSING, ImageFile
+from .image_files import KNOWN, MISSING, ImageFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,26 +76,6 @@ _TRANSPOSE: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-KNOWN: Final = {
-    "JPEG": "a JPEG image",
-    "PNG": "a PNG image",
-    "GIF": "a GIF image",
-    "WEBP": "a WEBP image",
-    "AVIF": "an AVIF image",
-    "HEIC": "a HEIC image, which only some browsers show",
-    "JPEG XL": "a JPEG XL image, which only some browsers show",
-    "JPEG 2000": "a JPEG 2000 image",
-    "BMP": "a BMP image",
-    "ICO": "an icon (ICO)",
-    "TIFF": "a TIFF image",
-    "PSD": "a Photoshop document",
-    "SVG": "an SVG drawing, which has no pixels before it is drawn",
-    "HTML": "a web page (HTML), not an image",
-    "PDF": "a PDF document",
-    "EPS": "an EPS drawing",
-    "video": "a video",
-}
-"""Names, for error messages, of the file formats that `image_files.inspect()` recognises."""
 FRAMES: Final = 10
 """The most frames of an animation that are searched for one that is not blank."""
 LARGEST_ANIMATION: Final = 2_000_000
