@@ -13,12 +13,12 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import ceil
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Final
+from typing import Any, Final
 
 from . import child, indexing
 from .cores import cores
@@ -82,14 +82,19 @@ def index_due(
 
 
 def compare(
-    document: BoundDocument, *, processes: int, words: Counter[str] | None = None
+    document: BoundDocument,
+    *,
+    processes: int,
+    only: Sequence[str] | None = None,
+    words: Counter[str] | None = None,
 ) -> Generator[Page, None, None]:
     """Like `comparing.compare()`, but compare the rows in up to `processes` processes, this one included.
 
-    There is only one for each ROWS_A_PROCESS rows. Raises ProcessFailed if a child process is killed.
+    There is only one for each ROWS_A_PROCESS rows, and one in all with `only`. Raises ProcessFailed if a
+    child process is killed.
     """
     size = comparing.ROWS_PER_PAGE
-    ranges = comparing.key_ranges(document, size=size) if processes > 1 else []
+    ranges = comparing.key_ranges(document, size=size) if processes > 1 and only is None else []
     processes = min(processes, len(ranges) * size // ROWS_A_PROCESS)
     if processes > 1:
         get_target(document)  # creates the first collection
@@ -103,7 +108,7 @@ def compare(
         yield from _compare_in_processes(own, parts, words)
         yield from comparing.compare_others(document, words=words)
     else:
-        yield from comparing.compare(document, words=words)
+        yield from comparing.compare(document, only=only, words=words)
 
 
 def _compare_in_processes(
@@ -119,17 +124,12 @@ def _compare_in_processes(
             if own_page:
                 yield own_page
                 own_page = next(own, None)
-            ready = wait(list(running), 0 if own_page else None)
-            for connection in [connection for connection in running if connection in ready]:
-                try:
-                    message = connection.recv()
-                except (EOFError, OSError) as error:
+            for connection, message in _received(running, 0 if own_page else None):
+                if message is None:
                     raise ProcessFailed(
                         "A process that compared products was killed, or failed with the message above. "
                         "Run the command again."
-                    ) from error
-                if isinstance(message, Exception):
-                    raise message
+                    )
                 if isinstance(message, Page):
                     yield message
                     continue
@@ -149,17 +149,12 @@ def _in_processes(task: child.Task) -> Iterator[Report]:
         for _ in range(task.processes):
             _start(child.run, task, running)
         while running:
-            ready = wait(list(running))
-            for connection in [connection for connection in running if connection in ready]:
-                try:
-                    message = connection.recv()
-                except (EOFError, OSError):  # the process has ended, perhaps while it sent a report
+            for connection, message in _received(running):
+                if message is None:
                     killed += _was_killed(running.pop(connection))
                     connection.close()
-                    continue
-                if isinstance(message, Exception):
-                    raise message
-                yield message
+                else:
+                    yield message
     finally:
         _stop(running)
     if killed == task.processes:
@@ -167,6 +162,24 @@ def _in_processes(task: child.Task) -> Iterator[Report]:
             "All processes of the command were killed. If the memory did not suffice, use fewer --processes. "
             "The unfinished products stay pending."
         )
+
+
+def _received(
+    running: Mapping[Connection, SpawnProcess], timeout: float | None = None
+) -> Iterator[tuple[Connection, Any]]:
+    """Wait until processes have sent something, and yield it with their connections. Raise what is an error.
+
+    None means that a process has ended, perhaps while it sent something.
+    """
+    ready = wait(list(running), timeout)
+    for connection in [connection for connection in running if connection in ready]:
+        try:
+            message = connection.recv()
+        except (EOFError, OSError):
+            message = None
+        if isinstance(message, Exception):
+            raise message
+        yield connection, message
 
 
 def _start(

@@ -11,7 +11,7 @@ from importlib import import_module
 from clip_search.encoders.clip import WAITING
 
 from .shop import FULL, QUICK, bench
-from .table import as_json, machine, say, show
+from .table import report, say
 
 TOPICS = (
     "bulk",
@@ -42,12 +42,7 @@ def main() -> int:
             for row in import_module(f".{topic}", __package__).rows(found):
                 say(f"{time.monotonic() - started:5.0f} s    {' | '.join([*row.cells, row.note])}")
                 rows.append(row)
-    if options.json:
-        print(as_json(rows))
-    else:
-        print(f"{'  '.join(f'{key}: {value}' for key, value in machine().items())}\n\n{show(rows)}")
-        print(f"\nin {time.monotonic() - started:.0f} s")
-    return 1 if any(row.verdict == "FAILS" for row in rows) else 0
+    return report(rows, time.monotonic() - started, is_json=options.json)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import io
 import json
 import resource
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Any
 from unittest.mock import patch
 
 from . import shop
+from .sampling import sampled
 
 HEAVY = ("torch", "transformers", "sentence_transformers")
 
@@ -71,20 +71,10 @@ def megabytes(name: str) -> float:
 
 @contextmanager
 def watched(name: str) -> Iterator[list[float]]:
-    """Read the figure ten times a second while the block runs."""
-    found, over = [megabytes(name)], threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.1):
-            found.append(megabytes(name))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
+    """Read the figure ten times a second while the block runs, and once before."""
+    with sampled(lambda: megabytes(name), every=0.1) as found:
+        found.append(megabytes(name))
         yield found
-    finally:
-        over.set()
-        watcher.join()
 
 
 def without_looking(processes: str = "1") -> dict[str, Any]:

@@ -6,15 +6,13 @@ must be filled first. The night reads neither: of each photo it asks for the siz
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from functools import partial
 from statistics import median
 from typing import Any
-from unittest.mock import patch
 
 from .catalogue import step
-from .databases import DATABASE, postgresql
-from .fake_encoder import ENCODER
+from .databases import on_both
 from .shop import Bench
 from .table import Row, cores
 
@@ -39,31 +37,21 @@ STAGES = {
 
 
 def rows(bench: Bench) -> Iterator[Row]:
-    yield from nights(bench, "SQLite", "")
-    with postgresql() as url:
-        if url:
-            yield from nights(bench, "PostgreSQL", url)
-        else:
-            note = "None answers at CLIP_SEARCH_TEST_POSTGRESQL_URL."
-            yield Row(figure="nightly run, PostgreSQL", value="not measured", note=note)
+    return on_both(partial(nights, bench), "nightly run")
 
 
-def nights(bench: Bench, database: str, url: str) -> Iterator[Row]:
+def nights(bench: Bench, database: str, is_postgresql: bool) -> Iterator[Row]:
     """Index a catalogue, and run `clip_reindex` again, in one and two processes."""
     name, count = f"nights-{database.lower()}", bench.sizes.nights
-    variables = {"CLIP_SEARCH_BENCH_ENCODER": ENCODER, "CLIP_SEARCH_TEST_DATABASE_URL": url}
-    if url:
-        variables["CLIP_SEARCH_TEST_DATABASE_NAME"] = DATABASE
-    with patch.dict(os.environ, variables):
-        step(bench, name, "stock", str(count), str(FILES), "tiny")
-        step(bench, name, "reindex")
-        found = {
-            processes: [
-                night(bench, name, count, "without_looking", processes) for _ in range(bench.sizes.rounds)
-            ]
-            for processes in ("1", "2")
-        }
-        measured = night(bench, name, count, "by_stage")
+    step(bench, name, "stock", str(count), str(FILES), "tiny")
+    step(bench, name, "reindex")
+    found = {
+        processes: [
+            night(bench, name, count, "without_looking", processes) for _ in range(bench.sizes.rounds)
+        ]
+        for processes in ("1", "2")
+    }
+    measured = night(bench, name, count, "by_stage")
     stages = {stage: 1000 * spent / count for stage, spent in measured["stages"].items()}
     rest = 1000 * measured["core_seconds"] / count - sum(stages.values())
     for processes, runs in found.items():
@@ -76,7 +64,7 @@ def nights(bench: Bench, database: str, url: str) -> Iterator[Row]:
             value=f"{rate:,.0f}/s",
             ratio=rate,
             note=f"{used:.2f} of {cores()} cores used; other processes may have taken the rest. {each:.3f} "
-            f"core-milliseconds a product{', without those of PostgreSQL' * bool(url)}. Aim: {AIM:,}/s.",
+            f"core-milliseconds a product{', without those of PostgreSQL' * is_postgresql}. Aim: {AIM:,}/s.",
         )
     yield Row(
         figure=f"one process by stage, {database}, in core-milliseconds a product",

@@ -26,8 +26,7 @@ from unittest.mock import patch
 from clip_search import child
 
 from . import shop
-from .databases import DATABASE, postgresql
-from .fake_encoder import ENCODER
+from .databases import on_both
 from .shop import Bench
 from .stopwatch import Stopwatch
 from .table import Row, cores, ratio
@@ -60,39 +59,29 @@ IMAGES = ("open", "hash", "decode", "resize")
 
 
 def rows(bench: Bench) -> Iterator[Row]:
-    yield from compared(bench, "SQLite", "")
-    with postgresql() as url:
-        if url:
-            yield from compared(bench, "PostgreSQL", url)
-        else:
-            note = "None answers at CLIP_SEARCH_TEST_POSTGRESQL_URL."
-            yield Row(figure="everything but the model, PostgreSQL", value="not measured", note=note)
+    return on_both(partial(compared, bench), "everything but the model")
 
 
-def compared(bench: Bench, database: str, url: str) -> Iterator[Row]:
+def compared(bench: Bench, database: str, is_postgresql: bool) -> Iterator[Row]:
     """Compare one process and two with threads that only read, hash and decode the same files."""
     name, count = f"stages-{database.lower()}", bench.sizes.stages
-    variables = {"CLIP_SEARCH_BENCH_ENCODER": ENCODER, "CLIP_SEARCH_TEST_DATABASE_URL": url}
-    if url:
-        variables["CLIP_SEARCH_TEST_DATABASE_NAME"] = DATABASE
-    with patch.dict(os.environ, variables):
-        run(bench, name, 1, "stock", count)
-        cost = 0.0
-        for processes in (1, 2):
-            runs: dict[str, list[Run]] = {"decode": [], "command": []}
-            for _ in range(bench.sizes.rounds):
-                for step, found in runs.items():
-                    run(bench, name, 1, "pending")
-                    started = processes if step == "decode" else 1  # a command starts the others itself
-                    found.append(Run(run(bench, name, started, step, processes), count))
-            said = f"{database}, {processes} process{'es' * (processes > 1)}"
-            yield from table(said, count, runs["decode"], runs["command"])
-            if processes == 1:
-                cost = median(one.each for one in runs["command"])
-            else:
-                yield against_cores(said, count, cost, runs["command"], bool(url))
-        if not url:
-            yield locked(bench, name, count)
+    run(bench, name, 1, "stock", count)
+    cost = 0.0
+    for processes in (1, 2):
+        runs: dict[str, list[Run]] = {"decode": [], "command": []}
+        for _ in range(bench.sizes.rounds):
+            for step, found in runs.items():
+                run(bench, name, 1, "pending")
+                started = processes if step == "decode" else 1  # a command starts the others itself
+                found.append(Run(run(bench, name, started, step, processes), count))
+        said = f"{database}, {processes} process{'es' * (processes > 1)}"
+        yield from table(said, count, runs["decode"], runs["command"])
+        if processes == 1:
+            cost = median(one.each for one in runs["command"])
+        else:
+            yield against_cores(said, count, cost, runs["command"], is_postgresql)
+    if not is_postgresql:
+        yield locked(bench, name, count)
 
 
 class Run:

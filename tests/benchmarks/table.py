@@ -189,3 +189,13 @@ def percentile(values: Sequence[float], part: float) -> float:
 def say(message: str) -> None:
     """Print the progress to standard error: only the table goes to standard output."""
     print(message, file=sys.stderr, flush=True)
+
+
+def report(rows: Sequence[Row], seconds: float, *, is_json: bool) -> int:
+    """Print the rows as a table or as JSON. Return the exit status: 1 if a floor is missed."""
+    if is_json:
+        print(as_json(rows))
+    else:
+        print(f"{'  '.join(f'{key}: {value}' for key, value in machine().items())}\n\n{show(rows)}")
+        print(f"\nin {seconds:.0f} s")
+    return 1 if any(row.verdict == "FAILS" for row in rows) else 0

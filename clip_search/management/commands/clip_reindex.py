@@ -145,11 +145,7 @@ class Command(DocumentCommand):
         total = Report()
         rows = len(ids) if ids else document.queryset().count()
         with self.progress(rows, f"Comparing {document.name}") as progress:
-            pages = (
-                compare(document, only=ids, words=words)
-                if ids
-                else parallel.compare(document, processes=processes, words=words)
-            )
+            pages = parallel.compare(document, processes=processes, only=ids, words=words)
             with closing(pages):  # ends its processes, also if an entry cannot be marked
                 for report in mark_changed(document, pages):
                     progress.add(report.products)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..shop import QUICK, bench
-from ..table import Row, as_json, machine, say, show
+from ..table import Row, machine, report, say
 from . import __doc__ as description
 from .card import memory
 from .checks import problems
@@ -70,12 +70,7 @@ def main() -> int:
             for row in measured(part, run):
                 tell(f"  {' | '.join([*row.cells, row.note])}")
                 rows.append(row)
-    if options.json:
-        print(as_json(rows))
-    else:
-        print(f"{'  '.join(f'{key}: {value}' for key, value in machine().items())}\n\n{show(rows)}")
-        print(f"\nin {time.monotonic() - started:.0f} s")
-    return 1 if any(row.verdict == "FAILS" for row in rows) else 0
+    return report(rows, time.monotonic() - started, is_json=options.json)
 
 
 def measured(part: str, run: Run) -> Iterator[Row]:

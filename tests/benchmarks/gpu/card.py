@@ -6,7 +6,6 @@ import gc
 import logging
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -17,7 +16,6 @@ from .run import Run
 LEFT = 512 * 1024**2
 """Bytes that are left free on the GPU: enough for 128 images of a ViT-B/32 at once, but not for IMAGES."""
 IMAGES = 2048
-SAMPLE_SECONDS = 1.0
 FIGURE = "a batch that does not fit into the GPU's memory: lowest cosine to those that fit"
 LOGGER = "clip_search.encoders.gpu_memory"
 
@@ -91,26 +89,6 @@ def warnings(name: str) -> Iterator[list[str]]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
-
-
-@contextmanager
-def sampled(sample: Callable[[], float | None], every: float = SAMPLE_SECONDS) -> Iterator[list[float]]:
-    """Take samples in a thread while the block runs. None is left out."""
-    found: list[float] = []
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(every):
-            if (value := sample()) is not None:
-                found.append(value)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield found
-    finally:
-        over.set()
-        watcher.join()
 
 
 def gpu_use(device: str) -> float | None:

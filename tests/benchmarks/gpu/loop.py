@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
+from ..sampling import sampled
 from ..table import Row, cores, ratio, say
-from .card import gpu_use, sampled
+from .card import gpu_use
 from .run import Run, check_all_indexed, reindex, stocked
 
 FLOOR = 1.3

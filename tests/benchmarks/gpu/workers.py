@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 
 from .. import endpoints
+from ..sampling import sampled
 from ..table import Row
-from .card import free_megabytes, sampled
+from .card import free_megabytes
 from .run import Run, check_all_indexed, reindex, stocked
 
 
