@@ -59,12 +59,14 @@ def index_due(
     processes: int = 1,
     product_ids: Sequence[str] | None = None,
     batch_size: int = indexing.BATCH,
+    should_abandon: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Index the due entries of a document, or only those of `product_ids`, and yield a report for each batch.
 
     Up to `processes` child processes are started, but only one for each PRODUCTS_A_PROCESS due products. If
     one is enough, this process does the work itself. If a child process is killed, the others go on, and its
-    entries are due again when their claims have expired. Raises what `indexing.index_due()` raises, and
+    entries are due again when their claims have expired. When `should_abandon()` returns True, the claims on
+    unfinished entries are released and Stopped is raised. Raises what `indexing.index_due()` raises, and
     ProcessFailed.
     """
     if processes > 1:
@@ -76,9 +78,14 @@ def index_due(
         task = child.Task(
             document=document.name, product_ids=product_ids, batch_size=batch_size, processes=processes
         )
-        yield from _in_processes(task)
+        yield from _in_processes(task, should_abandon)
     else:
-        yield from indexing.index_due(document, product_ids=product_ids, next_batch_size=lambda: batch_size)
+        yield from indexing.index_due(
+            document,
+            product_ids=product_ids,
+            next_batch_size=lambda: batch_size,
+            should_abandon=should_abandon,
+        )
 
 
 def compare(
@@ -141,7 +148,7 @@ def _compare_in_processes(
         _stop(running)
 
 
-def _in_processes(task: child.Task) -> Iterator[Report]:
+def _in_processes(task: child.Task, should_abandon: Callable[[], bool]) -> Iterator[Report]:
     """Start the processes of a task, and yield their reports until all have ended."""
     running: dict[Connection, SpawnProcess] = {}
     killed = 0
@@ -149,7 +156,9 @@ def _in_processes(task: child.Task) -> Iterator[Report]:
         for _ in range(task.processes):
             _start(child.run, task, running)
         while running:
-            for connection, message in _received(running):
+            if should_abandon():
+                raise indexing.Stopped
+            for connection, message in _received(running, indexing.POLL_SECONDS):
                 if message is None:
                     killed += _was_killed(running.pop(connection))
                     connection.close()

@@ -7,6 +7,6 @@ indexes the same product at the same time. A point is the product in the store: 
 from __future__ import annotations
 
 from .embedding import Stopped
-from .pipeline import BATCH, BATCHES_UNDER_WAY, LEASE, fair_share, index_due
+from .pipeline import BATCH, BATCHES_UNDER_WAY, LEASE, POLL_SECONDS, fair_share, index_due
 
-__all__ = ["BATCH", "BATCHES_UNDER_WAY", "LEASE", "Stopped", "fair_share", "index_due"]
+__all__ = ["BATCH", "BATCHES_UNDER_WAY", "LEASE", "POLL_SECONDS", "Stopped", "fair_share", "index_due"]

@@ -10,14 +10,14 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
 from django.utils.translation import ngettext
 from tqdm import tqdm
 
-from clip_search import child, parallel
+from clip_search import child, indexing, parallel
 from clip_search.documents.binding import BoundDocument
 from clip_search.documents.registry import registry
 from clip_search.exceptions import ClipSearchError, in_one_line
@@ -28,6 +28,9 @@ from clip_search.models.tables import naming_missing_tables
 from clip_search.status.documents import find_truncated
 from clip_search.stores import get_store
 from clip_search.types import Report
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 SECONDS_A_LINE = 10.0
 """How often a line of progress is written if the output is not a terminal."""
@@ -50,17 +53,44 @@ class DocumentCommand(BaseCommand):
 
     requires_migrations_checks = True
     is_quiet = False
+    was_interrupted = False
     last_progress: Progress | None = None
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run the command. If Ctrl-C ends it, print in one line how far it came; the exit status is 130."""
         try:
-            super().run_from_argv(argv)
-        except KeyboardInterrupt:
+            with self.noticing_lost_interrupts():
+                super().run_from_argv(argv)
+        except (KeyboardInterrupt, indexing.Stopped):
             far = f" {self.last_progress.far}." if self.last_progress else ""
             self.stdout.flush()  # so that the next line is the last one, also in a log file of both
             self.stderr.write(f"Interrupted.{far} Run the command again to continue.")
             sys.exit(INTERRUPTED)
+
+    @contextmanager
+    def noticing_lost_interrupts(self) -> Iterator[None]:
+        """Set `was_interrupted` if Ctrl-C comes during the block while Python runs a `__del__`.
+
+        Python discards what is raised in a `__del__` or in the callback of a weak reference, and tells only
+        `sys.unraisablehook`.
+        """
+        usual = sys.unraisablehook
+
+        def notice(unraisable: UnraisableHookArgs) -> None:
+            if unraisable.exc_type is KeyboardInterrupt:
+                self.was_interrupted = True
+            else:
+                usual(unraisable)
+
+        sys.unraisablehook = notice
+        try:
+            yield
+        finally:
+            sys.unraisablehook = usual
+
+    def must_stop(self) -> bool:
+        """Return whether Ctrl-C was pressed, and Python discarded the KeyboardInterrupt."""
+        return self.was_interrupted
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -180,7 +210,7 @@ def rarer_garbage_collection() -> Iterator[None]:
 class Progress:
     """Shows how many products are done: a progress bar in a terminal, otherwise lines of text."""
 
-    def __init__(self, command: BaseCommand, total: int, doing: str, *, is_quiet: bool = False) -> None:
+    def __init__(self, command: DocumentCommand, total: int, doing: str, *, is_quiet: bool = False) -> None:
         self._command, self._total, self._doing, self._done = command, total, doing, 0
         self._started = self._said = time.monotonic()
         terminal = sys.stderr.isatty() and not is_quiet
@@ -188,7 +218,7 @@ class Progress:
         self._plain = not terminal
 
     def add(self, products: int) -> None:
-        """Count these products as done, and show the progress."""
+        """Count these products as done, and show the progress. Raises KeyboardInterrupt if one was lost."""
         self._done += products
         if self._done > self._total:
             self._total = self._bar.total = self._done
@@ -196,6 +226,8 @@ class Progress:
         if self._plain and time.monotonic() - self._said > SECONDS_A_LINE:
             self._said = time.monotonic()
             self._command.stdout.write(self._line())
+        if self._command.must_stop():
+            raise KeyboardInterrupt
 
     @property
     def far(self) -> str:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import re
 import signal
+import threading
+from concurrent.futures import wait
 
 import pytest
+from django.core.management import load_command_class
 
+from clip_search import parallel
+from clip_search.documents.registry import registry
+from clip_search.indexing import Stopped, pipeline
+from clip_search.management.base import DocumentCommand
 from clip_search.management.commands import clip_status
 from clip_search.models import IndexEntry
+from clip_search.signals import indexed
+from clip_search.testing import HashingEncoder
 from tests.conftest import PATIENCE, wait_until
 from tests.integration.commands.actions import make, run
 
@@ -78,6 +88,77 @@ def test_nobody_waits_for_the_rest_of_a_batch(start, counts):
     assert (process.returncode, output.splitlines()[-1]) == (130, line)
     assert embedded() <= 64  # what was under way, 32, or what had just begun
     assert not IndexEntry.objects.exclude(claim=None).exists()
+
+
+def press_unnoticed(*args, **kwargs) -> None:
+    """Press Ctrl-C while Python runs a `__del__`: it discards the KeyboardInterrupt."""
+
+    class Dropped:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    Dropped()
+
+
+def interrupted(command: str, *arguments: str) -> None:
+    """Run a command as `manage.py` does. It must end as Ctrl-C ends it."""
+    with pytest.raises(SystemExit) as exit_:
+        load_command_class("clip_search", command).run_from_argv(
+            ["manage.py", command, "product", *arguments, "--skip-checks"]
+        )
+    assert exit_.value.code == 130
+    assert not IndexEntry.objects.exclude(claim=None).exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "generation"), [("clip_reindex", 1), ("clip_verify", 1), ("clip_rebuild", 2)]
+)
+def test_an_interrupt_that_python_discards(capsys, command, generation):
+    make(PRODUCTS)
+    if command == "clip_rebuild":
+        run("clip_reindex")
+    indexed.connect(press_unnoticed)
+    try:
+        interrupted(command)
+    finally:
+        indexed.disconnect(press_unnoticed)
+    assert IndexEntry.objects.filter(state=IndexEntry.State.INDEXED, generation=generation).count() == 128
+    assert capsys.readouterr().err.endswith(
+        f"product: 128 of {PRODUCTS}. Run the command again to continue.\n"
+    )
+
+
+def test_an_interrupt_that_python_discards_while_it_waits(monkeypatch):
+    make(1)
+    was_noticed = threading.Event()
+
+    def press_once(*args, **options):
+        monkeypatch.setattr(pipeline, "wait", wait)
+        press_unnoticed()
+        return wait(*args, **options)
+
+    def must_stop(self) -> bool:
+        if self.was_interrupted:
+            was_noticed.set()
+        return self.was_interrupted
+
+    monkeypatch.setattr(pipeline, "wait", press_once)
+    monkeypatch.setattr(HashingEncoder, "embed_texts", lambda *args: was_noticed.wait(PATIENCE))
+    monkeypatch.setattr(DocumentCommand, "must_stop", must_stop)
+    interrupted("clip_reindex")
+    assert IndexEntry.objects.get().state == IndexEntry.State.PENDING
+
+
+def test_processes_end_after_an_interrupt_that_python_discards(shared, monkeypatch):
+    document = registry.get("product")
+    IndexEntry.objects.mark_changed(document, [str(number) for number in range(PRODUCTS)])
+    for name, value in shared.items():
+        monkeypatch.setenv(name, value)
+    stopping = parallel.index_due(document, processes=2, should_abandon=lambda: True)
+    with pytest.raises(Stopped):
+        list(stopping)
+    assert IndexEntry.objects.filter(state=IndexEntry.State.PENDING, claim=None).count() == PRODUCTS
+    assert not multiprocessing.active_children()
 
 
 def test_before_there_is_any_progress(monkeypatch, capsys):

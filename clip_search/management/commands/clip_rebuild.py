@@ -44,7 +44,9 @@ class Command(DocumentCommand):
         started, total = time.monotonic(), Report()
         count = IndexEntry.objects.of(document).count()
         with self.progress(count, f"Rebuilding {document.name}") as progress:
-            index = partial(parallel.index_due, processes=self.processes(options))
+            index = partial(
+                parallel.index_due, processes=self.processes(options), should_abandon=self.must_stop
+            )
             for report in rebuild(document, images=options["images"], index=index):
                 progress.add(report.products)
                 total += report

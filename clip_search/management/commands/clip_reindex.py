@@ -174,6 +174,7 @@ class Command(DocumentCommand):
                 processes=self.processes(options),
                 product_ids=ids,
                 batch_size=options["batch_size"],
+                should_abandon=self.must_stop,
             )
             held = self.pending(document, ids).exclude(claim=None)  # or just expired
             until = until or time.monotonic() + 1.2 * indexing.LEASE.total_seconds()

@@ -56,7 +56,7 @@ class Command(DocumentCommand):
             self.stdout.write(f"{document.name}: {count}")
         total = sum(mark_changed(document, pages, unconfirmed=True), total)
         with self.progress(len(differing), f"Indexing {document.name}") as progress:
-            for report in indexing.index_due(document):
+            for report in indexing.index_due(document, should_abandon=self.must_stop):
                 progress.add(report.products)
                 total += report
         if not any(page.unchanged.postponed for page in pages):

@@ -240,7 +240,7 @@ def started(monkeypatch) -> list[int]:
     """List how many processes would have been started. None is."""
     found: list[int] = []
 
-    def start(task):
+    def start(task, should_abandon):
         found.append(task.processes)
         return iter(())
 
