@@ -6,6 +6,7 @@ import multiprocessing
 import re
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import wait
 
 import pytest
@@ -90,6 +91,14 @@ def test_nobody_waits_for_the_rest_of_a_batch(start, counts):
     assert not IndexEntry.objects.exclude(claim=None).exists()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt: a shell starts background jobs with SIGINT ignored."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
 def press_unnoticed(*args, **kwargs) -> None:
     """Press Ctrl-C while Python runs a `__del__`: it discards the KeyboardInterrupt."""
 
@@ -110,6 +119,7 @@ def interrupted(command: str, *arguments: str) -> None:
     assert not IndexEntry.objects.exclude(claim=None).exists()
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("command", "generation"), [("clip_reindex", 1), ("clip_verify", 1), ("clip_rebuild", 2)]
 )
@@ -128,6 +138,7 @@ def test_an_interrupt_that_python_discards(capsys, command, generation):
     )
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_that_python_discards_while_it_waits(monkeypatch):
     make(1)
     was_noticed = threading.Event()

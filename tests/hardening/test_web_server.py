@@ -21,7 +21,8 @@ BODY = b'{"product_id": "P-1", "name": "Red mug"}'
 def connection(start_process, tmp_path) -> Iterator[http.client.HTTPConnection]:
     address = f"127.0.0.1:{free_port()}"
     application = "django.core.wsgi:get_wsgi_application()"
-    start_process("-m", "gunicorn", application, "--bind", address, CLIP_SEARCH_TEST_DATA=str(tmp_path))
+    data = str(tmp_path)
+    server = start_process("-m", "gunicorn", application, "--bind", address, CLIP_SEARCH_TEST_DATA=data)
     with closing(http.client.HTTPConnection(address, timeout=PATIENCE)) as connection:
 
         def is_open() -> bool:
@@ -31,6 +32,8 @@ def connection(start_process, tmp_path) -> Iterator[http.client.HTTPConnection]:
 
         assert wait_until(is_open)
         yield connection
+    server.terminate()  # a worker of gunicorn that is killed lives on for 15 s
+    server.wait()
 
 
 @pytest.mark.parametrize("path", ["index-product", "index-product-with-image", "search"])

@@ -9,7 +9,6 @@ import sys
 
 import pytest
 from django.core.management import call_command, load_command_class
-from django.core.management.base import BaseCommand
 
 from clip_search.management import base as shared_by_commands
 from tests.shops.shop.clip_documents import ProductDocument
@@ -41,7 +40,7 @@ def test_elsewhere_a_line_says_now_and_then_how_far_it_is(monkeypatch, capsys):
 def test_progress_of_nothing_yet_is_said_too(monkeypatch):
     monkeypatch.setattr(shared_by_commands, "SECONDS_A_LINE", -1.0)
     output = io.StringIO()
-    shown = shared_by_commands.Progress(BaseCommand(stdout=output), 5, "Waiting")
+    shown = shared_by_commands.Progress(shared_by_commands.DocumentCommand(stdout=output), 5, "Waiting")
     shown.add(0)
     shown.close()
     assert output.getvalue() == "Waiting: 0 of 5\n"
