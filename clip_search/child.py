@@ -12,10 +12,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.connection import Connection
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import django
 from django.db import Error as DatabaseError
@@ -50,32 +49,30 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """How the processes of one command compare rows with the index."""
+    """The rows that one process compares with the index."""
 
     document: str
+    ranges: Sequence[tuple[Any, Any]]
+    """The primary key with which each page of rows begins, and that of the page after it, if there is one."""
     size: int
     """The most rows that are compared at once."""
     counts_words: bool
 
 
-def compare(task: Comparison, parent: Connection, store: Connection | None) -> None:
-    """Compare the rows of each range that the parent process sends, and send it a list of the results.
-
-    A range is the primary key with which a page of rows begins, and that of the page after it, if there is
-    one. After None, send the counted words.
-    """
-    with _working(task.document, parent, store) as document:
+def compare(task: Comparison, answers: Connection, store: Connection | None) -> None:
+    """Compare rows. Send the result of each page to the parent process, and at last the counted words."""
+    with _working(task.document, answers, store) as document:
         from .indexing.comparing import compare_ranges
 
         gc.set_threshold(OBJECTS_BEFORE_GC)
         words = Counter[str]()
         counted = words if task.counts_words else None
-        for keys in iter(partial(_received, parent), None):
-            parent.send(list(compare_ranges(document, [keys], size=task.size, words=counted)))
-        parent.send(words)
+        for page in compare_ranges(document, task.ranges, size=task.size, words=counted):
+            answers.send(page)
+        answers.send(words)
 
 
-def run(task: Task, parent: Connection, store: Connection | None) -> None:
+def run(task: Task, answers: Connection, store: Connection | None) -> None:
     """Index due entries until none is left, and send a report for each batch to the parent process.
 
     If the parent ends, or SIGTERM ends this process, the claims on unfinished entries are released.
@@ -87,15 +84,15 @@ def run(task: Task, parent: Connection, store: Connection | None) -> None:
         was_ended = True  # an exception might leave the database connection in a transaction
 
     def must_stop() -> bool:
-        command = multiprocessing.parent_process()
-        return was_ended or command is None or not command.is_alive()
+        parent = multiprocessing.parent_process()
+        return was_ended or parent is None or not parent.is_alive()
 
     def next_batch_size() -> int:
         return 0 if must_stop() else indexing.fair_share(document, task.processes, task.batch_size)
 
     threads = max(1, cores() // task.processes)
     os.environ.setdefault(TORCH_THREADS, str(threads))
-    with _working(task.document, parent, store) as document:
+    with _working(task.document, answers, store) as document:
         from . import images, indexing
         from .indexing import writing
 
@@ -110,21 +107,13 @@ def run(task: Task, parent: Connection, store: Connection | None) -> None:
                 should_abandon=must_stop,
                 threads=threads,
             ):
-                parent.send(report)
+                answers.send(report)
     if was_ended:
         sys.exit(TERMINATED)
 
 
-def _received(parent: Connection) -> tuple[Any, Any] | None:
-    """Return the next range that the parent process has sent, or None if it has ended."""
-    try:
-        return cast("tuple[Any, Any] | None", parent.recv())
-    except (EOFError, OSError):
-        return None
-
-
 @contextmanager
-def _working(name: str, parent: Connection, store: Connection | None) -> Iterator[BoundDocument]:
+def _working(name: str, answers: Connection, store: Connection | None) -> Iterator[BoundDocument]:
     """Set up this process, and yield the document of this name.
 
     If `store` is given, the parent process reads and writes the store for this one. A ClipSearchError or
@@ -146,6 +135,6 @@ def _working(name: str, parent: Connection, store: Connection | None) -> Iterato
             with get_store().keep_open():
                 yield document
         except ClipSearchError as error:
-            parent.send(error)
+            answers.send(error)
         except DatabaseError as error:
-            parent.send(DatabaseError(str(error)))  # not the driver's own exception: it may not be picklable
+            answers.send(DatabaseError(str(error)))  # not the driver's own exception: it may not be picklable

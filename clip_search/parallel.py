@@ -2,7 +2,7 @@
 
 Python's lock lets only one thread of a process run Python code, so one process cannot use many cores if the
 CLIP model is fast. Each process that indexes has a pipeline of its own, and claims batches as a queue worker
-does. Those that compare take one page of rows after another.
+does. Each process that compares has a part of the rows.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import ceil
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -40,8 +40,6 @@ PRODUCTS_A_PROCESS: Final = indexing.BATCH
 """The fewest due products for which another process is started: it has to load the CLIP model first."""
 ROWS_A_PROCESS: Final = 10_000
 """The fewest rows for which another process compares: starting it takes as long as comparing 4,000 rows."""
-RANGES_AHEAD: Final = 2
-"""How many ranges of rows a process has got before it has compared them, so that it never waits for one."""
 SECONDS_TO_STOP: Final = 10.0
 """How long the processes may take to release their claims when the command ends. Then they are killed."""
 
@@ -107,37 +105,27 @@ def compare(
     processes = min(processes, len(ranges) * size // ROWS_A_PROCESS)
     if processes > 1:
         get_target(document)  # creates the first collection
-        task = child.Comparison(document=document.name, size=size, counts_words=words is not None)
-        yield from _compare_in_processes(document, task, ranges, processes, words)
+        parts = [
+            child.Comparison(
+                document=document.name, ranges=ranges[n::processes], size=size, counts_words=words is not None
+            )
+            for n in range(1, processes)
+        ]
+        own = comparing.compare_ranges(document, ranges[::processes], size=size, words=words)
+        yield from _compare_in_processes(own, parts, words)
         yield from comparing.compare_others(document, words=words)
     else:
         yield from comparing.compare(document, only=only, words=words)
 
 
 def _compare_in_processes(
-    document: BoundDocument,
-    task: child.Comparison,
-    ranges: Iterable[tuple[Any, Any]],
-    processes: int,
-    words: Counter[str] | None,
+    own: Iterator[Page], parts: Sequence[child.Comparison], words: Counter[str] | None
 ) -> Iterator[Page]:
-    """Compare the rows of all ranges in this process and in others, yield the pages, and add the words.
-
-    Each process gets the next range when it has compared one: they are not equally fast.
-    """
-    remaining = iter(ranges)
-    own = comparing.compare_ranges(document, remaining, size=task.size, words=words)
+    """Start a process for each part. Yield the pages of `own` and of the parts, and add their words."""
     running: dict[Connection, SpawnProcess] = {}
-
-    def hand_out(connection: Connection) -> None:
-        with suppress(OSError):  # the process has ended: that is found when its answers are read
-            connection.send(next(remaining, None))
-
     try:
-        for _ in range(processes - 1):
-            connection = _start(child.compare, task, running)
-            for _ in range(RANGES_AHEAD):
-                hand_out(connection)
+        for part in parts:
+            _start(child.compare, part, running)
         own_page = next(own, None)
         while own_page or running:
             if own_page:
@@ -149,9 +137,8 @@ def _compare_in_processes(
                         "A process that compared products was killed, or failed with the message above. "
                         "Run the command again."
                     )
-                if isinstance(message, list):
-                    hand_out(connection)
-                    yield from message
+                if isinstance(message, Page):
+                    yield message
                     continue
                 if words is not None:
                     words.update(message)
@@ -206,8 +193,8 @@ def _received(
 
 def _start(
     run: Callable[..., None], task: child.Task | child.Comparison, running: dict[Connection, SpawnProcess]
-) -> Connection:
-    """Start a process, and add it to `running` by the connection to it, which is returned.
+) -> None:
+    """Start a process, and add it to `running` by the connection from which its answers are read.
 
     Raises ProcessFailed if this process must not start others.
     """
@@ -217,7 +204,7 @@ def _start(
             "start others. Run the command without --processes."
         )
     context = multiprocessing.get_context("spawn")  # after a fork, neither CUDA nor OpenMP works
-    ours, theirs = context.Pipe()
+    ours, theirs = context.Pipe(duplex=False)
     store = get_store()
     calls = context.Pipe() if store.is_exclusive else None
     process = context.Process(
@@ -233,7 +220,6 @@ def _start(
                 target=serve, args=(store, calls[0]), name="clip_search-store", daemon=True
             )
             serving.start()
-    return ours
 
 
 @contextmanager

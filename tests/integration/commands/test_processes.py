@@ -6,8 +6,6 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +14,6 @@ import pytest
 from django.utils import timezone
 
 from clip_search import parallel
-from clip_search.indexing import comparing
 from clip_search.models import Collection, IndexEntry, Vocabulary, Word
 from clip_search.stores import get_store
 from tests.chaos.surroundings import children_of
@@ -216,40 +213,6 @@ def test_two_processes_find_what_changed(start):
     assert f"{PRODUCTS} products: 2 payload only, {PRODUCTS - 3} unchanged, " in output
     assert ", 1 removed in " in output
     assert Word.objects.get(word="chair").products == PRODUCTS - 1
-
-
-def test_while_one_process_is_slow_the_other_compares_the_rest(monkeypatch):
-    make(40)
-    ours, theirs = multiprocessing.Pipe()
-    may_answer = threading.Event()
-
-    def be_slow() -> None:
-        assert may_answer.wait(PATIENCE)
-        found = []
-        while keys := theirs.recv():
-            found.append(keys)
-            theirs.send([])
-        taken.extend(found)
-        theirs.send(Counter())
-
-    taken: list[object] = []
-    slow = threading.Thread(target=be_slow, daemon=True)
-
-    def start(run, task, running):
-        running[ours] = slow
-        slow.start()
-        return ours
-
-    monkeypatch.setattr(parallel, "_start", start)
-    monkeypatch.setattr(parallel, "ROWS_A_PROCESS", 20)
-    monkeypatch.setattr(comparing, "ROWS_PER_PAGE", 4)
-    rows = 0
-    for page in parallel.compare(DOCUMENT, processes=2):
-        rows += len(page.changed)
-        if rows == 40 - 4 * parallel.RANGES_AHEAD:
-            may_answer.set()
-    assert rows == 32
-    assert len(taken) == parallel.RANGES_AHEAD
 
 
 def test_products_that_a_killed_process_compared_are_not_taken_for_unchanged(start):
