@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from itertools import chain
 from time import monotonic
@@ -9,7 +10,7 @@ from time import monotonic
 from ..exceptions import RequestRefused, StoreRefused
 from .items import Item
 
-MAX_REFUSALS = 5
+MAX_REFUSALS = 7
 """If so many single items are refused and none is accepted, the store is taken to refuse everything."""
 SECONDS = 20.0
 """How long smaller parts are sent once one was accepted. It is less than a claim lasts.
@@ -25,6 +26,7 @@ def in_halves(items: Sequence[Item], request: Callable[[Sequence[Item]], None]) 
     An item that is refused alone is postponed; it fails if the store says that the request itself is invalid.
     After SECONDS, the rest is postponed too. If the store refuses everything, as with a full disk, its
     error is raised. Other errors, such as a time-out, are raised at once: smaller requests would not help.
+    The parts are drawn by lot: if only the first items that were tried were bad, the next try finds others.
     """
     parts, refusals, accepted = [items] if items else [], 0, False
     deadline = monotonic() + SECONDS
@@ -39,6 +41,8 @@ def in_halves(items: Sequence[Item], request: Callable[[Sequence[Item]], None]) 
                     item.postponed = str(error)
                 return
             if len(part) > 1:
+                if part is items:
+                    part = random.sample(part, len(part))
                 middle = len(part) // 2
                 parts += [part[middle:], part[:middle]]
                 continue

@@ -72,6 +72,13 @@ def test_all_others_are_accepted(bad):
     assert len(request.sizes) <= len(bad) * 15
 
 
+def test_a_batch_that_begins_with_bad_items_is_not_refused():
+    batch, bad = items(60), set(range(20))
+    request = Request(bad, StoreRefused())
+    in_halves(batch, request)
+    assert sorted(map(int, request.accepted)) == list(range(20, 60))
+
+
 def test_an_item_that_is_invalid_fails_also_alone():
     batch = items(1)
     in_halves(batch, Request({0}, RequestRefused("no such vector")))
@@ -91,6 +98,7 @@ def test_a_store_that_is_slow_to_refuse_is_not_asked_for_longer_than_a_claim_las
     seconds = 3.0
     request = Request(set(range(64)), StoreRefused("timed out"))
     monkeypatch.setattr("clip_search.indexing.halving.monotonic", lambda: seconds * len(request.sizes))
+    monkeypatch.setattr("random.sample", lambda items, count: items)
     batch = items(128)
     in_halves(batch[::-1], request)  # those that are accepted come first
     assert SECONDS < seconds * len(request.sizes) < LEASE.total_seconds() - seconds
