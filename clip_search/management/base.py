@@ -10,7 +10,7 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
@@ -28,9 +28,6 @@ from clip_search.models.tables import naming_missing_tables
 from clip_search.status.documents import find_truncated
 from clip_search.stores import get_store
 from clip_search.types import Report
-
-if TYPE_CHECKING:
-    from sys import UnraisableHookArgs
 
 SECONDS_A_LINE = 10.0
 """How often a line of progress is written if the output is not a terminal."""
@@ -76,7 +73,7 @@ class DocumentCommand(BaseCommand):
         """
         usual = sys.unraisablehook
 
-        def notice(unraisable: UnraisableHookArgs) -> None:
+        def notice(unraisable: sys.UnraisableHookArgs) -> None:
             if unraisable.exc_type is KeyboardInterrupt:
                 self.was_interrupted = True
             else:

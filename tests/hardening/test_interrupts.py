@@ -109,11 +109,11 @@ def press_unnoticed(*args, **kwargs) -> None:
     Dropped()
 
 
-def interrupted(command: str, *arguments: str) -> None:
+def interrupted(command: str) -> None:
     """Run a command as `manage.py` does. It must end as Ctrl-C ends it."""
     with pytest.raises(SystemExit) as exit_:
         load_command_class("clip_search", command).run_from_argv(
-            ["manage.py", command, "product", *arguments, "--skip-checks"]
+            ["manage.py", command, "product", "--skip-checks"]
         )
     assert exit_.value.code == 130
     assert not IndexEntry.objects.exclude(claim=None).exists()
